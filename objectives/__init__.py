@@ -1,0 +1,1 @@
+"""What one trial of a study does, and what it is worth."""

@@ -1,0 +1,9 @@
+"""The one exception whose message is meant for the person at the keyboard."""
+
+
+class UserError(Exception):
+    """Something the person can put right.
+
+    The message is one sentence: which file, which value, what was expected, what to do.
+    The command line prints it without a traceback and exits with code 2.
+    """
