@@ -1,0 +1,1 @@
+"""Dense CRF: parameters, published settings and the refinement of class scores."""
