@@ -1,0 +1,98 @@
+"""The configuration of a run: what `RUN_DIR/config.json` holds.
+
+The sections are shared with `study.toml`, so that a trial, the warm-up and a lone run
+are described by the same words.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.losses.config import LossConfig
+from sonarseg.survey.scaling import GreyScaling
+
+Encoder = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large"]
+Supervision = Literal["labels", "single-label", "masks"]
+
+
+class Section(BaseModel):
+    """A frozen group of settings in which a misspelt name is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SonarGeometry(Section):
+    """How the tiles lie to the sonar; flips that would turn the shadows round are not used."""
+
+    range_axis: Literal["horizontal", "vertical"] = "horizontal"
+    both_sides: bool = False
+
+    def allowed_flips(self) -> tuple[Literal["horizontal", "vertical"], ...]:
+        """Flips along the track, and across it where a tile shows both sides."""
+        along: Literal["horizontal", "vertical"] = (
+            "vertical" if self.range_axis == "horizontal" else "horizontal"
+        )
+        return ("horizontal", "vertical") if self.both_sides else (along,)
+
+
+class NetworkConfig(Section):
+    """Encoder, decoder and the scale at which the network sees a tile."""
+
+    encoder: Encoder = "resnet18"
+    weights: str = "none"
+    output_stride: Literal[8, 16] = 16
+    decoder_channels: Annotated[int, Field(ge=8, le=512)] = 64
+    tile_scale: Annotated[float, Field(gt=0, le=2)] = 1.0
+
+
+class CamConfig(Section):
+    """Scales of the class activation maps."""
+
+    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = (1.0, 0.5, 1.5, 2.0)
+
+
+class TrainingConfig(Section):
+    """Schedule and optimiser of a run."""
+
+    warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    rounds: Annotated[int, Field(ge=1)] = 3
+    epochs_per_round: Annotated[int, Field(ge=1)] = 5
+    batch_size: Annotated[int, Field(ge=1)] = 8
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+    head_factor: Annotated[float, Field(gt=0)] = 10.0
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-2
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    poly_power: Annotated[float, Field(ge=0)] = 0.9
+    segmentation_weight: Annotated[float, Field(ge=0)] = 1.0
+    classification_weight: Annotated[float, Field(ge=0)] = 1.0
+    gain_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    speckle: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    break_shadow_direction: bool = False
+
+
+class RunConfig(Section):
+    """Everything a run needs; paths are relative to the run folder unless absolute."""
+
+    survey: str
+    background: str | None = None
+    sonar: SonarGeometry = SonarGeometry()
+    network: NetworkConfig = NetworkConfig()
+    cam: CamConfig = CamConfig()
+    training: TrainingConfig = TrainingConfig()
+    scaling: GreyScaling | None = None
+    stage: Literal["full", "warm-up", "self-training"] = "full"
+    warm_up: str | None = None
+    first_pseudo_labels: str | None = None
+    supervision: Supervision = "labels"
+    crf: CrfParameters = CrfParameters()
+    loss: LossConfig = LossConfig()
+    seed: int = 0
+    device: str = "auto"
+
+    def path(self, run_dir: Path, value: str) -> Path:
+        """Resolve a path of this configuration against its run folder."""
+        return (run_dir / value).resolve()

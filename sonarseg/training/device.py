@@ -1,0 +1,49 @@
+"""The device a run computes on."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+from sonarseg.errors import UserError
+
+
+def pick_device(name: str) -> torch.device:
+    """Turn the setting `device` into a torch device.
+
+    Parameters
+    ----------
+    name : str
+        "auto" (CUDA where there is one, else CPU), "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    UserError
+        Where the device is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(
+            f'device = "{name}" is not a device: use "auto", "cpu", "cuda" or "cuda:N".'
+        ) from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f'device = "{name}" was asked for, but no CUDA device is found: use "auto" or "cpu".')
+    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
+        raise UserError(
+            f'device = "{name}" was asked for, but there are only {torch.cuda.device_count()} CUDA devices.'
+        )
+    return device
+
+
+def autocast(device: torch.device) -> AbstractContextManager[None]:
+    """Mixed precision on CUDA (bfloat16 where the chip has it), float32 on CPU."""
+    dtype = (
+        torch.bfloat16
+        if device.type != "cuda" or torch.cuda.is_bf16_supported()
+        else torch.float16
+    )
+    return torch.autocast(device.type, dtype=dtype, enabled=device.type == "cuda")

@@ -1,0 +1,84 @@
+"""A network with all that is needed to use it on new tiles, kept in the checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sonarseg.network.model import SegmentationNetwork
+from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
+from sonarseg.training.config import NetworkConfig, SonarGeometry
+from sonarseg.training.tiles import Normalisation
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network and how its input is prepared."""
+
+    network: SegmentationNetwork
+    classes: tuple[str, ...]
+    background: str | None
+    scaling: GreyScaling
+    normalisation: Normalisation
+    network_config: NetworkConfig
+    sonar: SonarGeometry
+    device: torch.device
+
+    @property
+    def background_id(self) -> int | None:
+        """Class id of the background, where there is one."""
+        return None if self.background is None else self.classes.index(self.background)
+
+    def description(self) -> dict[str, Any]:
+        """What a checkpoint stores beside the weights."""
+        return {
+            "classes": list(self.classes),
+            "background": self.background,
+            "scaling": self.scaling.model_dump(),
+            "mean": list(self.normalisation.mean),
+            "std": list(self.normalisation.std),
+            "network": self.network_config.model_dump(),
+            "sonar": self.sonar.model_dump(),
+        }
+
+
+def build_network(config: NetworkConfig, channels: int, num_classes: int) -> SegmentationNetwork:
+    """Make the network of a configuration, with fresh weights."""
+    return SegmentationNetwork(
+        config.encoder,
+        channels,
+        num_classes,
+        output_stride=config.output_stride,
+        decoder_channels=config.decoder_channels,
+    )
+
+
+def load_model(run_dir: Path, device: torch.device) -> Model:
+    """Read the model of a run from its checkpoint.
+
+    Raises
+    ------
+    UserError
+        Where the run has no checkpoint that can be read.
+    """
+    state = load_checkpoint(run_dir / CHECKPOINT, device)
+    description = state["model"]
+    config = NetworkConfig.model_validate(description["network"])
+    scaling = GreyScaling.model_validate(description["scaling"])
+    network = build_network(config, scaling.channels, len(description["classes"]))
+    network.load_state_dict(state["network"])
+    network.to(device).eval()
+    return Model(
+        network,
+        tuple(description["classes"]),
+        description["background"],
+        scaling,
+        Normalisation(tuple(description["mean"]), tuple(description["std"])),
+        config,
+        SonarGeometry.model_validate(description["sonar"]),
+        device,
+    )

@@ -1,0 +1,107 @@
+"""Pseudo-labels of the train tiles: CAM scores refined by the dense CRF, kept as index pictures."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.refine import refine
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.pictures import read_mask_file, write_index_png
+from sonarseg.survey.scaling import GreyScaling
+
+IGNORE = 255
+
+
+def _refine_to_file(
+    survey: Survey,
+    tile: str,
+    cam_path: Path,
+    target: Path,
+    parameters: CrfParameters,
+    scaling: GreyScaling,
+) -> NDArray[np.int64]:
+    """Write one tile's pseudo-label; return the pixels a class."""
+    image = scaling.apply(survey.read_image(tile))
+    shown = survey.shown(tile)
+    if shown.sum() <= 1:
+        labels = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
+        labels[...] = int(np.flatnonzero(shown)[0]) if shown.any() else IGNORE
+    else:
+        labels = refine(
+            read_cam(cam_path), image, parameters, shown=shown, background_id=survey.background_id
+        )
+    write_index_png(target, labels)
+    return np.bincount(labels[labels != IGNORE], minlength=survey.num_classes)
+
+
+def make_pseudo_labels(
+    survey: Survey,
+    tiles: Sequence[str],
+    cam_dir: Path,
+    folder: Path,
+    parameters: CrfParameters,
+    scaling: GreyScaling,
+    *,
+    jobs: int = 1,
+    progress: Progress = silent,
+) -> None:
+    """Write `folder/NAME.png` for every tile; the folder appears whole or not at all.
+
+    A tile with one class is labelled whole and needs no CAM.
+
+    Parameters
+    ----------
+    survey : Survey
+        Images and image-level labels; no mask is read.
+    tiles : sequence of str
+        Tiles to label.
+    cam_dir : Path
+        Folder of float16 (K, H, W) CAM scores.
+    folder : Path
+        Where the pseudo-labels go; also `frequencies.npy`, float64 (K,), the share of each class.
+    parameters : CrfParameters
+        Dense CRF settings.
+    scaling : GreyScaling
+        The survey-wide scaling to 0..255.
+    jobs : int
+        Processes; the CRF holds the interpreter's lock, so threads would not help.
+    progress : Progress
+        Called a tile.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    work = (
+        delayed(_refine_to_file)(
+            survey, tile, cam_dir / f"{tile}.npy", partial / f"{tile}.png", parameters, scaling
+        )
+        for tile in tiles
+    )
+    counts = np.zeros(survey.num_classes, dtype=np.int64)
+    results = Parallel(n_jobs=jobs, return_as="generator")(work)
+    for done, pixels in enumerate(results):
+        counts += pixels
+        progress("pseudo-labels", done + 1, len(tiles))
+    np.save(partial / "frequencies.npy", counts / max(1, counts.sum()))
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def read_pseudo_label(folder: Path, tile: str) -> NDArray[np.uint8]:
+    """Class ids (H, W) of one tile, 255 where there is no label."""
+    return read_mask_file(folder / f"{tile}.png")
+
+
+def read_frequencies(folder: Path) -> NDArray[np.float64]:
+    """Share of the labelled pixels of each class, (K,)."""
+    frequencies: NDArray[np.float64] = np.load(folder / "frequencies.npy")
+    return frequencies

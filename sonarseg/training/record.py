@@ -1,0 +1,63 @@
+"""What a run leaves to read: metrics.jsonl, summary.json, failure.json and log.txt."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+FAILURE = "failure.json"
+LOG = "log.txt"
+
+
+def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
+    """Read the lines of metrics.jsonl; a last line cut off by a crash is left out."""
+    path = run_dir / METRICS
+    if not path.is_file():
+        return []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines[:-1] if line]
+
+
+def start_metrics(run_dir: Path, keep_epochs: int) -> None:
+    """Keep the first `keep_epochs` lines: those that the checkpoint knows."""
+    kept = [line for line in read_metrics(run_dir) if line["epoch"] <= keep_epochs]
+    write_atomically(run_dir / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+
+
+def append_metrics(run_dir: Path, line: dict[str, Any]) -> None:
+    """Add one line and flush it, so that whoever follows the run sees it at once."""
+    with (run_dir / METRICS).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+        file.flush()
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write `text` beside `path` and move it into place."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def log(run_dir: Path, sentence: str) -> None:
+    """Add a sentence with the time to log.txt."""
+    stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+    with (run_dir / LOG).open("a", encoding="utf-8") as file:
+        file.write(f"{stamp} {sentence}\n")
+
+
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """Read summary.json of a finished run."""
+    content: dict[str, Any] = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    return content

@@ -1,0 +1,70 @@
+"""Which epoch belongs to which round, and how the learning rate falls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sonarseg.training.config import RunConfig
+
+WARM_UP = "warm-up"
+SELF_TRAINING = "self-training"
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One epoch of a run.
+
+    Attributes
+    ----------
+    number : int
+        Counted from 1 over the whole run.
+    stage : str
+        "warm-up" (classification branch only) or "self-training".
+    round : int
+        Round of self-training, from 1; 0 during the warm-up.
+    first_of_round : bool
+        Pseudo-labels are made before this epoch.
+    progress : tuple of (int, int)
+        Epochs done in this stage before this one, and epochs of the stage.
+    """
+
+    number: int
+    stage: str
+    round: int
+    first_of_round: bool
+    progress: tuple[int, int]
+
+
+def plan(config: RunConfig) -> list[Epoch]:
+    """List the epochs of a run in order."""
+    training = config.training
+    epochs: list[Epoch] = []
+    if config.stage in ("full", WARM_UP):
+        total = training.warmup_epochs
+        epochs += [Epoch(i + 1, WARM_UP, 0, False, (i, total)) for i in range(total)]
+    if config.stage in ("full", SELF_TRAINING):
+        start, length = len(epochs), training.epochs_per_round
+        total = training.rounds * length
+        epochs += [
+            Epoch(start + i + 1, SELF_TRAINING, 1 + i // length, i % length == 0, (i, total))
+            for i in range(total)
+        ]
+    return epochs
+
+
+def learning_rate_factor(epoch: Epoch, step: int, steps: int, power: float) -> float:
+    """Polynomial decay over the stage after a linear rise over its first half epoch.
+
+    Parameters
+    ----------
+    epoch : Epoch
+        The epoch under way.
+    step, steps : int
+        Step within the epoch, from 0, and steps an epoch.
+    power : float
+        Exponent of the decay (DeepLab, arXiv 1606.00915: 0.9).
+    """
+    done, total = epoch.progress
+    position = (done + step / steps) / total
+    rise = min(1.0, (done * steps + step + 1) / max(1, steps // 2))
+    return float(rise * (1.0 - position) ** power)

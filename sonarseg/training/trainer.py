@@ -1,0 +1,188 @@
+"""The optimiser's side of a run: one epoch of multi-task training, and its state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sonarseg.losses.classification import multilabel_soft_margin
+from sonarseg.training.augmentation import augment
+from sonarseg.training.config import RunConfig
+from sonarseg.training.device import autocast
+from sonarseg.training.model_file import Model
+from sonarseg.training.sampling import balanced_epoch, single_class_epoch
+from sonarseg.training.schedule import Epoch, learning_rate_factor
+from sonarseg.training.tiles import Tiles, stack, stack_targets
+
+
+class RunFailed(Exception):
+    """A run that cannot go on; the message is one sentence for the person."""
+
+
+@dataclass(frozen=True)
+class EpochLosses:
+    """Means over the tiles of an epoch; the segmentation loss is None during the warm-up."""
+
+    segmentation: float | None
+    classification: float
+    learning_rate: float
+
+
+class Trainer:
+    """Trains a model epoch by epoch.
+
+    Parameters
+    ----------
+    model : Model
+        The network is trained in place.
+    tiles : Tiles
+        The train tiles.
+    labelled : bool (K,)
+        Classes that image-level labels speak of.
+    config : RunConfig
+        Schedule, losses' weights, seed.
+    """
+
+    def __init__(self, model: Model, tiles: Tiles, labelled: Tensor, config: RunConfig) -> None:
+        self.model = model
+        self.tiles = tiles
+        self.labelled = labelled
+        self.config = config
+        self.optimiser = self._new_optimiser()
+        self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        self._scaler = torch.amp.GradScaler(
+            model.device.type,
+            enabled=model.device.type == "cuda" and not torch.cuda.is_bf16_supported(),
+        )
+
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        training = self.config.training
+        groups = self.model.network.parameter_groups(
+            training.learning_rate, head_factor=training.head_factor, weight_decay=training.weight_decay
+        )
+        return torch.optim.AdamW(groups, fused=True)
+
+    def restart_optimiser(self) -> None:
+        """Forget the moments: self-training starts as a stage of its own."""
+        self.optimiser = self._new_optimiser()
+
+    def state(self) -> dict[str, Any]:
+        """Optimiser state for the checkpoint."""
+        return {"optimiser": self.optimiser.state_dict(), "scaler": self._scaler.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take up the state of a checkpoint."""
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+
+    def train_epoch(
+        self,
+        epoch: Epoch,
+        targets: list[Tensor] | None,
+        segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None,
+    ) -> EpochLosses:
+        """Train one epoch.
+
+        All randomness comes from the seed and the epoch's number, so that a resumed run draws
+        what the uninterrupted one would have drawn.
+
+        Parameters
+        ----------
+        epoch : Epoch
+            Where in the run this epoch stands.
+        targets : list of uint8 (h, w) tensors, or None
+            Pseudo-labels at the network's scale; None during the warm-up.
+        segmentation_loss : callable or None
+            (logits (B, K, H, W), target (B, H, W)) -> scalar.
+
+        Raises
+        ------
+        RunFailed
+            Where a loss is not finite.
+        """
+        config, device = self.config, self.model.device
+        torch.manual_seed(config.seed * 1_000_003 + epoch.number)
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch.number)
+        batches = self._batches(self._draw(epoch))
+        self.model.network.train()
+        sums = torch.zeros(2, device=device)
+        drawn = 0
+        for step, batch in enumerate(batches):
+            self._set_learning_rate(epoch, step, len(batches))
+            images = stack([self.tiles.images[i] for i in batch]).to(device)
+            target = None
+            if targets is not None:
+                target = stack_targets([targets[i] for i in batch]).to(device)
+            images, target = augment(images, target, config.sonar, config.training, generator)
+            shown = torch.from_numpy(self.tiles.shown[batch]).float().to(device)
+            classification, segmentation = self._losses(images, target, shown, segmentation_loss)
+            total = config.training.classification_weight * classification
+            if target is not None:
+                total = total + config.training.segmentation_weight * segmentation
+            self._step(total)
+            sums += len(batch) * torch.stack([classification.detach(), segmentation.detach()])
+            drawn += len(batch)
+        classification_mean, segmentation_mean = (sums / max(1, drawn)).tolist()
+        if not (math.isfinite(classification_mean) and math.isfinite(segmentation_mean)):
+            raise RunFailed(
+                f"the loss was not finite in epoch {epoch.number} "
+                f"(classification {classification_mean}, segmentation {segmentation_mean}): "
+                "lower training.learning_rate."
+            )
+        return EpochLosses(
+            None if targets is None else segmentation_mean,
+            classification_mean,
+            float(self.optimiser.param_groups[0]["lr"]),
+        )
+
+    def _draw(self, epoch: Epoch) -> NDArray[np.int64]:
+        single_only = self.config.supervision == "single-label" and epoch.round > 0
+        draw = single_class_epoch if single_only else balanced_epoch
+        return draw(self.tiles.multiclass, seed=self.config.seed, epoch=epoch.number)
+
+    def _batches(self, order: NDArray[np.int64]) -> list[list[int]]:
+        size = self.config.training.batch_size
+        batches = [order[i : i + size].tolist() for i in range(0, len(order), size)]
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            # One tile is too few for batch statistics; it joins the batch before.
+            batches[-2] += batches.pop()
+        return batches
+
+    def _losses(
+        self,
+        images: Tensor,
+        target: Tensor | None,
+        shown: Tensor,
+        segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None,
+    ) -> tuple[Tensor, Tensor]:
+        network = self.model.network
+        with autocast(self.model.device):
+            features = network.encode(self.model.normalisation(images))
+            class_logits = network.classify(features)
+            logits = None
+            if target is not None:
+                logits = network.decode(features, (target.shape[1], target.shape[2]))
+        classification = multilabel_soft_margin(class_logits.float(), shown, valid=self.labelled)
+        if logits is None or target is None or segmentation_loss is None:
+            return classification, torch.zeros((), device=images.device)
+        return classification, segmentation_loss(logits.float(), target)
+
+    def _set_learning_rate(self, epoch: Epoch, step: int, steps: int) -> None:
+        factor = learning_rate_factor(epoch, step, steps, self.config.training.poly_power)
+        for group, base in zip(self.optimiser.param_groups, self._base_rates, strict=True):
+            group["lr"] = base * factor
+
+    def _step(self, loss: Tensor) -> None:
+        self.optimiser.zero_grad(set_to_none=True)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        self._scaler.unscale_(self.optimiser)
+        torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.training.clip_norm)
+        self._scaler.step(self.optimiser)
+        self._scaler.update()
