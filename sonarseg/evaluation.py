@@ -1,0 +1,205 @@
+"""Score a trained run, or a dense CRF setting, on a split with pixel masks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+
+from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.refine import refine
+from sonarseg.errors import UserError
+from sonarseg.metrics.confusion import confusion
+from sonarseg.metrics.scores import survey_scores
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.scaling import GreyScaling
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one thing on one split.
+
+    Attributes
+    ----------
+    split : str
+    tiles : tuple of str
+        Tiles that have a mask, in the order of `confusions`.
+    groups : tuple of (str or None)
+        Strip of each tile, where the survey tells.
+    confusions : int64 (T, K, K)
+        A confusion matrix a tile, rows truth.
+    scores : dict
+        `survey_scores` of the confusions.
+    uses_image_labels : bool
+        Whether the split's image-level labels were used: CAM and CRF rows use them, a decoder does not.
+    """
+
+    split: str
+    tiles: tuple[str, ...]
+    groups: tuple[str | None, ...]
+    confusions: NDArray[np.int64]
+    scores: dict[str, Any]
+    uses_image_labels: bool
+
+
+def tiles_with_masks(survey: Survey, split: str) -> tuple[str, ...]:
+    """Tiles of a split that can be scored.
+
+    Raises
+    ------
+    UserError
+        Where no tile of the split has a mask.
+    """
+    tiles = tuple(tile for tile in survey.splits[split] if survey.has_mask(tile))
+    if not tiles:
+        raise UserError(
+            f"{survey.root / 'masks'} holds no mask of the {split} split: "
+            f"draw masks for its tiles, or evaluate on another split."
+        )
+    return tiles
+
+
+def _tile_confusion(
+    survey: Survey,
+    tile: str,
+    cam_path: Path,
+    parameters: CrfParameters,
+    scaling: GreyScaling,
+    on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
+) -> NDArray[np.int64]:
+    labels = refine(
+        read_cam(cam_path),
+        scaling.apply(survey.read_image(tile)),
+        parameters,
+        shown=survey.shown(tile),
+        background_id=survey.background_id,
+    )
+    if on_labels is not None:
+        on_labels(tile, labels)
+    return confusion(survey.read_mask(tile), labels, survey.num_classes)
+
+
+def evaluate_crf(
+    survey: Survey,
+    split: str,
+    cams_dir: Path,
+    parameters: CrfParameters,
+    scaling: GreyScaling,
+    *,
+    jobs: int = 1,
+    on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Score the pseudo-labels of a dense CRF setting.
+
+    Parameters
+    ----------
+    survey : Survey
+        Opened for `split`.
+    split : str
+        "val" or "test".
+    cams_dir : Path
+        Folder with `SPLIT/NAME.npy`.
+    parameters : CrfParameters
+        Setting to score; `iterations = 0` scores the CAM's argmax.
+    scaling : GreyScaling
+        The survey-wide scaling to 0..255.
+    jobs : int
+        Processes.
+    on_labels : callable, optional
+        Given each tile's name and labels; runs in the worker processes.
+    progress : Progress
+        Called a tile.
+    """
+    tiles = tiles_with_masks(survey, split)
+    work = (
+        delayed(_tile_confusion)(
+            survey, tile, cams_dir / split / f"{tile}.npy", parameters, scaling, on_labels
+        )
+        for tile in tiles
+    )
+    found: list[NDArray[np.int64]] = []
+    for matrix in Parallel(n_jobs=jobs, return_as="generator")(work):
+        found.append(matrix)
+        progress("scoring", len(found), len(tiles))
+    return _evaluation(survey, split, tiles, np.stack(found), uses_image_labels=True)
+
+
+def evaluate_run(
+    run_dir: Path,
+    survey: Survey,
+    split: str,
+    *,
+    device: str = "auto",
+    batch_size: int = 8,
+    on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
+) -> Evaluation:
+    """Score a trained run's decoder; the split's image-level labels are not used.
+
+    Raises
+    ------
+    UserError
+        Where the run has no checkpoint or other classes than the survey.
+    """
+    import torch
+
+    from sonarseg.training.device import pick_device
+    from sonarseg.training.model_file import load_model
+    from sonarseg.training.tiles import load_tiles
+    from sonarseg.training.validation import validate
+
+    model = load_model(run_dir, pick_device(device))
+    check_classes(run_dir, model.classes, survey)
+    tiles = tiles_with_masks(survey, split)
+    loaded = load_tiles(survey, tiles, model.scaling, model.network_config.tile_scale, labels=False)
+    masks = [survey.read_mask(tile) for tile in tiles]
+    result = validate(
+        model,
+        loaded,
+        masks,
+        None,
+        torch.ones(survey.num_classes, dtype=torch.bool, device=model.device),
+        batch_size,
+        on_prediction=on_labels,
+    )
+    return _evaluation(survey, split, tiles, result.confusions, uses_image_labels=False)
+
+
+def check_classes(run_dir: Path, classes: tuple[str, ...], survey: Survey) -> None:
+    """Refuse a model of other classes than the survey's.
+
+    Raises
+    ------
+    UserError
+        Where the lists differ.
+    """
+    if classes != survey.classes:
+        raise UserError(
+            f"{run_dir} was trained on the classes {', '.join(classes)}, but {survey.root / 'classes.txt'} "
+            f"lists {', '.join(survey.classes)}: use the run with its own survey."
+        )
+
+
+def _evaluation(
+    survey: Survey,
+    split: str,
+    tiles: Sequence[str],
+    confusions: NDArray[np.int64],
+    *,
+    uses_image_labels: bool,
+) -> Evaluation:
+    return Evaluation(
+        split,
+        tuple(tiles),
+        tuple(survey.groups.get(tile) for tile in tiles),
+        confusions,
+        survey_scores(confusions, survey.classes),
+        uses_image_labels,
+    )

@@ -1,0 +1,144 @@
+"""Pixel maps of a trained run: index masks, confidence, colour overlays and areas."""
+
+from __future__ import annotations
+
+import colorsys
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sonarseg.errors import UserError
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.pictures import read_picture, write_index_png, write_png
+from sonarseg.training.device import autocast
+from sonarseg.training.model_file import Model
+from sonarseg.training.tiles import stack, to_tensor
+
+PICTURE_SUFFIXES = {".png", ".tif", ".tiff"}
+# Okabe and Ito's colours, told apart with any colour vision.
+OKABE_ITO = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (120, 120, 120),
+)
+
+
+def class_colours(num_classes: int) -> NDArray[np.uint8]:
+    """One RGB colour a class, (K, 3); past eight classes, hues evenly spread."""
+    if num_classes <= len(OKABE_ITO):
+        return np.array(OKABE_ITO[:num_classes], dtype=np.uint8)
+    hues = [colorsys.hsv_to_rgb(k / num_classes, 0.65, 0.9) for k in range(num_classes)]
+    return (255 * np.array(hues)).round().astype(np.uint8)
+
+
+def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint8]:
+    """Lay class colours over a picture.
+
+    Parameters
+    ----------
+    image : uint8 (H, W) or (H, W, 3)
+    labels : uint8 (H, W)
+        Class ids; 255 stays uncoloured.
+    num_classes : int
+
+    Returns
+    -------
+    uint8 (H, W, 3)
+    """
+    rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+    colours = np.zeros((256, 3), dtype=np.float32)
+    colours[:num_classes] = class_colours(num_classes)
+    mixed = 0.6 * rgb.astype(np.float32) + 0.4 * colours[labels]
+    return np.where((labels == 255)[..., None], rgb, mixed.round().astype(np.uint8))
+
+
+def find_pictures(folder: Path) -> dict[str, Path]:
+    """Pictures of a folder by name.
+
+    Raises
+    ------
+    UserError
+        Where there is none.
+    """
+    found = (
+        {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES}
+        if folder.is_dir()
+        else {}
+    )
+    if not found:
+        raise UserError(f"{folder} holds no .png, .tif or .tiff picture: name the folder of your tiles.")
+    return found
+
+
+def predict_probabilities(model: Model, image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Class probabilities float32 (K, H, W) of one scaled tile, uint8 (H, W) or (H, W, 3)."""
+    batch = stack([to_tensor(image, model.network_config.tile_scale)]).to(model.device)
+    model.network.eval()
+    with torch.inference_mode(), autocast(model.device):
+        features = model.network.encode(model.normalisation(batch))
+        logits = model.network.decode(features, (image.shape[0], image.shape[1]))
+    probabilities: NDArray[np.float32] = logits.float().softmax(dim=1)[0].cpu().numpy()
+    return probabilities
+
+
+def predict_pictures(
+    model: Model,
+    pictures: dict[str, Path],
+    output: Path,
+    progress: Progress = silent,
+) -> Path:
+    """Write masks/, confidence/, overlays/ and areas.csv for some tiles.
+
+    Parameters
+    ----------
+    model : Model
+        A trained run's model.
+    pictures : dict
+        Tile name to picture file.
+    output : Path
+        Folder to write to.
+    progress : Progress
+        Called a tile.
+
+    Returns
+    -------
+    Path
+        The table of areas: pixels and share of each class a tile.
+    """
+    folders = {name: output / name for name in ("masks", "confidence", "overlays")}
+    for folder in folders.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    rows: list[Sequence[object]] = []
+    for done, (name, path) in enumerate(pictures.items()):
+        image = model.scaling.apply(read_picture(path))
+        probabilities = predict_probabilities(model, image)
+        labels = probabilities.argmax(axis=0).astype(np.uint8)
+        write_index_png(folders["masks"] / f"{name}.png", labels)
+        confidence = (255 * probabilities.max(axis=0)).round().astype(np.uint8)
+        write_png(folders["confidence"] / f"{name}.png", confidence)
+        write_png(folders["overlays"] / f"{name}.png", overlay(image, labels, len(model.classes)))
+        pixels = np.bincount(labels.ravel(), minlength=len(model.classes))
+        rows.append([name, *pixels.tolist(), *(round(float(p) / labels.size, 6) for p in pixels)])
+        progress("predicting", done + 1, len(pictures))
+    return _write_areas(output / "areas.csv", model.classes, rows)
+
+
+def _write_areas(path: Path, classes: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["tile", *(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
+        )
+        writer.writerows(rows)
+    partial.replace(path)
+    return path

@@ -1,0 +1,139 @@
+"""Picture rows of the report: tile, CAM, pseudo-labels, prediction and truth, chosen by rule."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.refine import refine
+from sonarseg.metrics.confusion import confusion
+from sonarseg.metrics.scores import miou
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.pictures import read_mask_file, write_index_png, write_png
+from sonarseg.survey.scaling import GreyScaling
+
+UNTUNED = "w-s3Tseg"
+
+
+def evenly_ranked(gains: Sequence[float], count: int) -> list[int]:
+    """Indices of the best, the worst and evenly spaced gains between, best first.
+
+    Parameters
+    ----------
+    gains : sequence of float
+        One a tile; ties keep the tiles' order.
+    count : int
+        How many to choose at most.
+    """
+    ranked = np.argsort(-np.asarray(gains, dtype=float), kind="stable")
+    positions = np.linspace(0, len(ranked) - 1, min(count, len(ranked))).round().astype(int)
+    return [int(ranked[p]) for p in positions]
+
+
+def write_picture_rows(
+    folder: Path,
+    survey: Survey,
+    cams_dir: Path,
+    scaling: GreyScaling,
+    settings: dict[str, CrfParameters],
+    predictions_dir: Path | None,
+    count: int = 6,
+) -> None:
+    """Write `folder/rows.json` and its pictures for tiles of `val`.
+
+    Tiles are ranked by the gain in per-tile `miou` of the last setting over the first; best, worst
+    and evenly spaced ones between are shown. Without masks the first tiles are shown.
+
+    Parameters
+    ----------
+    folder : Path
+        Replaced whole.
+    survey : Survey
+        Opened for `val` alone.
+    cams_dir : Path
+        Folder with `val/NAME.npy`.
+    scaling : GreyScaling
+        The survey-wide scaling to 0..255.
+    settings : dict
+        Title to dense CRF setting, in the order of the panels.
+    predictions_dir : Path or None
+        Folder of predicted masks of `val` (a run's `masks`).
+    count : int
+        Rows at most.
+    """
+    scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
+    tiles = [tile for tile in scored if survey.shown(tile).sum() > 1] or scored
+    if not tiles:
+        tiles = list(survey.splits["val"][:count] or survey.splits["train"][:count])
+    tiles = [tile for tile in tiles if (cams_dir / "val" / f"{tile}.npy").is_file()]
+    panels = {tile: _labels(survey, tile, cams_dir, scaling, settings) for tile in tiles}
+    truths = {tile: survey.read_mask(tile) for tile in tiles if tile in scored}
+    titles = list(settings)
+    gains = [
+        _score(truths.get(t), panels[t][titles[-1]], survey) - _score(truths.get(t), panels[t][titles[0]], survey)
+        for t in tiles
+    ]
+    chosen = [tiles[i] for i in evenly_ranked(gains, count)] if truths else tiles[:count]
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    rows = [
+        _write_row(partial, survey, tile, scaling, panels[tile], truths.get(tile), predictions_dir)
+        for tile in chosen
+    ]
+    content = {"classes": list(survey.classes), "rows": rows}
+    (partial / "rows.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def _labels(
+    survey: Survey, tile: str, cams_dir: Path, scaling: GreyScaling, settings: dict[str, CrfParameters]
+) -> dict[str, NDArray[np.uint8]]:
+    scores = read_cam(cams_dir / "val" / f"{tile}.npy")
+    image = scaling.apply(survey.read_image(tile))
+    return {
+        title: refine(
+            scores, image, parameters, shown=survey.shown(tile), background_id=survey.background_id
+        )
+        for title, parameters in settings.items()
+    }
+
+
+def _score(truth: NDArray[np.uint8] | None, labels: NDArray[np.uint8], survey: Survey) -> float:
+    value = None if truth is None else miou(confusion(truth, labels, survey.num_classes))
+    return 0.0 if value is None else value
+
+
+def _write_row(
+    folder: Path,
+    survey: Survey,
+    tile: str,
+    scaling: GreyScaling,
+    labels: dict[str, NDArray[np.uint8]],
+    truth: NDArray[np.uint8] | None,
+    predictions_dir: Path | None,
+) -> dict[str, Any]:
+    number = len(list(folder.glob("*-0.png")))
+    pictures = dict(labels)
+    predicted = None if predictions_dir is None else predictions_dir / f"{tile}.png"
+    if predicted is not None and predicted.is_file():
+        pictures["prediction"] = read_mask_file(predicted)
+    if truth is not None:
+        pictures["truth"] = truth
+    panels: list[dict[str, Any]] = [{"title": "tile", "file": f"{number}-0.png", "miou": None}]
+    write_png(folder / f"{number}-0.png", scaling.apply(survey.read_image(tile)))
+    for position, (title, picture) in enumerate(pictures.items(), start=1):
+        name = f"{number}-{position}.png"
+        write_index_png(folder / name, picture)
+        score = None if truth is None or title == "truth" else _score(truth, picture, survey)
+        panels.append({"title": title, "file": name, "miou": score})
+    return {"tile": tile, "split": "val", "panels": panels}
