@@ -1,0 +1,178 @@
+"""A run is a folder: what it writes, how it resumes, which masks it opens."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonarseg.errors import UserError
+from sonarseg.metrics.confusion import confusion, unpack_confusions
+from sonarseg.survey.layout import Survey
+from sonarseg.training.config import RunConfig
+from sonarseg.training.record import read_metrics
+from sonarseg.training.run import run
+from sonarseg.training.trainer import RunFailed
+from tests.sonarseg.training.conftest import write_run
+
+
+def without_seconds(run_dir: Path) -> list[dict]:
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(run_dir)]
+
+
+def changed(config: RunConfig, **sections: object) -> RunConfig:
+    return RunConfig.model_validate(config.model_dump() | sections)
+
+
+def test_a_run_leaves_metrics_summary_checkpoint_and_masks(tmp_path: Path, tiny_config: RunConfig) -> None:
+    run_dir = write_run(tmp_path / "run", tiny_config)
+    summary = run(run_dir)
+    lines = read_metrics(run_dir)
+    assert [line["epoch"] for line in lines] == [1, 2, 3, 4]
+    assert [line["round"] for line in lines] == [0, 0, 1, 2]
+    assert lines[0]["loss_segmentation"] is None
+    assert lines[3]["loss_segmentation"] > 0
+    assert summary == json.loads((run_dir / "summary.json").read_text())
+    assert summary["metrics"]["miou"] == lines[-1]["miou"]
+    assert {p.stem for p in (run_dir / "masks").iterdir()} == set(summary["tiles"])
+    assert (run_dir / "checkpoint.pt").is_file()
+
+
+def test_the_summary_holds_the_confusions_of_the_masks_it_wrote(
+    tmp_path: Path, tiny_config: RunConfig, tiny_survey: Path
+) -> None:
+    run_dir = write_run(tmp_path / "run", tiny_config)
+    summary = run(run_dir)
+    for tile, matrix in zip(summary["tiles"], unpack_confusions(summary["confusions"]), strict=True):
+        truth = np.asarray(Image.open(tiny_survey / "masks" / f"{tile}.png"))
+        predicted = np.asarray(Image.open(run_dir / "masks" / f"{tile}.png"))
+        np.testing.assert_array_equal(matrix, confusion(truth, predicted, 3))
+
+
+@pytest.mark.parametrize("epochs_before_the_stop", [1, 2, 3])
+def test_an_interrupted_run_ends_bit_identically(
+    tmp_path: Path, tiny_config: RunConfig, epochs_before_the_stop: int
+) -> None:
+    whole = write_run(tmp_path / "whole", tiny_config)
+    run(whole)
+    broken = write_run(tmp_path / "broken", tiny_config)
+
+    def stop(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "training" and done == epochs_before_the_stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(broken, stop)
+    run(broken)
+    assert without_seconds(broken) == without_seconds(whole)
+
+
+def test_train_masks_do_not_matter(tmp_path: Path, tiny_config: RunConfig, tiny_survey: Path) -> None:
+    noisy = tmp_path / "noisy"
+    shutil.copytree(tiny_survey, noisy)
+    rng = np.random.default_rng(1)
+    for tile in (noisy / "splits" / "train.txt").read_text().split():
+        Image.fromarray(rng.integers(0, 3, (24, 32), dtype=np.uint8)).save(noisy / "masks" / f"{tile}.png")
+    clean_run = write_run(tmp_path / "clean-run", tiny_config)
+    noisy_run = write_run(tmp_path / "noisy-run", changed(tiny_config, survey=str(noisy)))
+    run(clean_run)
+    run(noisy_run)
+    assert without_seconds(clean_run) == without_seconds(noisy_run)
+
+
+def test_supervision_by_masks_opens_train_masks_and_labels_do_not(
+    tmp_path: Path, tiny_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: set[str] = set()
+    original = Survey.read_mask
+
+    def spy(self: Survey, tile: str) -> np.ndarray:
+        opened.add(tile)
+        return original(self, tile)
+
+    monkeypatch.setattr(Survey, "read_mask", spy)
+    run(write_run(tmp_path / "labels", tiny_config))
+    assert opened == {f"t{n}" for n in range(10, 14)}
+    opened.clear()
+    run(write_run(tmp_path / "masks", changed(tiny_config, supervision="masks")))
+    assert {f"t{n:02d}" for n in range(10)} <= opened
+    assert not opened & {"t14", "t15"}
+
+
+def test_a_run_on_single_label_tiles_uses_no_pseudo_labels(tmp_path: Path, tiny_config: RunConfig) -> None:
+    run_dir = write_run(tmp_path / "run", changed(tiny_config, supervision="single-label"))
+    run(run_dir)
+    assert not (run_dir / "pseudo_labels").exists()
+
+
+def test_self_training_starts_from_a_warm_up(tmp_path: Path, tiny_config: RunConfig) -> None:
+    warm_up = write_run(tmp_path / "warm-up", changed(tiny_config, stage="warm-up"))
+    run(warm_up)
+    assert "miou" not in read_metrics(warm_up)[0]
+    second = write_run(
+        tmp_path / "second", changed(tiny_config, stage="self-training", warm_up="../warm-up")
+    )
+    run(second)
+    full = write_run(tmp_path / "full", tiny_config)
+    run(full)
+    assert [line["round"] for line in read_metrics(second)] == [1, 2]
+    starts = [read_metrics(second)[0]["val_loss_classification"], read_metrics(full)[0]["val_loss_classification"]]
+    assert starts[0] < starts[1]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_with_the_reason(
+    tmp_path: Path, tiny_config: RunConfig
+) -> None:
+    training = tiny_config.training.model_dump() | {"learning_rate": 1e30, "clip_norm": 1e30}
+    run_dir = write_run(tmp_path / "run", changed(tiny_config, training=training))
+    with pytest.raises(RunFailed, match="not finite"):
+        run(run_dir)
+    assert "not finite" in json.loads((run_dir / "failure.json").read_text())["reason"]
+    assert not (run_dir / "summary.json").exists()
+
+
+def test_changed_settings_under_a_checkpoint_are_refused(tmp_path: Path, tiny_config: RunConfig) -> None:
+    run_dir = write_run(tmp_path / "run", tiny_config)
+    run(run_dir)
+    (run_dir / "summary.json").unlink()
+    (run_dir / "config.json").write_text(changed(tiny_config, seed=5).model_dump_json())
+    with pytest.raises(UserError, match="changed after this run began"):
+        run(run_dir)
+
+
+@pytest.mark.parametrize("content", [None, "{", '{"survey": "x", "lerning_rate": 1}'])
+def test_a_wrong_config_is_one_sentence_and_code_2(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    ended = subprocess.run(
+        [sys.executable, "-m", "sonarseg", str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "config.json" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1
+
+
+def test_a_terminated_process_goes_on_later(tmp_path: Path, tiny_config: RunConfig) -> None:
+    training = tiny_config.training.model_dump() | {"epochs_per_round": 20}
+    run_dir = write_run(tmp_path / "run", changed(tiny_config, training=training))
+    command = [sys.executable, "-m", "sonarseg", str(run_dir)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch 4/"):
+            process.send_signal(signal.SIGTERM)
+            break
+    process.stdout.read()
+    assert process.wait() == 143
+    before = read_metrics(run_dir)
+    assert 4 <= len(before) < 42
+    subprocess.run(command, check=True, capture_output=True)
+    after = read_metrics(run_dir)
+    assert len(after) == 42
+    assert after[: len(before)] == before
