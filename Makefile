@@ -1,0 +1,51 @@
+# make quickstart   install, then both studies and a report on a simulated survey
+# make test         the whole test suite
+# make lint         style, types, import contracts
+# make clean        remove what make made
+#
+# Another Python: make PYTHON=/path/to/python3.11 quickstart
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK_PYTHON := 3.11
+
+.PHONY: install quickstart test lint clean
+
+install: $(VENV)/.installed
+
+# The checks come before anything is downloaded: torch is large, and pydensecrf2 is compiled on this machine.
+$(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "sonarseg needs Python 3.11 or newer, but $(PYTHON) is not found: install it, or name one with 'make PYTHON=/path/to/python'." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "sonarseg needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) -c 'import sys; print(sys.version.split()[0])'): name a newer one with 'make PYTHON=/path/to/python'." >&2; exit 1; }
+	@command -v g++ >/dev/null || command -v c++ >/dev/null || command -v clang++ >/dev/null || { \
+	  echo "sonarseg needs a C++ compiler to build pydensecrf2, but none of g++, c++, clang++ is found: install one (Debian, Ubuntu: apt install g++; macOS: xcode-select --install)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@if [ "$$($(BIN)/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')" = "$(LOCK_PYTHON)" ]; then \
+	  set -ex; \
+	  $(BIN)/python -m pip install --quiet -r requirements.lock; \
+	  $(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .; \
+	else \
+	  echo "requirements.lock was made for Python $(LOCK_PYTHON); on $$($(BIN)/python --version) the bounds of setup.cfg are used."; \
+	  set -ex; \
+	  $(BIN)/python -m pip install --quiet -e '.[dev]'; \
+	fi
+	@touch $@
+
+quickstart: install
+	$(BIN)/sonarseg quickstart
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf $(VENV) quickstart .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
