@@ -1,0 +1,150 @@
+"""What `study.toml` holds, and where in the file a wrong field stands."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, ValidationError, model_validator
+
+from objectives.search_space import LOSSES, NAMED_LOSSES, CrfRanges
+from sonarseg.errors import UserError
+from sonarseg.training.config import CamConfig, NetworkConfig, Section, SonarGeometry, TrainingConfig
+
+STUDY_TOML = "study.toml"
+
+
+class CrfStudyConfig(CrfRanges):
+    """Budget of the crf study, the named first trials included, and its search space."""
+
+    trials: Annotated[int, Field(ge=1)] = 60
+
+
+class LossStudyConfig(Section):
+    """Budget of the loss study.
+
+    Attributes
+    ----------
+    trials : int
+        Trials of the whole study, the named first ones and the repetitions included.
+    seeds : int
+        Runs with different seeds that the best setting of every loss gets, inside the budget.
+    prune : bool
+        End hopeless runs early.
+    """
+
+    trials: Annotated[int, Field(ge=1)] = 9
+    seeds: Annotated[int, Field(ge=1)] = 1
+    prune: bool = True
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        least = len(NAMED_LOSSES) + len(LOSSES) * (self.seeds - 1)
+        if self.seeds > 1 and self.trials < least:
+            raise ValueError(
+                f"seeds = {self.seeds} needs trials = {least} or more: {len(NAMED_LOSSES)} named settings "
+                f"and {self.seeds - 1} more runs of the best of {len(LOSSES)} losses"
+            )
+        return self
+
+
+class StudyConfig(Section):
+    """Everything that `study.toml` says; `survey` is relative to the workspace or absolute."""
+
+    name: Annotated[str, Field(min_length=1)]
+    survey: Annotated[str, Field(min_length=1)]
+    background: str | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    device: str = "auto"
+    metric: Literal["miou_multiclass", "miou"] = "miou_multiclass"
+    sonar: SonarGeometry = SonarGeometry()
+    network: NetworkConfig = NetworkConfig()
+    cam: CamConfig = CamConfig()
+    training: TrainingConfig = TrainingConfig()
+    crf: CrfStudyConfig = CrfStudyConfig()
+    loss: LossStudyConfig = LossStudyConfig()
+
+
+def load_study_config(path: Path) -> StudyConfig:
+    """Read and check a study.toml.
+
+    Raises
+    ------
+    UserError
+        Where the file is missing, is not TOML, or a field is wrong; the line is named.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{path} is missing: make a workspace with `sonarseg init SURVEY`, or name another folder."
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read ({error}).") from error
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path} is not valid TOML: {error}.") from error
+    try:
+        return StudyConfig.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_sentence(path, text, error)) from error
+
+
+def _sentence(path: Path, text: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    keys = [part for part in first["loc"] if isinstance(part, str)]
+    field = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        problem = f"{field} is not a field of study.toml; check its spelling"
+    elif first["type"] == "missing":
+        problem = f"{field} is missing; add it"
+    elif first["type"] == "value_error":
+        problem = f"[{field}] {str(first['ctx']['error']).rstrip('.')}"
+    else:
+        message = first["msg"][0].lower() + first["msg"][1:]
+        problem = f"{field} = {_short(first['input'])} is wrong: {message}"
+    return f"{path}, line {find_line(text, keys)}: {problem}."
+
+
+def _short(value: Any) -> str:
+    shown = f'"{value}"' if isinstance(value, str) else str(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def find_line(text: str, keys: list[str]) -> int:
+    """Line, from 1, where a field of a TOML text stands.
+
+    Parameters
+    ----------
+    text : str
+        Valid TOML.
+    keys : list of str
+        The field's section names and its own name, outermost first.
+
+    Returns
+    -------
+    int
+        The line of the field; of its section where the field is not written; else 1.
+    """
+    section: list[str] = []
+    best_line, best_depth = 1, 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[+\s*([^\[\]]+?)\s*\]+", line)
+        assignment = re.match(r"\s*([\w\"'.\- ]+?)\s*=", line)
+        if header:
+            section = _split_key(header.group(1))
+            place = section
+        elif assignment:
+            place = section + _split_key(assignment.group(1))
+        else:
+            continue
+        if place == keys[: len(place)] and len(place) > best_depth:
+            best_line, best_depth = number, len(place)
+    return best_line
+
+
+def _split_key(key: str) -> list[str]:
+    return [part.strip().strip("\"'") for part in key.split(".")]

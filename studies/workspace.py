@@ -1,0 +1,128 @@
+"""The workspace: one folder a study, which works elsewhere when it is copied."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from sonarseg.errors import UserError
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.layout import Survey, open_survey
+from studies.study_config import STUDY_TOML, StudyConfig, load_study_config
+
+
+class Workspace:
+    """Names what lies where in a workspace folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder that holds study.toml.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def config(self) -> StudyConfig:
+        """The content of study.toml; UserError where it is missing or wrong."""
+        return load_study_config(self.root / STUDY_TOML)
+
+    @property
+    def database_path(self) -> Path:
+        """The SQLite file of both studies."""
+        return self.root / "study.db"
+
+    @property
+    def database_url(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return f"sqlite:///{self.database_path.resolve()}"
+
+    @property
+    def runs_dir(self) -> Path:
+        """Run folders: warm-up, loss-0000, ..."""
+        return self.root / "runs"
+
+    @property
+    def warm_up_dir(self) -> Path:
+        """The run whose network gives the CAMs and from which every trial starts."""
+        return self.runs_dir / "warm-up"
+
+    @property
+    def final_dir(self) -> Path:
+        """The one plain run of a workspace in which nothing can be tuned."""
+        return self.runs_dir / "final"
+
+    @property
+    def cams_dir(self) -> Path:
+        """CAM scores, SPLIT/NAME.npy."""
+        return self.root / "cams"
+
+    @property
+    def pseudo_labels_dir(self) -> Path:
+        """First-round pseudo-labels, one folder a dense CRF setting."""
+        return self.root / "pseudo_labels"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """Files of the dashboard's artifact store."""
+        return self.root / "artifacts"
+
+    @property
+    def pictures_dir(self) -> Path:
+        """Label pictures of evaluations."""
+        return self.root / "pictures"
+
+    @property
+    def maps_dir(self) -> Path:
+        """Pixel maps that `predict` writes."""
+        return self.root / "maps"
+
+    @property
+    def report_path(self) -> Path:
+        """The HTML report."""
+        return self.root / "report.html"
+
+    @property
+    def survey_path(self) -> Path:
+        """The survey's folder."""
+        return (self.root / self.config.survey).resolve()
+
+    def survey_seen_from(self, folder: Path) -> str:
+        """Name the survey for a file in `folder`: relative where study.toml is, else absolute."""
+        if Path(self.config.survey).is_absolute():
+            return self.config.survey
+        return os.path.relpath(self.survey_path, folder.resolve())
+
+    def survey(self) -> Survey:
+        """Open the survey, only the masks of `val` opened."""
+        return open_survey(self.survey_path, self.config.background)
+
+    @contextmanager
+    def alone(self, progress: Progress = silent) -> Iterator[None]:
+        """Keep other sonarseg commands out of this workspace, or wait until they are out.
+
+        Raises
+        ------
+        UserError
+            Where the workspace cannot be written to.
+        """
+        path = self.root / ".lock"
+        try:
+            file = path.open("a")
+        except OSError as error:
+            raise UserError(
+                f"{self.root} cannot be written to ({error.strerror}): "
+                "put the workspace where you may write, or free its disk."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress("waiting for another sonarseg command in this workspace", 0, 1)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
