@@ -1,0 +1,79 @@
+"""Feature vectors of the two Gaussian kernels, as the permutohedral lattice takes them.
+
+The kernel between two pixels is exp(-|f_i - f_j|^2 / 2). Coordinates come in the order x, y, channels,
+that of pydensecrf's two-dimensional class, because the lattice approximates a little differently
+in another order.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.errors import UserError
+
+# The lattice of pydensecrf holds its keys in 16-bit integers and wraps beyond without a word.
+_LARGEST_KEY = 2**15 - 1
+
+
+def spatial_features(height: int, width: int, sigma: float) -> NDArray[np.float32]:
+    """Positions over `sigma` pixels.
+
+    Returns
+    -------
+    ndarray, float32 (2, height * width), C order
+    """
+    rows, columns = np.mgrid[:height, :width].astype(np.float32)
+    return np.ascontiguousarray(np.stack([columns, rows]).reshape(2, -1) / np.float32(sigma))
+
+
+def bilateral_features(
+    image: NDArray[np.uint8], sigma_alpha: float, sigma_beta: float
+) -> NDArray[np.float32]:
+    """Positions over `sigma_alpha` pixels and channels over `sigma_beta` grey levels.
+
+    Parameters
+    ----------
+    image : ndarray, uint8 (H, W) or (H, W, 3)
+        Grey images give three coordinates a pixel, RGB images five.
+
+    Returns
+    -------
+    ndarray, float32 (3 or 5, H * W), C order
+    """
+    height, width = image.shape[:2]
+    channels = image.reshape(height * width, -1).T.astype(np.float32) / np.float32(sigma_beta)
+    positions = spatial_features(height, width, sigma_alpha)
+    return np.ascontiguousarray(np.concatenate([positions, channels]))
+
+
+def refuse_wrapping_keys(features: NDArray[np.float32], kernel: str) -> None:
+    """Refuse features so far apart that the lattice's keys would wrap round.
+
+    The bound follows from the elevation of Adams, Baek and Davis (2010, section 3.1): coordinate i
+    (from 0) of d is scaled by sqrt(2/3) (d + 1) / sqrt((i + 1)(i + 2)).
+
+    Parameters
+    ----------
+    features : ndarray, float32 (d, N)
+        Features, not negative.
+    kernel : str
+        Names of the widths, for the message.
+
+    Raises
+    ------
+    UserError
+        Where a key could pass 16 bits.
+    """
+    dimensions = len(features)
+    reach = features.max(axis=1).astype(np.float64)
+    steps = np.arange(1, dimensions + 1)
+    upward = (reach / np.sqrt(steps * (steps + 1))).sum()
+    largest = math.sqrt(2 / 3) * (dimensions + 1) * max(upward, reach.max()) + dimensions + 1
+    if largest > _LARGEST_KEY:
+        raise UserError(
+            f"The dense CRF cannot resolve {kernel} on a tile of this size: "
+            f"make the smallest of them at least {largest / _LARGEST_KEY:.1f} times as wide."
+        )
