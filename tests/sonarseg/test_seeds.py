@@ -1,7 +1,7 @@
 """Background score and argmax over the shown classes."""
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -14,6 +14,7 @@ SCORES = hnp.arrays(
 )
 
 
+@settings(deadline=None)
 @given(SCORES, st.data())
 def test_argmax_is_the_loop_over_pixels(scores, data):
     shown = np.array(data.draw(st.lists(st.booleans(), min_size=len(scores), max_size=len(scores))))

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -29,6 +29,7 @@ def pixels_of(mask: np.ndarray) -> set[tuple[int, int]]:
     return {(int(r), int(c)) for r, c in np.argwhere(mask)}
 
 
+@settings(deadline=None)
 @given(MAPS, st.integers(1, 3))
 def test_counts_equal_sets(maps, width):
     truth, predicted = maps
@@ -42,6 +43,7 @@ def test_counts_equal_sets(maps, width):
         assert counts[1, label] == len(true_band | predicted_band)
 
 
+@settings(deadline=None)
 @given(MAPS)
 def test_a_band_as_wide_as_the_tile_is_the_ordinary_iou(maps):
     truth, predicted = maps

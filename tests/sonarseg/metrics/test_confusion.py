@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -18,6 +18,7 @@ MAPS = st.tuples(st.integers(1, 9), st.integers(1, 9)).flatmap(
 )
 
 
+@settings(deadline=None)
 @given(MAPS)
 def test_equals_scikit_learn_on_valid_pixels(maps):
     truth, predicted = maps
@@ -65,6 +66,7 @@ def test_shapes_must_agree():
         confusion(np.zeros((2, 3), np.uint8), np.zeros((3, 2), np.uint8), 2)
 
 
+@settings(deadline=None)
 @given(
     st.tuples(st.integers(0, 5), st.integers(1, 6)).flatmap(
         lambda size: hnp.arrays(np.int64, (size[0], size[1], size[1]), elements=st.integers(0, 2**62))

@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonarseg.metrics.ranking import average_precision
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(0, 2**32 - 1))
 def test_equals_the_mean_precision_at_the_hits(tiles, seed):
     generator = np.random.default_rng(seed)

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import sklearn.metrics
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -35,6 +35,7 @@ def counted(tiles: np.ndarray) -> np.ndarray:
     return np.stack([confusion(truth, predicted, K) for truth, predicted in tiles])
 
 
+@settings(deadline=None)
 @given(TILES)
 def test_scores_equal_scikit_learn(tiles):
     truth, predicted = tiles[:, 0].ravel(), tiles[:, 1].ravel()
@@ -50,6 +51,7 @@ def test_scores_equal_scikit_learn(tiles):
     assert pixel_accuracy(confusions) == pytest.approx(sklearn.metrics.accuracy_score(truth, predicted))
 
 
+@settings(deadline=None)
 @given(TILES)
 def test_miou_multiclass_is_miou_of_the_tiles_with_several_true_classes(tiles):
     several = np.array([np.unique(truth).size > 1 for truth, _ in tiles])
@@ -57,6 +59,7 @@ def test_miou_multiclass_is_miou_of_the_tiles_with_several_true_classes(tiles):
     assert miou_multiclass(counted(tiles)) == expected
 
 
+@settings(deadline=None)
 @given(TILES)
 def test_miou_paper_is_the_loop_of_the_baseline(tiles):
     values = []
@@ -104,6 +107,7 @@ def test_number_of_names_must_fit():
         survey_scores(np.zeros((1, 2, 2), int), ["a", "b", "c"])
 
 
+@settings(deadline=None)
 @given(CONFUSIONS, st.permutations(range(3)), st.randoms(use_true_random=False))
 def test_order_of_tiles_and_names_of_classes_do_not_matter(confusions, order, random):
     tiles = list(range(len(confusions)))
@@ -114,6 +118,7 @@ def test_order_of_tiles_and_names_of_classes_do_not_matter(confusions, order, ra
         assert metric(moved) == (None if before is None else pytest.approx(before))
 
 
+@settings(deadline=None)
 @given(CONFUSIONS)
 def test_scores_lie_in_the_unit_interval_and_are_1_only_where_all_is_right(confusions):
     all_right = confusions * np.eye(3, dtype=int)
