@@ -1,0 +1,1 @@
+"""Losses: cross-entropy, focal and Lovász-Softmax over pixels, multi-label soft margin over tiles."""

@@ -1,0 +1,49 @@
+"""From the configuration of a loss to the function that the trainer calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sonarseg.losses.config import LossConfig, focal_alpha
+from sonarseg.losses.cross_entropy import cross_entropy, focal
+from sonarseg.losses.lovasz import lovasz_softmax
+
+
+def build_loss(
+    config: LossConfig, frequencies: NDArray[np.floating] | None
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """Make the loss of a run.
+
+    Parameters
+    ----------
+    config : LossConfig
+        Name, gamma, alpha.
+    frequencies : ndarray, float (K,), or None
+        Share of each class in the pseudo-labels of the first round; needed where alpha is above 0.
+
+    Returns
+    -------
+    callable
+        (logits (B, K, H, W), target int64 (B, H, W)) -> scalar.
+
+    Raises
+    ------
+    ValueError
+        Where alpha is above 0 and the frequencies are missing or wrong.
+    """
+    weights: Tensor | None = None
+    if config.alpha > 0:
+        if frequencies is None:
+            raise ValueError(f"alpha = {config.alpha:g} needs the class frequencies of the pseudo-labels")
+        weights = torch.from_numpy(focal_alpha(frequencies, config.alpha)).float()
+    if config.name == "focal":
+        return partial(focal, gamma=config.gamma, alpha=weights)
+    if config.name == "lovasz_softmax":
+        return lovasz_softmax
+    return partial(cross_entropy, class_weights=weights)
