@@ -125,7 +125,7 @@ class _Run:
             state = load_checkpoint(config.path(self.run_dir, config.warm_up) / CHECKPOINT, self.device)
             network.load_state_dict(state["network"])
         elif config.network.weights != "none":
-            load_encoder_weights(network, config.network.weights)
+            load_encoder_weights(network, config.network.weights, config.network.encoder)
         network.to(self.device)
         return Model(
             network,

@@ -1,0 +1,1 @@
+"""Encoder, classification branch and DeepLabv3 decoder."""

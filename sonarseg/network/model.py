@@ -1,0 +1,77 @@
+"""One encoder with two heads: classes of a tile, classes of its pixels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sonarseg.network.decoder import DeepLabDecoder
+from sonarseg.network.encoder import build_encoder
+
+
+class SegmentationNetwork(nn.Module):
+    """Encoder, classification branch and DeepLabv3 decoder.
+
+    Parameters
+    ----------
+    encoder : str
+        A torchvision encoder.
+    in_channels : int
+        1 or 3.
+    num_classes : int
+        K, background included.
+    output_stride : int
+        8 or 16.
+    decoder_channels : int
+        Width of the decoder.
+    """
+
+    def __init__(
+        self,
+        encoder: str,
+        in_channels: int,
+        num_classes: int,
+        output_stride: int = 16,
+        decoder_channels: int = 256,
+    ) -> None:
+        super().__init__()
+        self.encoder, features = build_encoder(encoder, in_channels, output_stride)
+        self.class_activation = nn.Conv2d(features, num_classes, 1, bias=False)
+        self.decoder = DeepLabDecoder(features, decoder_channels, num_classes, output_stride)
+
+    def encode(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> features (B, F, h, w)."""
+        features: Tensor = self.encoder(images)
+        return features
+
+    def classify(self, features: Tensor) -> Tensor:
+        """(B, F, h, w) -> class logits (B, K): global average pooling, then a bias-free 1 x 1 convolution."""
+        pooled = features.mean(dim=(2, 3), keepdim=True)
+        logits: Tensor = self.class_activation(pooled)
+        return logits.flatten(1)
+
+    def cam(self, features: Tensor) -> Tensor:
+        """(B, F, h, w) -> class activation maps (B, K, h, w); their mean before ReLU is the logit."""
+        return F.relu(self.class_activation(features))
+
+    def decode(self, features: Tensor, size: tuple[int, int]) -> Tensor:
+        """(B, F, h, w) -> pixel logits (B, K, H, W) for `size` = (H, W)."""
+        logits: Tensor = self.decoder(features)
+        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> class logits (B, K) and pixel logits (B, K, H, W)."""
+        features = self.encode(images)
+        return self.classify(features), self.decode(features, (images.shape[2], images.shape[3]))
+
+    def parameter_groups(
+        self, learning_rate: float, head_factor: float = 10, weight_decay: float = 1e-2
+    ) -> list[dict[str, Any]]:
+        """Parameters for the optimiser: the new heads learn `head_factor` times as fast as the encoder."""
+        heads = [*self.class_activation.parameters(), *self.decoder.parameters()]
+        return [
+            {"params": list(self.encoder.parameters()), "lr": learning_rate, "weight_decay": weight_decay},
+            {"params": heads, "lr": learning_rate * head_factor, "weight_decay": weight_decay},
+        ]
