@@ -273,7 +273,9 @@ def config_hash(config: RunConfig) -> str:
 
 
 def _open(run_dir: Path, config: RunConfig) -> Survey:
-    survey = open_survey(config.path(run_dir, config.survey), config.background)
+    # With a background every tile with an object holds two classes; labels.csv itself tells which show one.
+    background = None if config.supervision == "single-label" else config.background
+    survey = open_survey(config.path(run_dir, config.survey), background)
     return survey.with_masks_of("train") if config.supervision == "masks" else survey
 
 

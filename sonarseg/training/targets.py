@@ -110,11 +110,7 @@ class RoundTargets:
     def _whole(self, index: int) -> NDArray[np.uint8]:
         label = np.full(self.tiles.sizes[index], IGNORE, dtype=np.uint8)
         if not self.tiles.multiclass[index]:
-            shown = self.tiles.shown[index].copy()
-            if shown.sum() > 1 and self.survey.background_id is not None:
-                # A lone object class on background says nothing of where the object is.
-                return label
-            label[...] = int(np.flatnonzero(shown)[0])
+            label[...] = int(np.flatnonzero(self.tiles.shown[index])[0])
         return label
 
     def _to_network_scale(self, label: NDArray[np.uint8]) -> Tensor:

@@ -46,7 +46,7 @@ class Tiles:
     shown : bool (N, K)
         Classes that each tile may hold, background included.
     multiclass : bool (N,)
-        Tiles with two or more labelled classes.
+        Tiles that may hold two or more classes, background counted.
     """
 
     names: tuple[str, ...]
@@ -79,7 +79,7 @@ def scaled_size(size: tuple[int, int], tile_scale: float) -> tuple[int, int]:
 def to_tensor(image: NDArray[np.uint8], tile_scale: float) -> Tensor:
     """Turn uint8 (H, W) or (H, W, 3) into a uint8 (C, h, w) tensor of the network's scale."""
     channels_first = image[None] if image.ndim == 2 else np.moveaxis(image, -1, 0)
-    tensor = torch.from_numpy(np.ascontiguousarray(channels_first))
+    tensor = torch.from_numpy(np.array(channels_first, order="C"))
     size = scaled_size((tensor.shape[1], tensor.shape[2]), tile_scale)
     if size == tuple(tensor.shape[1:]):
         return tensor

@@ -1,0 +1,1 @@
+"""A survey on disk: tiles, classes, image-level labels, masks and splits."""

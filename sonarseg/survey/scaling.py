@@ -1,0 +1,84 @@
+"""One scaling to 0..255 for a whole survey, so that a grey level means the same in every tile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from sonarseg.errors import UserError
+from sonarseg.survey.pictures import Picture
+
+if TYPE_CHECKING:
+    from sonarseg.survey.layout import Survey
+
+SAMPLE = 200
+PERCENTILES = (0.5, 99.5)
+
+
+class GreyScaling(BaseModel):
+    """Linear scaling from `low`..`high` to 0..255.
+
+    Attributes
+    ----------
+    low, high : float
+        Values that become 0 and 255.
+    channels : int
+        1 (grey) or 3 (RGB).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    low: float = 0.0
+    high: float = 255.0
+    channels: Literal[1, 3] = 1
+
+    def apply(self, image: Picture) -> NDArray[np.uint8]:
+        """Scale a picture, (H, W) or (H, W, 3), to uint8 (H, W) for one channel, (H, W, 3) for three."""
+        array: NDArray[np.generic] = image
+        if self.channels == 1 and array.ndim == 3:
+            grey = is_grey(image)
+            array = array[..., 0] if grey else array.astype(np.float32).mean(axis=2)  # type: ignore[arg-type]
+        elif self.channels == 3 and array.ndim == 2:
+            array = np.repeat(array[..., None], 3, axis=2)
+        if array.dtype == np.uint8 and (self.low, self.high) == (0.0, 255.0):
+            return np.ascontiguousarray(array, dtype=np.uint8)
+        scaled = (array.astype(np.float32) - self.low) * (255.0 / max(self.high - self.low, 1e-6))  # type: ignore[arg-type]
+        return scaled.round().clip(0, 255).astype(np.uint8)
+
+
+def is_grey(image: Picture) -> bool:
+    """Whether a picture has one channel, or three that are the same."""
+    if image.ndim == 2:
+        return True
+    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+
+
+def fit_scaling(survey: Survey) -> GreyScaling:
+    """Find a survey's scaling from a bounded sample of its train tiles.
+
+    8-bit tiles stay as they are; 16-bit tiles are scaled between their 0.5 and 99.5 percentiles.
+
+    Raises
+    ------
+    UserError
+        Where the train split is empty.
+    """
+    tiles = survey.splits["train"]
+    if not tiles:
+        raise UserError(f"{survey.root}: the train split is empty: list its tiles in splits/train.txt.")
+    chosen = [tiles[i] for i in np.linspace(0, len(tiles) - 1, min(SAMPLE, len(tiles))).astype(int)]
+    pictures = (survey.read_image(tile) for tile in chosen)
+    grey, values, depth = True, [], 8
+    for picture in pictures:
+        grey = grey and is_grey(picture)
+        if picture.dtype == np.uint16:
+            depth = 16
+        values.append(picture.ravel()[:: max(1, picture.size // 4096)])
+    channels: Literal[1, 3] = 1 if grey else 3
+    if depth == 8:
+        return GreyScaling(channels=channels)
+    low, high = np.percentile(np.concatenate(values), PERCENTILES)
+    return GreyScaling(low=float(low), high=float(max(high, low + 1)), channels=channels)
