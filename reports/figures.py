@@ -1,0 +1,174 @@
+"""The one style of every plot, and how plots reach the page.
+
+A figure is a plain plotly specification. Colours of text, lines and grid are left to the page's
+style sheet, so that light, dark and print need no second drawing.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from reports.formatting import figure_text, parameter
+from reports.palette import FAINT, NEUTRAL
+
+Spec = dict[str, Any]
+FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A plot of the page.
+
+    Attributes
+    ----------
+    key : str
+        Id in the page.
+    data, layout : list and dict
+        The plotly specification.
+    title : str
+        Short heading above the plot.
+    caption : str
+        What is drawn, in a sentence or two.
+    description : str
+        What the plot shows, for those who do not see it.
+    height : int
+        Pixels.
+    """
+
+    key: str
+    data: list[Spec]
+    layout: Spec
+    title: str
+    caption: str
+    description: str
+    height: int = 300
+
+    def specification(self) -> Spec:
+        """What the page's script draws."""
+        return {"data": self.data, "layout": {**self.layout, "height": self.height}}
+
+
+def axis(title: str = "", **more: Any) -> Spec:
+    """An axis in the report's style."""
+    return {
+        "title": {"text": title, "standoff": 8, "font": {"size": 12}},
+        "showgrid": False,
+        "zeroline": False,
+        "showline": True,
+        "linewidth": 1,
+        "linecolor": FAINT,
+        "gridcolor": "rgba(125,138,148,0.22)",
+        "tickcolor": FAINT,
+        "ticks": "outside",
+        "ticklen": 4,
+        "automargin": True,
+        "fixedrange": True,
+    } | more
+
+
+def value_axis(title: str = "", **more: Any) -> Spec:
+    """A vertical axis of numbers: fine grid lines, no line of its own."""
+    return axis(title, **({"showgrid": True, "showline": False, "ticks": "", "nticks": 6} | more))
+
+
+def layout(**more: Any) -> Spec:
+    """A layout in the report's style: transparent, one typeface, legend above the plot."""
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": FONT, "size": 12, "color": NEUTRAL},
+        "margin": {"l": 46, "r": 14, "t": 10, "b": 40},
+        "hovermode": "closest",
+        "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left"},
+        "dragmode": False,
+        "showlegend": False,
+        "legend": {
+            "orientation": "h",
+            "x": 0,
+            "y": 1.02,
+            "xanchor": "left",
+            "yanchor": "bottom",
+            "font": {"size": 12},
+            "itemclick": False,
+            "itemdoubleclick": False,
+            "bgcolor": "rgba(0,0,0,0)",
+        },
+    } | more
+
+
+def line(x: list[Any], y: list[Any], name: str, colour: str, **more: Any) -> Spec:
+    """A line; `dash`, `width` and `shape` are those of the line, the rest of the trace."""
+    style = {key: more.pop(key) for key in ("dash", "width", "shape") if key in more}
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": x,
+        "y": [finite(value) for value in y],
+        "name": figure_text(name),
+        "line": {"color": colour, "width": 2} | style,
+        "hovertemplate": "%{y:.3f}<extra>%{fullData.name}</extra>",
+    } | more
+
+
+def points(x: list[Any], y: list[Any], name: str, colour: str, **more: Any) -> Spec:
+    """Points; `size`, `symbol`, `opacity` and `line` are those of the marker, the rest of the trace."""
+    style = {key: more.pop(key) for key in ("size", "symbol", "opacity", "line") if key in more}
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "x": x,
+        "y": y,
+        "name": figure_text(name),
+        "marker": {"color": colour, "size": 7, "opacity": 0.85} | style,
+        "cliponaxis": False,
+    } | more
+
+
+def hover(texts: list[str]) -> Spec:
+    """Hover texts given point by point; they are data, never a template."""
+    return {"text": texts, "hovertemplate": "%{text}<extra></extra>"}
+
+
+def setting_lines(params: dict[str, Any]) -> str:
+    """Parameters one below the other, for a hover text."""
+    return "<br>".join(f"{figure_text(name)} {figure_text(parameter(v))}" for name, v in params.items())
+
+
+def horizontal(y: float, text: str) -> tuple[Spec, Spec]:
+    """A dotted reference line over the whole width, and its label."""
+    shape = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": y,
+        "y1": y,
+        "line": {"color": NEUTRAL, "width": 1.2, "dash": "dot"},
+    }
+    label = {
+        "xref": "paper",
+        "x": 1,
+        "y": y,
+        "xanchor": "right",
+        "yanchor": "bottom",
+        "text": figure_text(text),
+        "showarrow": False,
+        "font": {"size": 11},
+    }
+    return shape, label
+
+
+def padded(values: list[float], share: float = 0.08) -> list[float]:
+    """A range that leaves room round the values; shares stay within 0 and 1."""
+    low, high = min(values), max(values)
+    room = max((high - low) * share, 0.01)
+    return [max(low - room, 0.0) if low >= 0 else low - room, min(high + room, 1.0) if high <= 1 else high + room]
+
+
+def finite(value: object) -> float | None:
+    """A number to draw, or None where there is none (JSON knows no NaN)."""
+    if not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,96 @@
+"""How numbers and foreign text are written, the same in the page, the figures and the notes."""
+
+from __future__ import annotations
+
+import html
+import math
+import re
+import unicodedata
+
+MISSING = "–"
+MINUS = "−"
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^=-])")
+
+METRIC_MEANINGS = {
+    "miou_multiclass": "tiles with two or more classes in the truth; mean over classes of the summed confusion",
+    "miou": "all tiles; mean over the classes present, of the summed confusion",
+    "miou_paper": "the baseline's: mean over tiles and classes, a class absent from both counts as 1",
+    "fwiou": "all tiles; classes weighted by their share of the true pixels",
+    "pixel_accuracy": "all tiles; share of the valid pixels that are right",
+}
+PARAMETER_UNITS = {
+    "sigma_alpha": "pixels",
+    "sigma_beta": "grey levels",
+    "sigma_gamma": "pixels",
+}
+
+
+def plain(text: object) -> str:
+    """Text on one line without control, format or unassigned characters; they become U+FFFD.
+
+    Terminal escapes and bidirectional overrides in a name would otherwise change what is read
+    around them.
+    """
+    joined = " ".join(str(text).split())
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in joined)
+
+
+def figure_text(text: object) -> str:
+    """Text for a plotly label, which would read tags in it; entities are shown as characters."""
+    return html.escape(plain(text), quote=False)
+
+
+def markdown_text(text: object) -> str:
+    """Text for a Markdown note: neither HTML nor Markdown is read in it."""
+    return html.escape(_MARKDOWN.sub(r"\\\1", plain(text)), quote=False)
+
+
+def score(value: float | None) -> str:
+    """A share such as a mIoU, with three decimals."""
+    return MISSING if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def difference(value: float | None) -> str:
+    """A signed difference of two shares, with three decimals."""
+    if value is None or math.isnan(value):
+        return MISSING
+    return f"{value:+.3f}".replace("-", MINUS)
+
+
+def interval(low: float, high: float) -> str:
+    """The ends of an interval of differences, or a dash where it is undefined."""
+    if math.isnan(low) or math.isnan(high):
+        return MISSING
+    return f"{difference(low)} to {difference(high)}"
+
+
+def parameter(value: object) -> str:
+    """A parameter's value: three significant digits, or the word itself."""
+    if value is None:
+        return MISSING
+    if isinstance(value, float):
+        return f"{value:.3g}"
+    return plain(value)
+
+
+def seconds(value: float | None) -> str:
+    """A duration in the unit that suits it."""
+    if value is None or math.isnan(value):
+        return MISSING
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    if value < 7200:
+        return f"{value / 60:.1f} min"
+    return f"{value / 3600:.1f} h"
+
+
+def count(number: int, singular: str, plural: str | None = None) -> str:
+    """A number with its noun."""
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
+
+
+def listing(words: list[str]) -> str:
+    """Words joined as in a sentence."""
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""

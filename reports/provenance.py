@@ -1,0 +1,85 @@
+"""Where the numbers come from: survey, settings, versions, device, openings of the test split."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reports.database import Study
+from reports.formatting import plain, seconds
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the last section lists.
+
+    Attributes
+    ----------
+    facts : list of (label, text)
+    versions : list of (package, version)
+    openings : list of (time, what)
+        Every time the masks of the test split were read.
+    config : str
+        study.toml as the study stored it, as JSON; empty where none was stored.
+    command : str
+        Repeats the studies from study.toml.
+    """
+
+    facts: list[tuple[str, str]]
+    versions: list[tuple[str, str]]
+    openings: list[tuple[str, str]]
+    config: str
+    command: str
+
+
+def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
+    """Collect the facts; where both studies hold one they agree or both are listed."""
+    found = list(studies.values())
+    facts: list[tuple[str, str]] = []
+    for label, values in (
+        ("survey", [s.survey.get("name") for s in found]),
+        ("fingerprint", [s.survey.get("fingerprint") for s in found]),
+        ("classes", [", ".join(s.classes) for s in found]),
+        ("background class", [s.survey.get("background") for s in found]),
+        ("tiles", [_tiles(s.survey.get("tiles")) for s in found]),
+        ("tiles of several classes", [_tiles(s.survey.get("multiclass")) for s in found]),
+        ("tuned for", [s.metric for s in found]),
+        ("note", [s.metric_note for s in found]),
+        ("seed", [s.attrs.get("seed") for s in found]),
+        ("device", [s.attrs.get("device") for s in found]),
+        ("created", [s.attrs.get("created") for s in found]),
+    ):
+        different = list(dict.fromkeys(plain(value) for value in values if value not in (None, "")))
+        if different:
+            facts.append((label, " / ".join(different)))
+    for study in found:
+        spent = sum(trial.seconds or 0.0 for trial in study.trials)
+        facts.append((f"time of all {study.kind} trials", seconds(spent)))
+    versions = {
+        plain(name): plain(version)
+        for study in found
+        for name, version in _dict(study.attrs.get("versions")).items()
+    }
+    config = next((study.attrs["config"] for study in found if study.attrs.get("config")), None)
+    return Provenance(
+        facts,
+        sorted(versions.items()),
+        [
+            (plain(opening.get("time", "")), plain(opening.get("what", "")))
+            for study in found
+            for opening in study.attrs.get("test_openings") or []
+        ],
+        "" if config is None else json.dumps(config, indent=2, ensure_ascii=False),
+        f"sonarseg tune all {shlex.quote(plain(workspace.resolve().name))}",
+    )
+
+
+def _tiles(counts: object) -> str:
+    return ", ".join(f"{number} {split}" for split, number in _dict(counts).items())
+
+
+def _dict(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,146 @@
+"""A workspace in a few facts: for `sonarseg status --json`, the notes, and the head of the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reports.crf_section import CrfSection, gain_sentence
+from reports.database import DATABASE, Study, best_of, read_studies
+from reports.formatting import count, listing, score
+from reports.loss_section import LossSection, loss_rows
+
+
+def summarise(workspace: Path) -> dict[str, Any]:
+    """Trials by state, best value and parameters of each study, fit for JSON.
+
+    Parameters
+    ----------
+    workspace : Path
+        Folder of the study; without a database nothing was tuned yet.
+
+    Returns
+    -------
+    dict
+        `{"studies": {"crf": {...} or None, "loss": {...} or None}}`.
+
+    Raises
+    ------
+    UserError
+        Where the database cannot be read.
+    """
+    studies = read_studies(workspace) if (workspace / DATABASE).is_file() else {}
+    return {
+        "studies": {
+            kind: None if kind not in studies else summarise_study(studies[kind]) for kind in ("crf", "loss")
+        }
+    }
+
+
+def summarise_study(study: Study) -> dict[str, Any]:
+    """The facts of one study."""
+    best = study.best()
+    facts: dict[str, Any] = {
+        "metric": study.metric,
+        "metric_note": study.metric_note,
+        "untuned": study.untuned,
+        "trials": study.counts(),
+        "best": None,
+    }
+    if best is not None:
+        facts["best"] = {
+            "trial": best.number,
+            "name": best.name,
+            "value": best.value,
+            "params": best.params,
+            "scores": best.scores,
+        }
+    if study.kind == "crf":
+        untuned = best_of([trial for trial in study.complete if trial.name])
+        facts["best_untuned"] = None if untuned is None else {"name": untuned.name, "value": untuned.value}
+    else:
+        rows, seeds = loss_rows(study)
+        facts["seeds"] = seeds
+        facts["losses"] = [
+            {"loss": row.key, "params": row.params, "trials": [t.number for t in row.trials], "means": row.means}
+            for row in rows
+        ]
+    return facts
+
+
+def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+    """What was found, in sentences written from the data."""
+    sentences = []
+    if crf is None and loss is None:
+        return ["The database holds no study yet."]
+    sentences.append(_crf_sentence(crf) if crf else "There is no dense CRF study in this workspace yet.")
+    sentences.append(_loss_sentence(loss) if loss else "There is no loss study in this workspace yet.")
+    sentences += _cautions(crf, loss)
+    return sentences
+
+
+def _unfinished(study: Study, what: str) -> str | None:
+    """The sentence for a study without anything to compare, or None."""
+    if study.untuned:
+        return f"The {what} could not be tuned: {study.untuned.rstrip('.')}."
+    if not study.trials:
+        return f"The {what} study holds no trial yet."
+    if not study.complete:
+        counts = study.counts()
+        states = listing([f"{number} {state}" for state, number in counts.items() if number])
+        return f"No trial of the {what} study has ended well yet ({states})."
+    return None
+
+
+def _crf_sentence(section: CrfSection) -> str:
+    study = section.study
+    sentence = _unfinished(study, "dense CRF")
+    if sentence:
+        return sentence
+    best, untuned, tuned = study.best(), section.best_untuned, section.tuned
+    if tuned is None or best is None:
+        name = untuned.name if untuned else ""
+        return f"Only untuned settings have been scored; the best is {name} with {study.metric} {score(untuned.value if untuned else None)}."
+    start = f"The tuned dense CRF (trial {tuned.number}) reaches {study.metric} {score(tuned.value)} on val"
+    if untuned is None:
+        return f"{start}; no untuned setting has been scored beside it."
+    name = untuned.name
+    against = "no CRF at all" if name == "no CRF" else f"{name}, the best untuned setting,"
+    return f"{start} against {score(untuned.value)} for {against}: {gain_sentence(section.gain, study.groups is not None)}."
+
+
+def _loss_sentence(section: LossSection) -> str:
+    study = section.study
+    sentence = _unfinished(study, "loss")
+    if sentence:
+        return sentence
+    winner = section.winner(study.metric)
+    if winner is None:
+        return f"The loss study has completed trials, but none with {study.metric}."
+    means = f"mean over {count(section.seeds, 'seed')} each" if section.seeds > 1 else "one seed each"
+    start = f"Of {count(len(section.rows), 'loss', 'losses')} ({means}) {winner.label} is best with {study.metric} {score(winner.means[study.metric])}"
+    baseline = next((row for row in section.rows if row.key == "cross-entropy"), None)
+    if baseline is None or baseline is winner:
+        return start + "."
+    return f"{start}; cross-entropy reaches {score(baseline.means[study.metric])}."
+
+
+def _cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+    cautions = []
+    if loss is not None and loss.rows:
+        by_paper, by_metric = loss.winner("miou_paper"), loss.winner(loss.study.metric)
+        if by_paper is not None and by_metric is not None and by_paper is not by_metric:
+            cautions.append(
+                f"By miou_paper {by_paper.label} would be best instead: that metric counts a class absent from a "
+                "tile as 1, and so says little about tiles of several classes."
+            )
+        if loss.seeds == 1 and len(loss.rows) > 1:
+            cautions.append("With one seed a loss, differences between losses may be chance.")
+    scored = [section.study for section in (crf, loss) if section is not None and section.study.complete]
+    if scored:
+        opened = any(study.attrs.get("test_openings") for study in scored)
+        test = "the test split has been opened, see Provenance" if opened else "the test split has not been opened"
+        cautions.append(
+            f"Winners were chosen on the val tiles that score them, which flatters them; {test}."
+        )
+    return cautions
