@@ -1,0 +1,7 @@
+"""How a trial ends without a value."""
+
+from __future__ import annotations
+
+
+class TrialFailed(Exception):  # noqa: N818 a sibling of optuna.TrialPruned
+    """The trial has no value; the message is the reason, one sentence for the person."""

@@ -1,0 +1,54 @@
+"""Which process works on something, so that a later start can tell whether it still lives."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+
+def process_identity(pid: int) -> dict[str, Any]:
+    """Host, process id and, where the system tells, when the process started.
+
+    Process ids are given out again; the start time tells a new process from the old one.
+    """
+    return {"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}
+
+
+def is_alive(identity: dict[str, Any]) -> bool:
+    """Whether a process lives.
+
+    A workspace is worked on by one machine at a time, so a process of another host (the workspace
+    was copied, or a container started anew) counts as gone.
+    """
+    if identity["host"] != socket.gethostname():
+        return False
+    try:
+        os.kill(identity["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    started = _start_time(identity["pid"])
+    return started == identity["started"] and not _is_zombie(identity["pid"])
+
+
+def _status_fields(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat behind the program's name, empty where the system has no /proc."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return []
+    return text.rpartition(")")[2].split()
+
+
+def _start_time(pid: int) -> str | None:
+    # proc(5): starttime is field 22; two fields stand before those that are split here.
+    fields = _status_fields(pid)
+    return fields[19] if fields else None
+
+
+def _is_zombie(pid: int) -> bool:
+    fields = _status_fields(pid)
+    return bool(fields) and fields[0] == "Z"

@@ -1,0 +1,220 @@
+"""Follow a run in a process of its own: its metrics as they come, and how it ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from objectives.outcome import TrialFailed
+from objectives.process_identity import is_alive, process_identity
+from sonarseg.errors import UserError
+from sonarseg.training.record import FAILURE, METRICS, SUMMARY, read_metrics, read_summary, write_json
+
+RUN_COMMAND = (sys.executable, "-m", "sonarseg")
+OUTPUT = "output.txt"
+PROCESS = "process.json"
+WRONG_INPUT = 2
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds between two looks at the run, and from a polite signal to SIGKILL."""
+
+    poll: float = 0.2
+    grace: float = 20.0
+
+
+DEFAULT_TIMING = Timing()
+
+
+class StopRun(Exception):  # noqa: N818 an order, not an error
+    """Raised by a watcher to end the run; what it carries is raised once the process is gone."""
+
+    def __init__(self, because: Exception) -> None:
+        super().__init__(str(because))
+        self.because = because
+
+
+def follow_run(
+    run_dir: Path,
+    on_epoch: Callable[[dict[str, Any]], None],
+    *,
+    command: Sequence[str] = RUN_COMMAND,
+    timing: Timing = DEFAULT_TIMING,
+) -> dict[str, Any]:
+    """Start the run of `run_dir`, or go on with it, and follow it to its end.
+
+    The process leads a group of its own, so that its workers end with it. Ctrl-C, and SIGTERM to
+    this program, are passed on and leave a run that the next call goes on with.
+
+    Parameters
+    ----------
+    run_dir : Path
+        A run folder with config.json.
+    on_epoch : callable
+        Given every line of metrics.jsonl once, those of an earlier start included. Raises `StopRun`
+        to end the run; a run that has ended well by then is not stopped any more.
+    command : sequence of str
+        The program; `run_dir` is put behind it.
+    timing : Timing
+        How often to look, how long to wait.
+
+    Returns
+    -------
+    dict
+        The content of summary.json.
+
+    Raises
+    ------
+    TrialFailed
+        Where the run failed; the message is the reason.
+    UserError
+        Where the run refused its input, or could not write.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM, once the run has ended.
+    """
+    _end_leftover(run_dir, timing.grace)
+    (run_dir / FAILURE).unlink(missing_ok=True)
+    with (run_dir / OUTPUT).open("wb") as output, _sigterm_as_interrupt():
+        process = subprocess.Popen(
+            [*command, str(run_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            write_json(run_dir / PROCESS, process_identity(process.pid))
+            _watch(process, run_dir, on_epoch, timing.poll)
+        except StopRun as stop:
+            end_group(process, signal.SIGTERM, timing.grace)
+            raise stop.because from None
+        except KeyboardInterrupt:
+            end_group(process, signal.SIGINT, timing.grace)
+            raise
+        finally:
+            end_group(process, signal.SIGTERM, timing.grace)
+            (run_dir / PROCESS).unlink(missing_ok=True)
+    if process.returncode == 0 and (run_dir / SUMMARY).is_file():
+        return read_summary(run_dir)
+    reason = ending(run_dir, process.returncode)
+    if process.returncode == WRONG_INPUT:
+        raise UserError(reason)
+    raise TrialFailed(reason)
+
+
+def _watch(
+    process: subprocess.Popen[bytes], run_dir: Path, on_epoch: Callable[[dict[str, Any]], None], poll: float
+) -> None:
+    seen, stamp = 0, (0, 0)
+    while True:
+        try:
+            ended = process.wait(timeout=poll) is not None
+        except subprocess.TimeoutExpired:
+            ended = False
+        before, stamp = stamp, _stamp(run_dir / METRICS)
+        if stamp != before or ended:
+            for line in read_metrics(run_dir):
+                if line["epoch"] <= seen:
+                    continue
+                seen = line["epoch"]
+                try:
+                    on_epoch(line)
+                except StopRun:
+                    if not (run_dir / SUMMARY).is_file():
+                        raise
+        if ended:
+            return
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Tell a file from what it was before something was added or it was replaced."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)
+
+
+def end_group(process: subprocess.Popen[bytes], polite: signal.Signals, grace: float) -> None:
+    """End a process and all it started: a polite signal, and SIGKILL after `grace` seconds."""
+    if process.poll() is None:
+        _signal_group(process.pid, polite)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=grace)
+    _signal_group(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _signal_group(leader: int, number: signal.Signals) -> None:
+    """Signal a process group; one that has ended already needs no signal."""
+    try:
+        os.killpg(leader, number)
+    except ProcessLookupError:
+        return
+
+
+def _end_leftover(run_dir: Path, grace: float) -> None:
+    """End a process that outlived the program which followed it: two must not write one folder."""
+    path = run_dir / PROCESS
+    if not path.is_file():
+        return
+    identity = json.loads(path.read_text(encoding="utf-8"))
+    if is_alive(identity):
+        _signal_group(identity["pid"], signal.SIGTERM)
+        waiting = threading.Event()
+        for _ in range(max(1, int(grace / 0.1))):
+            if not is_alive(identity):
+                break
+            waiting.wait(0.1)
+        _signal_group(identity["pid"], signal.SIGKILL)
+    path.unlink(missing_ok=True)
+
+
+def ending(run_dir: Path, code: int) -> str:
+    """Say in one sentence how a run ended that did not end well."""
+    if (run_dir / FAILURE).is_file():
+        reason: str = json.loads((run_dir / FAILURE).read_text(encoding="utf-8"))["reason"]
+        return reason
+    if code < 0:
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
+        hint = ", which is what the system does when memory runs out" if -code == signal.SIGKILL else ""
+        return f"the run was killed by signal {-code} ({name}){hint}."
+    last = _last_line(run_dir / OUTPUT)
+    if code == 0:
+        return f"the run ended without writing {SUMMARY}."
+    if code == WRONG_INPUT and last:
+        return last
+    return f"the run ended with exit code {code}: {last}" if last else f"the run ended with exit code {code}."
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
+@contextmanager
+def _sigterm_as_interrupt() -> Iterator[None]:
+    """Let SIGTERM to this program end the run as Ctrl-C does; signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

@@ -1,0 +1,132 @@
+"""What a study database was made for, and whether it still fits the survey and study.toml."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import optuna
+
+from sonarseg.errors import UserError
+from sonarseg.survey.fingerprint import survey_fingerprint
+from sonarseg.survey.layout import Survey
+from studies.storage import KINDS, StudyKind
+from studies.study_config import StudyConfig
+
+PACKAGES = ("sonarseg", "optuna", "torch", "torchvision", "pydensecrf2", "numpy", "scikit-learn")
+# Fields that may change while a study goes on: its name, where things are, how much is done.
+FREE = {"name", "survey", "device", "crf.trials", "loss.trials", "loss.seeds", "loss.prune"}
+IGNORE = 255
+
+
+def val_tiles(survey: Survey) -> tuple[str, ...]:
+    """Tiles of `val` that have a mask, in the order of the split."""
+    return tuple(tile for tile in survey.splits["val"] if survey.has_mask(tile))
+
+
+def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, Any]]:
+    """User attributes of both studies; of masks, only those of `val` are opened."""
+    tiles = val_tiles(survey)
+    several = sum(_shows_several(survey, tile) for tile in tiles)
+    shared: dict[str, Any] = {
+        **_metric(config, len(tiles), several),
+        "survey": {
+            "name": survey.name,
+            "fingerprint": survey_fingerprint(survey),
+            "classes": list(survey.classes),
+            "background": survey.background,
+            "tiles": {split: len(names) for split, names in survey.splits.items()},
+            "multiclass": {
+                "train": sum(survey.multiclass(tile) for tile in survey.splits["train"]),
+                "val": several,
+            },
+        },
+        "tiles": list(tiles),
+        "groups": [survey.groups.get(tile) for tile in tiles],
+        "versions": _versions(),
+        "seed": config.seed,
+        "device": config.device,
+        "config": config.model_dump(mode="json"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "test_openings": [],
+    }
+    if not tiles:
+        shared["untuned"] = (
+            f"the survey {survey.name} has no masks for its val split, so no setting could be scored: "
+            "the published settings of w-s3Tseg were used."
+        )
+    return {kind: {"kind": kind, **shared} for kind in KINDS}
+
+
+def _metric(config: StudyConfig, tiles: int, several: int) -> dict[str, str]:
+    if config.metric == "miou" or several or not tiles:
+        return {"metric": config.metric}
+    return {
+        "metric": "miou",
+        "metric_note": "miou is used in place of miou_multiclass: no val tile shows two or more classes.",
+    }
+
+
+def _shows_several(survey: Survey, tile: str) -> bool:
+    mask = survey.read_mask(tile)
+    return len(np.unique(mask[mask != IGNORE])) >= 2
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
+
+
+def check_compatible(study: optuna.Study, survey: Survey, config: StudyConfig, workspace: str) -> None:
+    """Refuse to mix trials that cannot be compared.
+
+    Raises
+    ------
+    UserError
+        Where the survey, the settings or Optuna itself have changed since the study began.
+    """
+    before = study.user_attrs
+    changed = _first_change(before, survey, config)
+    if changed is not None:
+        raise UserError(
+            f"{changed} since the study in {workspace} began, and its trials could not be compared with new "
+            "ones: put it back, or start a new workspace."
+        )
+
+
+def _first_change(before: Mapping[str, Any], survey: Survey, config: StudyConfig) -> str | None:
+    if before["survey"]["classes"] != list(survey.classes):
+        return (
+            f"the class list changed from {', '.join(before['survey']['classes'])} "
+            f"to {', '.join(survey.classes)}"
+        )
+    old, new = _flat(before["config"]), _flat(config.model_dump(mode="json"))
+    for name in sorted(old.keys() | new.keys()):
+        if name not in FREE and old.get(name) != new.get(name):
+            return f"{name} in study.toml changed from {_shown(old.get(name))} to {_shown(new.get(name))}"
+    if before["survey"]["fingerprint"] != survey_fingerprint(survey):
+        return f"the survey {survey.root} changed (images, labels, splits or val masks)"
+    if before["versions"]["optuna"].split(".")[0] != version("optuna").split(".")[0]:
+        return f"Optuna changed from {before['versions']['optuna']} to {version('optuna')}"
+    return None
+
+
+def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = value
+    return flat
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value)

@@ -1,0 +1,159 @@
+"""Stage 2: search the loss by self-training runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from objectives.loss_comparison import compare_losses, first_choices
+from objectives.loss_objective import LossObjective
+from objectives.pruning import SameLossMedianPruner
+from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing
+from objectives.search_space import NAMED_LOSSES
+from sonarseg.errors import UserError
+from sonarseg.losses.config import LossConfig
+from sonarseg.progress import Progress, silent
+from sonarseg.training.config import RunConfig
+from sonarseg.training.record import SUMMARY
+from studies.storage import load_study, storage_errors, tpe_sampler
+from studies.trial_loop import revive, run_trials
+from studies.workspace import Workspace
+
+
+def run_loss_study(
+    workspace: Workspace,
+    base: RunConfig,
+    *,
+    command: Sequence[str] = RUN_COMMAND,
+    timing: Timing = DEFAULT_TIMING,
+    progress: Progress = silent,
+) -> optuna.Study:
+    """Run the loss study until its budget is spent, or go on with it.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With a database and a finished warm-up.
+    base : RunConfig
+        Everything of a run but loss and seed; paths relative to a folder in `runs/`.
+    command : sequence of str
+        The run program.
+    timing : Timing
+        How often to look at a run, how long to wait for its end.
+    progress : Progress
+        Called an epoch and a trial.
+    """
+    config = workspace.config.loss
+    study = load_study(workspace.database_path, "loss")
+    with workspace.alone(progress), storage_errors(workspace.database_path):
+        revive(study)
+        _enqueue_named(study)
+    study.sampler = tpe_sampler(
+        workspace.config.seed,
+        len(study.get_trials(deepcopy=False)),
+        min(10, max(len(NAMED_LOSSES), config.trials // 3)),
+    )
+    study.pruner = SameLossMedianPruner(first_step=base.training.epochs_per_round + 1)
+    objective = LossObjective(
+        base,
+        workspace.runs_dir,
+        study.user_attrs["metric"],
+        seed=workspace.config.seed,
+        prune=config.prune,
+        command=command,
+        timing=timing,
+        progress=progress,
+    )
+    run_trials(
+        study,
+        objective,
+        config.trials,
+        workspace,
+        before_ask=lambda left: enqueue_repetition(study, config.seeds, left),
+        progress=progress,
+    )
+    return study
+
+
+def _enqueue_named(study: optuna.Study) -> None:
+    """Enqueue the losses that every study compares and that are not in the study yet."""
+    present = {trial.user_attrs.get("name") for trial in study.get_trials(deepcopy=False)}
+    for name, params in NAMED_LOSSES.items():
+        if name not in present:
+            study.enqueue_trial(params, user_attrs={"name": name, "enqueued": True})
+
+
+def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> None:
+    """Keep the last part of the budget for the best setting of each loss.
+
+    As soon as no more trials are left than runs are missing, the setting with the fewest runs is
+    enqueued again, until each has `seeds` of them.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        The loss study.
+    seeds : int
+        Runs that the best setting of every loss gets.
+    left : int
+        Trials left in the budget.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if any(trial.state == TrialState.WAITING for trial in trials):
+        return
+    missing: list[tuple[int, FrozenTrial]] = []
+    for choice in first_choices(trials).values():
+        running = sum(
+            trial.state == TrialState.RUNNING and trial.user_attrs.get("setting") == choice.setting
+            for trial in trials
+        )
+        lacking = seeds - len(choice.trials) - running
+        if lacking > 0:
+            missing.append((lacking, choice.trials[0]))
+    if missing and left <= sum(lacking for lacking, _ in missing):
+        _, trial = max(missing, key=lambda item: item[0])
+        study.enqueue_trial(trial.params, user_attrs={"repetition": True})
+
+
+def best_loss_trial(study: optuna.Study) -> FrozenTrial:
+    """Find the first run of the setting with the highest mean over equal numbers of seeds.
+
+    The first run, not the luckiest of its seeds.
+
+    Raises
+    ------
+    UserError
+        Where no trial is complete.
+    """
+    best = compare_losses(study.get_trials(deepcopy=False)).best
+    if not best:
+        raise UserError(
+            "no trial of the loss study is complete: run `sonarseg tune loss` first, "
+            "and see `sonarseg status` for the reasons of failed trials."
+        )
+    return next(iter(best.values())).trials[0]
+
+
+def best_loss(study: optuna.Study) -> LossConfig:
+    """Read the loss of the best setting; UserError where no trial is complete."""
+    params = best_loss_trial(study).params
+    return LossConfig.model_validate({"name" if key == "loss" else key: v for key, v in params.items()})
+
+
+def best_run_dir(workspace: Workspace) -> Path:
+    """Find the run folder of the model to use; the one plain run where nothing could be tuned.
+
+    Raises
+    ------
+    UserError
+        Where no run has finished.
+    """
+    study = load_study(workspace.database_path, "loss")
+    if "untuned" not in study.user_attrs:
+        return workspace.root / str(best_loss_trial(study).user_attrs["run"])
+    if not (workspace.final_dir / SUMMARY).is_file():
+        raise UserError(f"{workspace.final_dir} holds no finished run: run `sonarseg tune all` first.")
+    return workspace.final_dir

@@ -1,0 +1,127 @@
+"""The run that both studies start from, its CAMs, and the configuration that trials share."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
+from sonarseg.errors import UserError
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.fingerprint import survey_fingerprint
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.scaling import GreyScaling, fit_scaling
+from sonarseg.training.config import RunConfig
+from sonarseg.training.record import SUMMARY, read_summary, write_atomically
+from studies.identity import val_tiles
+from studies.workspace import Workspace
+
+CONFIG = "config.json"
+
+
+def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunConfig:
+    """Configure a run of this workspace; paths are relative to a folder in `runs/`.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        Its study.toml gives survey, network, schedule, seed and device.
+    scaling : GreyScaling
+        Fitted once for the whole survey.
+    **stage
+        The other fields of RunConfig.
+    """
+    config = workspace.config
+    return RunConfig(
+        survey=workspace.survey_seen_from(workspace.warm_up_dir),
+        background=config.background,
+        sonar=config.sonar,
+        network=config.network,
+        cam=config.cam,
+        training=config.training,
+        scaling=scaling,
+        device=config.device,
+        **{"seed": config.seed, **stage},
+    )
+
+
+def warm_up(
+    workspace: Workspace,
+    survey: Survey,
+    *,
+    command: Sequence[str] = RUN_COMMAND,
+    timing: Timing = DEFAULT_TIMING,
+    progress: Progress = silent,
+) -> GreyScaling:
+    """Train the classification branch in `runs/warm-up`, or go on with it, unless that is done.
+
+    Returns
+    -------
+    GreyScaling
+        The survey-wide scaling that every run of this workspace uses.
+
+    Raises
+    ------
+    UserError
+        Where the folder holds a warm-up of other settings or of another survey.
+    TrialFailed
+        Where the run failed.
+    """
+    run_dir = workspace.warm_up_dir
+    if (run_dir / SUMMARY).is_file():
+        _check_same(workspace, survey)
+        return _scaling(run_dir)
+    scaling = fit_scaling(survey)
+    config = run_config(workspace, scaling, stage="warm-up")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
+    shutil.rmtree(workspace.cams_dir, ignore_errors=True)
+    shutil.rmtree(workspace.pseudo_labels_dir, ignore_errors=True)
+    total = config.training.warmup_epochs
+    follow_run(
+        run_dir,
+        lambda line: progress(
+            "warm-up", line["epoch"], total, f"classification loss {line['loss_classification']:.3f}"
+        ),
+        command=command,
+        timing=timing,
+    )
+    return scaling
+
+
+def _check_same(workspace: Workspace, survey: Survey) -> None:
+    run_dir = workspace.warm_up_dir
+    stored = RunConfig.model_validate_json((run_dir / CONFIG).read_text(encoding="utf-8"))
+    wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
+    moved = {"survey": wanted.survey, "device": wanted.device}
+    if stored.model_copy(update=moved) != wanted:
+        raise UserError(
+            f"{run_dir} was trained with other settings than study.toml has now: "
+            "put them back, or start a new workspace."
+        )
+    if read_summary(run_dir).get("survey_fingerprint", "") != survey_fingerprint(survey):
+        raise UserError(
+            f"{run_dir} was trained on another state of the survey {survey.root}: start a new workspace."
+        )
+
+
+def _scaling(run_dir: Path) -> GreyScaling:
+    content = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
+    return GreyScaling.model_validate(content["scaling"])
+
+
+def extract_workspace_cams(workspace: Workspace, survey: Survey, progress: Progress = silent) -> None:
+    """Write the CAM scores of train and val; those that are there stay.
+
+    A val split of which neither masks nor labels.csv tell the classes has no CAMs.
+    """
+    known = val_tiles(survey) or all(survey.has_labels(tile) for tile in survey.splits["val"])
+    splits = ["train", "val"] if known else ["train"]
+    if all((workspace.cams_dir / split).is_dir() for split in splits):
+        return
+    from sonarseg.training.cams import extract_cams
+
+    extract_cams(workspace.warm_up_dir, survey, splits, workspace.cams_dir, workspace.config.device, progress)
