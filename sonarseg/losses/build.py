@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.losses.config import LossConfig, focal_alpha
-from sonarseg.losses.cross_entropy import cross_entropy, focal
-from sonarseg.losses.lovasz import lovasz_softmax
+from sonarseg.losses.cross_entropy import cross_entropy
+from sonarseg.losses.focal import focal
+from sonarseg.losses.lovasz_softmax import lovasz_softmax
 
 
 def build_loss(
@@ -37,13 +38,13 @@ def build_loss(
     ValueError
         Where alpha is above 0 and the frequencies are missing or wrong.
     """
-    weights: Tensor | None = None
+    if config.name == "cross-entropy":
+        return cross_entropy
+    if config.name == "lovasz_softmax":
+        return lovasz_softmax
+    alpha: Tensor | None = None
     if config.alpha > 0:
         if frequencies is None:
             raise ValueError(f"alpha = {config.alpha:g} needs the class frequencies of the pseudo-labels")
-        weights = torch.from_numpy(focal_alpha(frequencies, config.alpha)).float()
-    if config.name == "focal":
-        return partial(focal, gamma=config.gamma, alpha=weights)
-    if config.name == "lovasz_softmax":
-        return lovasz_softmax
-    return partial(cross_entropy, class_weights=weights)
+        alpha = torch.from_numpy(focal_alpha(frequencies, config.alpha)).float()
+    return partial(focal, gamma=config.gamma, alpha=alpha)

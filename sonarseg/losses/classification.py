@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonarseg.losses.cross_entropy import at_least_float32
+from sonarseg.losses.precision import at_least_float32
 
 
 def multilabel_soft_margin(

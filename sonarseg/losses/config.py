@@ -20,10 +20,11 @@ class LossConfig(BaseModel):
     name : {"cross-entropy", "focal", "lovasz_softmax"}
         The loss.
     gamma : float
-        Focusing exponent of the focal loss, 0 or more; 0 for every other loss.
+        Focusing exponent of the focal loss, 0 or more.
     alpha : float
-        Exponent in 0..1 of the class weights, see `focal_alpha`: 0 weighs all classes alike,
-        1 weighs them by inverse frequency. Focal and cross-entropy take it, Lovász-Softmax does not.
+        Exponent in 0..1 of the class weights of the focal loss, see `focal_alpha`: 0 weighs all
+        classes alike, 1 by inverse frequency. Focal with gamma 0 and alpha 1 is class-weighted
+        cross-entropy. The other losses take neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,10 +36,8 @@ class LossConfig(BaseModel):
     @model_validator(mode="after")
     def _no_parameter_without_effect(self) -> Self:
         """Refuse a parameter that the chosen loss would silently ignore."""
-        if self.name != "focal" and self.gamma != 0:
-            raise ValueError(f"gamma = {self.gamma:g} has no effect with {self.name}: leave it out or use focal")
-        if self.name == "lovasz_softmax" and self.alpha != 0:
-            raise ValueError(f"alpha = {self.alpha:g} has no effect with lovasz_softmax: leave it out")
+        if self.name != "focal" and (self.gamma != 0 or self.alpha != 0):
+            raise ValueError(f"gamma and alpha belong to focal: leave them out with {self.name}")
         return self
 
 
@@ -66,23 +65,12 @@ def focal_alpha(frequencies: NDArray[np.floating], alpha: float) -> NDArray[np.f
     ValueError
         Where a frequency is negative or not finite, or alpha is outside 0..1.
     """
-    shares = floored_frequencies(frequencies)
-    if not 0 <= alpha <= 1:
-        raise ValueError(f"alpha is {alpha}, outside 0..1")
-    weights: NDArray[np.float64] = shares**-alpha / np.sum(shares ** (1 - alpha))
-    return weights
-
-
-def floored_frequencies(frequencies: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Class shares, float64 (K,), of sum 1, none of them zero.
-
-    Raises
-    ------
-    ValueError
-        Where a frequency is negative or not finite.
-    """
     shares = np.asarray(frequencies, dtype=np.float64)
     if shares.ndim != 1 or not np.all(np.isfinite(shares)) or np.any(shares < 0):
         raise ValueError(f"class frequencies must be finite and not negative, a value a class: {frequencies}")
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is {alpha}, outside 0..1")
     floored = np.maximum(shares, FREQUENCY_FLOOR)
-    return np.asarray(floored / floored.sum())
+    floored /= floored.sum()
+    weights: NDArray[np.float64] = floored**-alpha / np.sum(floored ** (1 - alpha))
+    return weights

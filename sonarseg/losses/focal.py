@@ -1,4 +1,4 @@
-"""Focal loss over softmax probabilities (Lin et al., arXiv 1708.02002, in its multi-class form)."""
+"""Focal loss over softmax probabilities: cross-entropy that easy pixels hardly enter."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-IGNORE = 255
+from sonarseg.losses.precision import IGNORE, at_least_float32
 
 
 def focal(
@@ -17,36 +17,33 @@ def focal(
     alpha: Tensor | None = None,
     ignore_index: int = IGNORE,
 ) -> Tensor:
-    """Mean over labelled pixels of -alpha_c (1 - p_c)^gamma log p_c.
+    """Mean of ``-alpha_c (1 - p_c)^gamma log p_c`` over the labelled pixels (Lin et al., arXiv 1708.02002).
 
     Parameters
     ----------
     logits : float (B, K, H, W)
     target : int64 (B, H, W)
+        Class ids; `ignore_index` where there is no label.
     gamma : float
-        Focusing parameter, >= 0; 0 gives cross-entropy.
+        Focusing exponent, 0 or more; 0 is cross-entropy.
     alpha : float (K,), optional
-        Weight a class.
+        Factor of the pixels of each class. Unlike the weights of `cross_entropy` it does not enter
+        the denominator, as in the source.
     ignore_index : int
 
     Returns
     -------
-    scalar, float32; zero, with a gradient of zero, where every pixel is ignored.
-
-    Notes
-    -----
-    1 - p is taken as -expm1(log p) and kept from zero, where its gamma-th power has no finite
-    derivative for gamma < 1.
+    float ()
+        0, with zero gradients, where no pixel is labelled.
     """
+    precise = at_least_float32(logits)
     valid = target != ignore_index
-    if not bool(valid.any()):
-        return logits.float().sum() * 0.0
-    computed = logits if logits.dtype == torch.float64 else logits.float()
     labels = target.masked_fill(~valid, 0)
-    log_p = F.log_softmax(computed, dim=1).gather(1, labels[:, None])[:, 0]
-    loss = -log_p
-    if gamma > 0:
-        loss = loss * (-torch.expm1(log_p)).clamp_min(torch.finfo(computed.dtype).eps) ** gamma
+    log_p = F.log_softmax(precise, dim=1).gather(1, labels[:, None])[:, 0]
+    # 1 - p without cancellation. For 0 < gamma < 1 the derivative of its power grows without bound
+    # as p -> 1, and times log p = 0 it would be NaN; the true limit is 0, which the clamp gives.
+    miss = (-torch.expm1(log_p)).clamp_min(torch.finfo(log_p.dtype).tiny)
+    losses = -(miss**gamma) * log_p
     if alpha is not None:
-        loss = loss * alpha.to(computed)[labels]
-    return (loss * valid).sum() / valid.sum()
+        losses = losses * alpha.to(precise)[labels]
+    return torch.where(valid, losses, 0.0).sum() / valid.sum().clamp_min(1)

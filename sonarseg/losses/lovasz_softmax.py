@@ -1,44 +1,64 @@
-"""Lovász-Softmax (Berman et al., arXiv 1705.08790), over the classes present."""
+"""Lovász-Softmax: a convex surrogate of one minus the intersection over union."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-IGNORE = 255
+from sonarseg.losses.precision import IGNORE, at_least_float32
 
 
 def lovasz_softmax(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE) -> Tensor:
-    """Convex surrogate of the mean Jaccard loss of a whole batch.
+    """Lovász-Softmax loss of Berman, Triki and Blaschko (arXiv 1705.08790).
+
+    The mean over the classes present in the batch of the Lovász extension of the Jaccard loss, with
+    all labelled pixels of the batch as one set. Classes that the batch does not show are left out:
+    their loss would be their largest probability alone, and users report that it drowns the rest.
 
     Parameters
     ----------
     logits : float (B, K, H, W)
     target : int64 (B, H, W)
-        Only classes with a labelled pixel in the batch count.
+        Class ids; `ignore_index` where there is no label.
     ignore_index : int
 
     Returns
     -------
-    scalar, float32; zero, with a gradient of zero, where every pixel is ignored.
+    float ()
+        In 0..1; 0, with zero gradients, where no pixel is labelled.
     """
-    computed = logits if logits.dtype == torch.float64 else logits.float()
+    num_classes = logits.shape[1]
     valid = target != ignore_index
-    if not bool(valid.any()):
-        return computed.sum() * 0.0
-    probabilities = computed.softmax(dim=1).movedim(1, 0)[:, valid]
-    labels = target[valid]
-    classes = labels.unique()
-    truth = (labels == classes[:, None]).to(probabilities)
-    errors, order = (truth - probabilities[classes]).abs().sort(dim=1, descending=True)
-    gradient = _jaccard_differences(truth.gather(1, order))
-    return (errors * gradient).sum(dim=1).mean()
+    pixels = at_least_float32(logits).movedim(1, -1)[valid]
+    truth = target[valid][:, None] == torch.arange(num_classes, device=target.device)
+    errors = torch.where(truth, 1.0, 0.0).sub(pixels.softmax(dim=1)).abs()
+    descending, order = errors.sort(dim=0, descending=True)
+    losses = (descending * _jaccard_steps(truth.gather(0, order)).to(errors)).sum(dim=0)
+    present = truth.any(dim=0)
+    return torch.where(present, losses, 0.0).sum() / present.sum().clamp_min(1)
 
 
-def _jaccard_differences(truth: Tensor) -> Tensor:
-    """Increments of the Jaccard loss as pixels turn wrong in order; Algorithm 1, (C, P) -> (C, P)."""
-    total = truth.sum(dim=1, keepdim=True)
-    intersection = total - truth.cumsum(dim=1)
-    union = total + (1 - truth).cumsum(dim=1)
-    jaccard = 1 - intersection / union
-    return torch.cat([jaccard[:, :1], jaccard[:, 1:] - jaccard[:, :-1]], dim=1)
+def _jaccard_steps(truth: Tensor) -> Tensor:
+    """How much the Jaccard loss grows as each further pixel is wrong, class by class.
+
+    Algorithm 1 of the source takes differences of ``1 - intersection / union``. Over a batch of
+    some 10^5 pixels these differ by less than float32 resolves, so each step is written out:
+    a pixel of the class takes 1 / union from the intersection's share, another pixel makes the
+    union larger by one.
+
+    Parameters
+    ----------
+    truth : bool (P, K)
+        Whether each pixel is of the class, in the order of falling errors.
+
+    Returns
+    -------
+    float32 (P, K)
+        For a class without pixels all 0.
+    """
+    members = truth.sum(dim=0)
+    intersection = members - truth.cumsum(dim=0)
+    union = members + (~truth).cumsum(dim=0)
+    if_member = 1 / union.clamp_min(1)
+    if_other = intersection / union / (union - 1).clamp_min(1)
+    return torch.where(truth, if_member, if_other)
