@@ -6,14 +6,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sonarseg.network.batch_norm import BatchNorm
+
+# Dilation rates of the source, by output stride: the same reach in pixels.
 RATES = {16: (6, 12, 18), 8: (12, 24, 36)}
 
 
 def _block(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequential:
-    padding = dilation if kernel == 3 else 0
     return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
-        nn.BatchNorm2d(outputs),
+        nn.Conv2d(inputs, outputs, kernel, padding=dilation * (kernel // 2), dilation=dilation, bias=False),
+        BatchNorm(outputs),
         nn.ReLU(inplace=True),
     )
 
@@ -21,7 +23,9 @@ def _block(inputs: int, outputs: int, kernel: int, dilation: int = 1) -> nn.Sequ
 class ImagePooling(nn.Module):
     """The image-level branch of atrous spatial pyramid pooling.
 
-    Without batch normalisation: over one tile it would see a single value a channel.
+    It has a bias and no batch normalisation: there is one value a tile and channel, so that a batch
+    of one has no variance at all, and in a batch of two each channel would become plus and minus one
+    whatever the tiles show.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -53,7 +57,7 @@ class DeepLabDecoder(nn.Module):
         self.branches = nn.ModuleList([_block(features, channels, 1)])
         self.branches.extend(_block(features, channels, 3, rate) for rate in RATES[output_stride])
         self.branches.append(ImagePooling(features, channels))
-        self.project = nn.Sequential(_block(5 * channels, channels, 1), nn.Dropout(0.1))
+        self.project = nn.Sequential(_block(len(self.branches) * channels, channels, 1), nn.Dropout(0.1))
         self.refine = _block(channels, channels, 3)
         self.classifier = nn.Conv2d(channels, num_classes, 1)
 

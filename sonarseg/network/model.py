@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -14,18 +15,25 @@ from sonarseg.network.encoder import build_encoder
 class SegmentationNetwork(nn.Module):
     """Encoder, classification branch and DeepLabv3 decoder.
 
+    Takes tiles of any size down to 1 x 1, and batches of one also in training.
+
     Parameters
     ----------
     encoder : str
-        A torchvision encoder.
+        One of `sonarseg.network.encoder.ENCODERS`.
     in_channels : int
         1 or 3.
     num_classes : int
         K, background included.
     output_stride : int
-        8 or 16.
+        8 or 16: pixels a feature cell.
     decoder_channels : int
         Width of the decoder.
+
+    Raises
+    ------
+    UserError
+        Where the encoder or the output stride is unknown.
     """
 
     def __init__(
@@ -37,29 +45,35 @@ class SegmentationNetwork(nn.Module):
         decoder_channels: int = 256,
     ) -> None:
         super().__init__()
+        self.encoder_name = encoder
+        self.output_stride = output_stride
         self.encoder, features = build_encoder(encoder, in_channels, output_stride)
         self.class_activation = nn.Conv2d(features, num_classes, 1, bias=False)
         self.decoder = DeepLabDecoder(features, decoder_channels, num_classes, output_stride)
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> features (B, F, h, w)."""
+        """(B, C, H, W) -> features (B, F, ceil(H / stride), ceil(W / stride))."""
         features: Tensor = self.encoder(images)
         return features
 
     def classify(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> class logits (B, K): global average pooling, then a bias-free 1 x 1 convolution."""
-        pooled = features.mean(dim=(2, 3), keepdim=True)
-        logits: Tensor = self.class_activation(pooled)
+        logits: Tensor = self.class_activation(features.mean(dim=(2, 3), keepdim=True))
         return logits.flatten(1)
 
     def cam(self, features: Tensor) -> Tensor:
-        """(B, F, h, w) -> class activation maps (B, K, h, w); their mean before ReLU is the logit."""
+        """(B, F, h, w) -> class activation maps (B, K, h, w): ReLU of the convolution before pooling.
+
+        The convolution is linear and has no bias, so that before the ReLU a map's mean over
+        cells is the class logit: the map says exactly what each cell adds to it.
+        """
         return F.relu(self.class_activation(features))
 
     def decode(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, F, h, w) -> pixel logits (B, K, H, W) for `size` = (H, W)."""
+        """(B, F, h, w) -> pixel logits (B, K, H, W) for `size` = (H, W), float32 or better."""
         logits: Tensor = self.decoder(features)
-        return F.interpolate(logits, size=size, mode="bilinear", align_corners=False)
+        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return F.interpolate(precise, size=size, mode="bilinear", align_corners=False)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, H, W) -> class logits (B, K) and pixel logits (B, K, H, W)."""
@@ -69,7 +83,21 @@ class SegmentationNetwork(nn.Module):
     def parameter_groups(
         self, learning_rate: float, head_factor: float = 10, weight_decay: float = 1e-2
     ) -> list[dict[str, Any]]:
-        """Parameters for the optimiser: the new heads learn `head_factor` times as fast as the encoder."""
+        """Group the parameters for an optimiser: the encoder, then the heads.
+
+        Parameters
+        ----------
+        learning_rate : float
+            Of the encoder.
+        head_factor : float
+            How many times as fast the heads learn, which no pretraining has seen.
+        weight_decay : float
+
+        Returns
+        -------
+        list of dict
+            With keys "params", "lr" and "weight_decay".
+        """
         heads = [*self.class_activation.parameters(), *self.decoder.parameters()]
         return [
             {"params": list(self.encoder.parameters()), "lr": learning_rate, "weight_decay": weight_decay},

@@ -1,11 +1,12 @@
-"""Weights that an encoder starts from."""
+"""Weights that an encoder starts from: ImageNet, a file, or none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
-from urllib.error import URLError
 
 import torch
 import torchvision
@@ -14,22 +15,23 @@ from torch import Tensor
 from sonarseg.errors import UserError
 from sonarseg.network.model import SegmentationNetwork
 
-# torchvision's ResNets keep these parts at the top; ours are children of `encoder`.
+# torchvision's names of the parts that an encoder leaves out.
 CLASSIFIERS = ("fc.", "classifier.")
 
 
-def load_encoder_weights(network: SegmentationNetwork, weights: str, encoder: str = "resnet18") -> None:
-    """Fill the encoder with weights trained elsewhere.
+def load_encoder_weights(network: SegmentationNetwork, weights: str | Path) -> None:
+    """Fill the encoder with weights trained elsewhere; the heads stay as they are.
+
+    A colour kernel is summed over its channels for grey tiles, so that a grey tile gives the features
+    that its copy in three equal channels would; a grey kernel is spread over three channels alike.
 
     Parameters
     ----------
     network : SegmentationNetwork
         Changed in place.
-    weights : str
-        "imagenet" (downloaded by torchvision), "none", or the path of a state dict: torchvision's,
-        or a checkpoint of sonarseg.
-    encoder : str
-        Name of the encoder, to find its ImageNet weights.
+    weights : str or Path
+        "none", "imagenet" (downloaded by torchvision and kept in torch's cache), or the path of a
+        torch file: a state dict with torchvision's names, or a checkpoint of sonarseg.
 
     Raises
     ------
@@ -38,40 +40,50 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str, encoder: st
     """
     if weights == "none":
         return
-    state = _imagenet(encoder) if weights == "imagenet" else _read(Path(weights))
-    expected = network.encoder.state_dict()
-    fitted = _fit(state, expected)
-    wrong = [
-        name for name, value in expected.items() if name not in fitted or fitted[name].shape != value.shape
-    ]
+    state = _imagenet(network.encoder_name) if weights == "imagenet" else _read(Path(weights))
+    own = network.encoder.state_dict()
+    state = {name.removeprefix("features."): value for name, value in state.items()}
+    first = next(iter(own))
+    if first in state:
+        state[first] = _fit_channels(state[first], own[first].shape[1])
+    # Files of old torch versions do not count batches.
+    missing = {name for name in own if not name.endswith("num_batches_tracked")} - state.keys()
+    unknown = {name for name in state if not name.startswith(CLASSIFIERS)} - own.keys()
+    reshaped = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
+    wrong = sorted(missing | unknown | reshaped)
     if wrong:
         raise UserError(
-            f'weights = "{weights}" do not fit the encoder {encoder}: {wrong[0]} is missing or of another '
-            f"shape ({len(wrong)} of {len(expected)} entries): name weights of the same encoder."
+            f'weights = "{weights}" do not fit encoder = "{network.encoder_name}": {len(wrong)} entries are '
+            f"missing, unknown or of another shape, {wrong[0]} the first: name weights of the same encoder."
         )
-    network.encoder.load_state_dict(fitted)
+    network.encoder.load_state_dict({**own, **{name: state[name] for name in own.keys() & state.keys()}})
 
 
 def _imagenet(encoder: str) -> Mapping[str, Tensor]:
+    # The first recipe, which torchvision's own segmentation models start from as well.
+    weights = torchvision.models.get_model_weights(encoder)["IMAGENET1K_V1"]
     try:
-        model = torchvision.models.get_model(encoder, weights="DEFAULT")
-    except (URLError, OSError, RuntimeError) as error:
+        state: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (OSError, HTTPException, RuntimeError) as error:
         raise UserError(
             f'weights = "imagenet" could not be downloaded for {encoder} ({error}): '
             'give the path of a weights file, or set weights = "none".'
         ) from error
-    state: Mapping[str, Tensor] = model.state_dict()
     return state
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
         state: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: weights must be \"imagenet\", \"none\" or a file.") from error
-    except Exception as error:
+    except OSError as error:
         raise UserError(
-            f"{path} cannot be read as weights ({type(error).__name__}): expected a torch state dict."
+            f"weights file {path} cannot be opened ({error.strerror}): "
+            'give "imagenet", "none", or the path of a torch state dict.'
+        ) from error
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"weights file {path} cannot be read ({type(error).__name__}): "
+            "expected a torch state dict, as torch.save(model.state_dict(), path) writes it."
         ) from error
     if isinstance(state, dict) and isinstance(state.get("network"), dict):
         state = {
@@ -80,19 +92,16 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             if name.startswith("encoder.")
         }
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise UserError(f"{path} is not a torch state dict: save the model's state_dict() and name that.")
+        raise UserError(
+            f"weights file {path} holds no torch state dict: "
+            "write one with torch.save(model.state_dict(), path)."
+        )
     return state
 
 
-def _fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Keep the encoder's entries; sum a colour kernel over its channels for grey tiles."""
-    fitted: dict[str, Tensor] = {}
-    for name, value in state.items():
-        plain = name.removeprefix("features.")
-        if name.startswith(CLASSIFIERS) or plain not in expected:
-            continue
-        wanted = expected[plain].shape
-        if value.ndim == 4 and wanted[1] == 1 and value.shape[1] == 3 and value.shape[0] == wanted[0]:
-            value = value.sum(dim=1, keepdim=True)
-        fitted[plain] = value
-    return fitted
+def _fit_channels(kernel: Tensor, channels: int) -> Tensor:
+    """Fit the first kernel (F, C, k, k) to another number of input channels."""
+    if kernel.ndim != 4 or kernel.shape[1] == channels:
+        return kernel
+    grey = kernel.sum(dim=1, keepdim=True)
+    return grey.expand(-1, channels, -1, -1) / channels

@@ -44,6 +44,7 @@ class NetworkConfig(Section):
 
     encoder: Encoder = "resnet18"
     weights: str = "none"
+    stages: Literal[2, 3, 4] = 4
     output_stride: Literal[8, 16] = 16
     decoder_channels: Annotated[int, Field(ge=8, le=512)] = 64
     tile_scale: Annotated[float, Field(gt=0, le=2)] = 1.0

@@ -54,6 +54,7 @@ def build_network(config: NetworkConfig, channels: int, num_classes: int) -> Seg
         num_classes,
         output_stride=config.output_stride,
         decoder_channels=config.decoder_channels,
+        stages=config.stages,
     )
 
 

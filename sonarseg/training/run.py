@@ -182,7 +182,7 @@ class _Run:
             "loss_classification": losses.classification,
             "val_loss_segmentation": validation.loss_segmentation,
             "val_loss_classification": validation.loss_classification,
-            **self._scores(validation),
+            **(self._scores(validation) if epoch.round > 0 else {}),
             "learning_rate": losses.learning_rate,
             "seconds": round(time.monotonic() - began, 3),
         }
