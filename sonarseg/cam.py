@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonarseg.network.model import SegmentationNetwork
 
 FLIP_AXIS = {"horizontal": -1, "vertical": -2}
-SMALLEST_SIDE = 16
 
 
 def extract_cam(
@@ -26,22 +26,23 @@ def extract_cam(
     background_id: int | None = None,
     device: torch.device | str = "cpu",
 ) -> NDArray[np.float32]:
-    """Sum the activation maps of one tile over scales and flips, then normalise a class.
+    """Sum the activation maps of one tile over scales and flips, then normalise each class.
 
-    Each scale is seen unflipped and in each flip; maps are resized bilinearly to the tile, summed,
-    cut to the classes shown and divided by (their maximum + 1e-5).
+    Each scale is seen as it is and in each flip; the maps are resized bilinearly to the tile and
+    summed, cut to the classes shown and divided by (their maximum + 1e-5).
 
     Parameters
     ----------
     network : SegmentationNetwork
-        Put into evaluation mode for the while.
+        On `device`. Put into evaluation mode for the while.
     image : float32 (C, H, W)
-        A normalised tile.
+        A normalised tile, of any size.
     shown : bool (K,)
         Classes the tile may hold.
     scales : sequence of float
+        Factors of the tile's sides.
     flips : sequence of {"horizontal", "vertical"}
-        Those that the sonar geometry allows.
+        Those that the sonar geometry allows: left to right, top to bottom.
     background_id : int, optional
         Its channel stays 0: no image-level label speaks of it.
     device : torch.device or str
@@ -50,33 +51,38 @@ def extract_cam(
     -------
     float32 (K, H, W) in 0..1
     """
-    size = (int(image.shape[1]), int(image.shape[2]))
-    training = network.training
-    network.eval()
-    with torch.inference_mode():
-        total = sum(
-            (_one_scale(network, image.to(device), scale, flips, size) for scale in scales),
-            start=torch.zeros((), device=device),
-        )
-    network.train(training)
-    kept = torch.from_numpy(shown).to(device)
+    kept = torch.tensor(shown, dtype=torch.bool)
     if background_id is not None:
         kept[background_id] = False
-    total = total * kept[:, None, None]
-    peaks = total.amax(dim=(1, 2), keepdim=True)
-    scores: NDArray[np.float32] = (total / (peaks + 1e-5)).cpu().numpy()
-    return scores
+    tile = image.to(device)[None]
+    with _evaluating(network), torch.inference_mode():
+        maps = torch.stack([_one_scale(network, tile, scale, flips) for scale in scales])
+        total = maps.sum(dim=0) * kept.to(device)[:, None, None]
+        scores = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
+    return np.asarray(scores.cpu().numpy())
 
 
-def _one_scale(
-    network: SegmentationNetwork, image: Tensor, scale: float, flips: Sequence[str], size: tuple[int, int]
-) -> Tensor:
-    """Sum over the flips at one scale, float32 (K, H, W)."""
-    scaled_size = [max(SMALLEST_SIDE, round(side * scale)) for side in size]
-    scaled = F.interpolate(image[None], size=scaled_size, mode="bilinear", align_corners=False)
+def _one_scale(network: SegmentationNetwork, tile: Tensor, scale: float, flips: Sequence[str]) -> Tensor:
+    """Sum over the flips at one scale: (1, C, H, W) -> float32 (K, H, W)."""
+    size = (tile.shape[2], tile.shape[3])
+    scaled_size = [max(1, round(side * scale)) for side in size]
+    # Antialiased, or smaller scales would see speckle in place of backscatter.
+    scaled = F.interpolate(tile, size=scaled_size, mode="bilinear", align_corners=False, antialias=scale < 1)
     axes = [FLIP_AXIS[name] for name in flips]
     batch = torch.cat([scaled, *(scaled.flip(axis) for axis in axes)])
     maps = network.cam(network.encode(batch)).float()
-    upright = [maps[0], *(maps[i + 1].flip(axis) for i, axis in enumerate(axes))]
-    resized = F.interpolate(torch.stack(upright), size=size, mode="bilinear", align_corners=False)
-    return resized.sum(dim=0)
+    resized = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+    upright = [resized[0], *(resized[i + 1].flip(axis) for i, axis in enumerate(axes))]
+    return torch.stack(upright).sum(dim=0)
+
+
+@contextmanager
+def _evaluating(network: nn.Module) -> Iterator[None]:
+    """Switch to evaluation mode for the while, then give each module its own mode back."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

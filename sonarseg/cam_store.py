@@ -10,12 +10,15 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 
 
-def write_cam(path: Path, scores: NDArray[np.float32]) -> None:
-    """Write scores (K, H, W) in 0..1 as float16."""
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
-        np.save(file, scores.astype(np.float16))
-    partial.replace(path)
+def write_cam(path: Path, scores: NDArray[np.floating]) -> None:
+    """Write scores (K, H, W) in 0..1 as float16; the file appears whole or not at all."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with partial.open("wb") as file:
+            np.save(file, scores.astype(np.float16))
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_cam(path: Path) -> NDArray[np.float32]:
@@ -24,13 +27,14 @@ def read_cam(path: Path) -> NDArray[np.float32]:
     Raises
     ------
     UserError
-        Where the file is missing or broken.
+        Where the file is missing, broken or something else.
     """
     try:
-        scores = np.load(path)
+        scores = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: extract the CAMs again with `sonarseg tune crf`.") from error
     except (ValueError, EOFError) as error:
         raise UserError(f"{path} is not a CAM file ({error}): delete its folder and tune again.") from error
-    loaded: NDArray[np.float32] = scores.astype(np.float32)
-    return loaded
+    if not isinstance(scores, np.ndarray) or scores.ndim != 3 or scores.dtype != np.float16:
+        raise UserError(f"{path} does not hold float16 scores (K, H, W): delete its folder and tune again.")
+    return scores.astype(np.float32)
