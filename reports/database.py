@@ -137,12 +137,12 @@ class Study:
         return [t for t in self.trials if t.state == "complete" and t.value is not None]
 
     def counts(self) -> dict[str, int]:
-        """Number of trials a state, all states named."""
+        """Count the trials of each state, all states named."""
         found = Counter(trial.state for trial in self.trials)
         return {state: found[state] for state in STATES.values()}
 
     def best(self) -> Trial | None:
-        """The completed trial of the largest value; the earliest of equals."""
+        """Find the completed trial of the largest value; the earliest of equals."""
         return best_of(self.complete)
 
     def log_parameters(self) -> set[str]:
@@ -156,7 +156,7 @@ class Study:
 
 
 def best_of(trials: list[Trial]) -> Trial | None:
-    """The trial of the largest value; the earliest of equals."""
+    """Find the trial of the largest value; the earliest of equals."""
     scored = [trial for trial in trials if trial.value is not None]
     return max(scored, key=lambda trial: (trial.value, -trial.number), default=None)
 
@@ -185,7 +185,9 @@ def read_studies(workspace: Path) -> dict[str, Study]:
     storage = open_storage(path, "ro")
     try:
         names = optuna.get_all_study_names(storage)
-        loaded = {kind: optuna.load_study(study_name=kind, storage=storage) for kind in KINDS if kind in names}
+        loaded = {
+            kind: optuna.load_study(study_name=kind, storage=storage) for kind in KINDS if kind in names
+        }
         return {kind: _read_study(kind, study) for kind, study in loaded.items()}
     finally:
         storage.engine.dispose()
@@ -210,7 +212,9 @@ def open_storage(path: Path, mode: str) -> optuna.storages.RDBStorage:
         with closing(connect()) as probe:
             tables = {row[0] for row in probe.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if "studies" not in tables:
-            raise UserError(f"{path} holds no Optuna study: expected the database that `sonarseg tune` writes.")
+            raise UserError(
+                f"{path} holds no Optuna study: expected the database that `sonarseg tune` writes."
+            )
         return optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect})
     except (sqlite3.DatabaseError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read as a study database of this version ({error}).") from error

@@ -10,11 +10,30 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from reports.formatting import figure_text, parameter
+from reports.formatting import figure_text, ordered, parameter
 from reports.palette import FAINT, NEUTRAL
 
 Spec = dict[str, Any]
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a plot's legend, drawn by the page.
+
+    Attributes
+    ----------
+    text, colour : str
+    dash : str
+        "solid", "dot" or "dash" for a line; "" for a point.
+    symbol : str
+        Plotly's name of the point's symbol.
+    """
+
+    text: str
+    colour: str
+    dash: str = ""
+    symbol: str = "circle"
 
 
 @dataclass(frozen=True)
@@ -35,6 +54,10 @@ class Figure:
         What the plot shows, for those who do not see it.
     height : int
         Pixels.
+    keys : tuple of Key
+        The legend.
+    wide : bool
+        Whether the plot takes the whole width of the page.
     """
 
     key: str
@@ -44,14 +67,16 @@ class Figure:
     caption: str
     description: str
     height: int = 300
+    keys: tuple[Key, ...] = ()
+    wide: bool = False
 
     def specification(self) -> Spec:
-        """What the page's script draws."""
+        """Give what the page's script draws."""
         return {"data": self.data, "layout": {**self.layout, "height": self.height}}
 
 
 def axis(title: str = "", **more: Any) -> Spec:
-    """An axis in the report's style."""
+    """Make an axis in the report's style."""
     return {
         "title": {"text": title, "standoff": 8, "font": {"size": 12}},
         "showgrid": False,
@@ -59,7 +84,7 @@ def axis(title: str = "", **more: Any) -> Spec:
         "showline": True,
         "linewidth": 1,
         "linecolor": FAINT,
-        "gridcolor": "rgba(125,138,148,0.22)",
+        "gridcolor": FAINT,
         "tickcolor": FAINT,
         "ticks": "outside",
         "ticklen": 4,
@@ -69,12 +94,12 @@ def axis(title: str = "", **more: Any) -> Spec:
 
 
 def value_axis(title: str = "", **more: Any) -> Spec:
-    """A vertical axis of numbers: fine grid lines, no line of its own."""
+    """Make a vertical axis of numbers: fine grid lines, no line of its own."""
     return axis(title, **({"showgrid": True, "showline": False, "ticks": "", "nticks": 6} | more))
 
 
 def layout(**more: Any) -> Spec:
-    """A layout in the report's style: transparent, one typeface, legend above the plot."""
+    """Make a layout in the report's style: transparent, one typeface, the legend left to the page."""
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -84,22 +109,11 @@ def layout(**more: Any) -> Spec:
         "hoverlabel": {"font": {"family": FONT, "size": 12}, "align": "left"},
         "dragmode": False,
         "showlegend": False,
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "y": 1.02,
-            "xanchor": "left",
-            "yanchor": "bottom",
-            "font": {"size": 12},
-            "itemclick": False,
-            "itemdoubleclick": False,
-            "bgcolor": "rgba(0,0,0,0)",
-        },
     } | more
 
 
 def line(x: list[Any], y: list[Any], name: str, colour: str, **more: Any) -> Spec:
-    """A line; `dash`, `width` and `shape` are those of the line, the rest of the trace."""
+    """Make a line; `dash`, `width` and `shape` are those of the line, the rest of the trace."""
     style = {key: more.pop(key) for key in ("dash", "width", "shape") if key in more}
     return {
         "type": "scatter",
@@ -113,7 +127,7 @@ def line(x: list[Any], y: list[Any], name: str, colour: str, **more: Any) -> Spe
 
 
 def points(x: list[Any], y: list[Any], name: str, colour: str, **more: Any) -> Spec:
-    """Points; `size`, `symbol`, `opacity` and `line` are those of the marker, the rest of the trace."""
+    """Make points; `size`, `symbol`, `opacity` and `line` are those of the marker, the rest of the trace."""
     style = {key: more.pop(key) for key in ("size", "symbol", "opacity", "line") if key in more}
     return {
         "type": "scatter",
@@ -127,48 +141,37 @@ def points(x: list[Any], y: list[Any], name: str, colour: str, **more: Any) -> S
 
 
 def hover(texts: list[str]) -> Spec:
-    """Hover texts given point by point; they are data, never a template."""
+    """Make hover texts, given point by point; they are data, never a template."""
     return {"text": texts, "hovertemplate": "%{text}<extra></extra>"}
 
 
 def setting_lines(params: dict[str, Any]) -> str:
-    """Parameters one below the other, for a hover text."""
-    return "<br>".join(f"{figure_text(name)} {figure_text(parameter(v))}" for name, v in params.items())
+    """Write parameters one below the other, for a hover text."""
+    return "<br>".join(
+        f"{figure_text(name)} {figure_text(parameter(params[name]))}" for name in ordered(params)
+    )
 
 
-def horizontal(y: float, text: str) -> tuple[Spec, Spec]:
-    """A dotted reference line over the whole width, and its label."""
-    shape = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": y,
-        "y1": y,
-        "line": {"color": NEUTRAL, "width": 1.2, "dash": "dot"},
-    }
-    label = {
-        "xref": "paper",
-        "x": 1,
-        "y": y,
-        "xanchor": "right",
-        "yanchor": "bottom",
-        "text": figure_text(text),
-        "showarrow": False,
-        "font": {"size": 11},
-    }
-    return shape, label
+def log_ticks(values: list[float]) -> Spec:
+    """Place the ticks of a logarithmic axis: the decades, or 1, 2 and 5 where there are few of them."""
+    low, high = (math.log10(end) for end in (min(values), max(values)))
+    steps = (1, 2, 5) if high - low < 1.7 else (1,)
+    decades = range(math.floor(low) - 1, math.ceil(high) + 1)
+    ticks = [step * 10.0**decade for decade in decades for step in steps]
+    return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
 def padded(values: list[float], share: float = 0.08) -> list[float]:
-    """A range that leaves room round the values; shares stay within 0 and 1."""
+    """Find a range that leaves room round the values; shares stay within 0 and 1."""
     low, high = min(values), max(values)
     room = max((high - low) * share, 0.01)
-    return [max(low - room, 0.0) if low >= 0 else low - room, min(high + room, 1.0) if high <= 1 else high + room]
+    bottom = max(low - room, 0.0) if low >= 0 else low - room
+    top = min(high + room, 1.0) if high <= 1 else high + room
+    return [bottom, top]
 
 
 def finite(value: object) -> float | None:
-    """A number to draw, or None where there is none (JSON knows no NaN)."""
+    """Give a number to draw, or None where there is none (JSON knows no NaN)."""
     if not isinstance(value, int | float):
         return None
     return float(value) if math.isfinite(value) else None

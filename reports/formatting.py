@@ -6,14 +6,15 @@ import html
 import math
 import re
 import unicodedata
+from collections.abc import Iterable
 
 MISSING = "–"
 MINUS = "−"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^=-])")
 
 METRIC_MEANINGS = {
-    "miou_multiclass": "tiles with two or more classes in the truth; mean over classes of the summed confusion",
-    "miou": "all tiles; mean over the classes present, of the summed confusion",
+    "miou_multiclass": "tiles with two or more classes in the truth; mean over classes of summed counts",
+    "miou": "all tiles; mean over the classes present, of summed counts",
     "miou_paper": "the baseline's: mean over tiles and classes, a class absent from both counts as 1",
     "fwiou": "all tiles; classes weighted by their share of the true pixels",
     "pixel_accuracy": "all tiles; share of the valid pixels that are right",
@@ -24,9 +25,26 @@ PARAMETER_UNITS = {
     "sigma_gamma": "pixels",
 }
 
+PARAMETER_ORDER = (
+    "loss",
+    "gamma",
+    "alpha",
+    "sigma_alpha",
+    "sigma_beta",
+    "sigma_gamma",
+    "w_bilateral",
+    "w_spatial",
+    "iterations",
+    "unary",
+    "unary_scale",
+    "gt_prob",
+    "background_score",
+    "guide",
+)
+
 
 def plain(text: object) -> str:
-    """Text on one line without control, format or unassigned characters; they become U+FFFD.
+    """Make text one line without control, format or unassigned characters; they become U+FFFD.
 
     Terminal escapes and bidirectional overrides in a name would otherwise change what is read
     around them.
@@ -36,36 +54,36 @@ def plain(text: object) -> str:
 
 
 def figure_text(text: object) -> str:
-    """Text for a plotly label, which would read tags in it; entities are shown as characters."""
+    """Make text fit for a plotly label, which would read tags in it; entities are shown as characters."""
     return html.escape(plain(text), quote=False)
 
 
 def markdown_text(text: object) -> str:
-    """Text for a Markdown note: neither HTML nor Markdown is read in it."""
+    """Make text fit for a Markdown note: neither HTML nor Markdown is read in it."""
     return html.escape(_MARKDOWN.sub(r"\\\1", plain(text)), quote=False)
 
 
 def score(value: float | None) -> str:
-    """A share such as a mIoU, with three decimals."""
+    """Write a share such as a mIoU, with three decimals."""
     return MISSING if value is None or math.isnan(value) else f"{value:.3f}"
 
 
 def difference(value: float | None) -> str:
-    """A signed difference of two shares, with three decimals."""
+    """Write a signed difference of two shares, with three decimals."""
     if value is None or math.isnan(value):
         return MISSING
     return f"{value:+.3f}".replace("-", MINUS)
 
 
 def interval(low: float, high: float) -> str:
-    """The ends of an interval of differences, or a dash where it is undefined."""
+    """Write the ends of an interval of differences, or a dash where it is undefined."""
     if math.isnan(low) or math.isnan(high):
         return MISSING
     return f"{difference(low)} to {difference(high)}"
 
 
 def parameter(value: object) -> str:
-    """A parameter's value: three significant digits, or the word itself."""
+    """Write a parameter's value: three significant digits, or the word itself."""
     if value is None:
         return MISSING
     if isinstance(value, float):
@@ -74,7 +92,7 @@ def parameter(value: object) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """A duration in the unit that suits it."""
+    """Write a duration in the unit that suits it."""
     if value is None or math.isnan(value):
         return MISSING
     if value < 1:
@@ -87,10 +105,17 @@ def seconds(value: float | None) -> str:
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:
-    """A number with its noun."""
+    """Write a number with its noun."""
     return f"{number} {singular if number == 1 else plural or singular + 's'}"
 
 
 def listing(words: list[str]) -> str:
-    """Words joined as in a sentence."""
+    """Join words as in a sentence."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Sort parameter names in the order of the energy: kernels, weights, iterations, unary, the rest."""
+    found = set(names)
+    known = [name for name in PARAMETER_ORDER if name in found]
+    return known + sorted(found - set(known))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,8 +17,8 @@ from reports import formatting
 from reports.crf_section import CrfSection, crf_section
 from reports.database import Study, read_studies
 from reports.figures import Figure
-from reports.loss_section import LOSSES, PUBLISHED, LossSection, loss_section
-from reports.palette import LOSS_COLOURS
+from reports.loss_section import LossSection, loss_section
+from reports.loss_table import LOSSES, PUBLISHED
 from reports.pictures import read_gallery
 from reports.provenance import provenance
 from reports.summary import in_short
@@ -64,36 +63,41 @@ def write_report(workspace: Path, output: Path | None = None) -> Path:
     try:
         _replace(target, text)
     except OSError as error:
-        raise UserError(f"{target} cannot be written ({error.strerror}): choose another place with -o.") from error
+        raise UserError(
+            f"{target} cannot be written ({error.strerror}): choose another place with -o."
+        ) from error
     return target
 
 
 def render(workspace: Path, now: datetime) -> str:
-    """The page as text; the same for the same workspace but for `now`."""
+    """Render the page; it is the same for the same workspace but for `now`."""
     studies = read_studies(workspace)
     crf = crf_section(studies["crf"]) if "crf" in studies else None
     loss = loss_section(studies["loss"], workspace) if "loss" in studies else None
     figures = _figures(crf, loss)
     first = next(iter(studies.values()), None)
-    return _environment().get_template("report.html.j2").render(
-        now=now,
-        version=__version__,
-        survey=formatting.plain(first.survey.get("name", "survey")) if first else "no survey",
-        study=first,
-        sentences=in_short(crf, loss),
-        cards=_cards(crf, loss),
-        crf=crf,
-        loss=loss,
-        losses=LOSSES,
-        loss_colours=LOSS_COLOURS,
-        published=PUBLISHED,
-        gallery=read_gallery(workspace),
-        tables=[trials_table(study) for study in studies.values()],
-        provenance=provenance(studies, workspace),
-        figures_json=script_json({figure.key: figure.specification() for figure in figures}),
-        plotly=Markup(get_plotlyjs()) if figures else "",
-        css=_asset("report.css"),
-        script=_asset("report.js"),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            now=now,
+            version=__version__,
+            survey=formatting.plain(first.survey.get("name", "survey")) if first else "no survey",
+            study=first,
+            sentences=in_short(crf, loss),
+            cards=_cards(crf, loss),
+            crf=crf,
+            loss=loss,
+            losses=LOSSES,
+            published=PUBLISHED,
+            gallery=read_gallery(workspace),
+            tables=[trials_table(study) for study in studies.values()],
+            provenance=provenance(studies, workspace),
+            figures_json=script_json({figure.key: figure.specification() for figure in figures}),
+            plotly=Markup(get_plotlyjs()) if figures else "",
+            css=_asset("report.css"),
+            script=_asset("report.js"),
+        )
     )
 
 
@@ -175,7 +179,8 @@ def _replace(target: Path, text: str) -> None:
         try:
             partial.write(text)
             partial.flush()
-            os.chmod(partial.name, 0o644)
+            # a temporary file is readable by its owner alone; a report is meant to be passed on
+            Path(partial.name).chmod(0o644)
             Path(partial.name).replace(target)
         except BaseException:
             Path(partial.name).unlink(missing_ok=True)

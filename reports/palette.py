@@ -50,9 +50,3 @@ def class_rgb(index: int) -> tuple[int, int, int]:
     """Colour of a class id as three bytes."""
     text = class_colour(index)
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
-
-
-def translucent(colour: str, opacity: float) -> str:
-    """A "#rrggbb" colour with an opacity, as plotly writes it."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{opacity})"

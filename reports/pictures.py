@@ -71,7 +71,7 @@ def read_gallery(workspace: Path) -> Gallery | None:
         rows = [_row(folder, row, len(legend)) for row in content["rows"]]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
-            f"{path} is not a list of picture rows ({plain(error)}): delete the folder and make the pictures again."
+            f"{path} is not a list of picture rows ({plain(error)}): make the pictures again."
         ) from error
     return Gallery(legend, rows)
 
@@ -99,14 +99,14 @@ def _panel(folder: Path, panel: dict[str, Any], num_classes: int) -> Panel:
 
 
 def tile_address(picture: Image.Image) -> str:
-    """A tile as compact WebP."""
+    """Encode a tile as compact WebP."""
     picture = picture.convert("RGB" if picture.mode in ("RGB", "RGBA", "P") else "L")
     picture.thumbnail((LARGEST, LARGEST), Image.Resampling.LANCZOS)
     return _address(picture, "webp", quality=82, method=4)
 
 
 def labels_address(labels: np.ndarray[Any, np.dtype[Any]], num_classes: int) -> str:
-    """A class-index picture in the colours of the classes; 255 is all but transparent.
+    """Encode a class-index picture in the colours of the classes; 255 is all but transparent.
 
     Parameters
     ----------

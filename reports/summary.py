@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reports.crf_section import CrfSection, gain_sentence
+from reports.comparison import gain_sentence
+from reports.crf_section import CrfSection
 from reports.database import DATABASE, Study, best_of, read_studies
 from reports.formatting import count, listing, score
-from reports.loss_section import LossSection, loss_rows
+from reports.loss_section import LossSection
+from reports.loss_table import loss_rows
 
 
 def summarise(workspace: Path) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def summarise(workspace: Path) -> dict[str, Any]:
 
 
 def summarise_study(study: Study) -> dict[str, Any]:
-    """The facts of one study."""
+    """List the facts of one study."""
     best = study.best()
     facts: dict[str, Any] = {
         "metric": study.metric,
@@ -62,14 +64,19 @@ def summarise_study(study: Study) -> dict[str, Any]:
         rows, seeds = loss_rows(study)
         facts["seeds"] = seeds
         facts["losses"] = [
-            {"loss": row.key, "params": row.params, "trials": [t.number for t in row.trials], "means": row.means}
+            {
+                "loss": row.key,
+                "params": row.params,
+                "trials": [t.number for t in row.trials],
+                "means": row.means,
+            }
             for row in rows
         ]
     return facts
 
 
 def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
-    """What was found, in sentences written from the data."""
+    """Tell what was found, in sentences written from the data."""
     sentences = []
     if crf is None and loss is None:
         return ["The database holds no study yet."]
@@ -80,7 +87,7 @@ def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
 
 
 def _unfinished(study: Study, what: str) -> str | None:
-    """The sentence for a study without anything to compare, or None."""
+    """Write the sentence for a study without anything to compare, or None."""
     if study.untuned:
         return f"The {what} could not be tuned: {study.untuned.rstrip('.')}."
     if not study.trials:
@@ -97,16 +104,17 @@ def _crf_sentence(section: CrfSection) -> str:
     sentence = _unfinished(study, "dense CRF")
     if sentence:
         return sentence
-    best, untuned, tuned = study.best(), section.best_untuned, section.tuned
-    if tuned is None or best is None:
-        name = untuned.name if untuned else ""
-        return f"Only untuned settings have been scored; the best is {name} with {study.metric} {score(untuned.value if untuned else None)}."
+    untuned, tuned = section.best_untuned, section.tuned
+    if tuned is None:
+        if untuned is None:
+            return "No dense CRF setting has been scored yet."
+        scored = f"{untuned.name} with {study.metric} {score(untuned.value)}"
+        return f"Only untuned dense CRF settings have been scored; the best is {scored}."
     start = f"The tuned dense CRF (trial {tuned.number}) reaches {study.metric} {score(tuned.value)} on val"
     if untuned is None:
         return f"{start}; no untuned setting has been scored beside it."
-    name = untuned.name
-    against = "no CRF at all" if name == "no CRF" else f"{name}, the best untuned setting,"
-    return f"{start} against {score(untuned.value)} for {against}: {gain_sentence(section.gain, study.groups is not None)}."
+    gain = gain_sentence(section.gain, study.groups is not None)
+    return f"{start}, the best untuned setting ({untuned.name}) {score(untuned.value)}: {gain}."
 
 
 def _loss_sentence(section: LossSection) -> str:
@@ -118,7 +126,9 @@ def _loss_sentence(section: LossSection) -> str:
     if winner is None:
         return f"The loss study has completed trials, but none with {study.metric}."
     means = f"mean over {count(section.seeds, 'seed')} each" if section.seeds > 1 else "one seed each"
-    start = f"Of {count(len(section.rows), 'loss', 'losses')} ({means}) {winner.label} is best with {study.metric} {score(winner.means[study.metric])}"
+    losses = count(len(section.rows), "loss", "losses")
+    best = f"{study.metric} {score(winner.means[study.metric])}"
+    start = f"Of {losses} ({means}) {winner.label} is best with {best}"
     baseline = next((row for row in section.rows if row.key == "cross-entropy"), None)
     if baseline is None or baseline is winner:
         return start + "."
@@ -131,16 +141,18 @@ def _cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
         by_paper, by_metric = loss.winner("miou_paper"), loss.winner(loss.study.metric)
         if by_paper is not None and by_metric is not None and by_paper is not by_metric:
             cautions.append(
-                f"By miou_paper {by_paper.label} would be best instead: that metric counts a class absent from a "
-                "tile as 1, and so says little about tiles of several classes."
+                f"By miou_paper {by_paper.label} would be best instead: that metric counts a class absent "
+                "from a tile as 1, and so says little about tiles of several classes."
             )
         if loss.seeds == 1 and len(loss.rows) > 1:
             cautions.append("With one seed a loss, differences between losses may be chance.")
     scored = [section.study for section in (crf, loss) if section is not None and section.study.complete]
     if scored:
         opened = any(study.attrs.get("test_openings") for study in scored)
-        test = "the test split has been opened, see Provenance" if opened else "the test split has not been opened"
-        cautions.append(
-            f"Winners were chosen on the val tiles that score them, which flatters them; {test}."
+        test = (
+            "the test split has been opened, see Provenance"
+            if opened
+            else "the test split has not been opened"
         )
+        cautions.append(f"Winners were chosen on the val tiles that score them, which flatters them; {test}.")
     return cautions

@@ -6,7 +6,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from reports.database import Study, Trial
-from reports.formatting import parameter
+from reports.formatting import ordered, parameter
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def trials_table(study: Study) -> TrialsTable:
         TrialRow(
             trial,
             trial is best,
-            ", ".join(f"{name} {parameter(value)}" for name, value in trial.params.items()),
+            ", ".join(f"{name} {parameter(trial.params[name])}" for name in ordered(trial.params)),
         )
         for trial in study.trials
     ]
@@ -54,7 +54,7 @@ def trials_table(study: Study) -> TrialsTable:
 
 
 def value(row: TrialRow, metric: str, study: Study) -> float | None:
-    """The number in a metric's column; the objective's own value under its name."""
+    """Find the number in a metric's column; the objective's own value under its name."""
     if metric == study.metric and row.trial.value is not None:
         return row.trial.value
     return row.trial.scores.get(metric)

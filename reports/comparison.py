@@ -1,0 +1,62 @@
+"""A difference between two trials on the same tiles, and how sure it is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from reports.database import Study, Trial
+from reports.formatting import difference, score
+from sonarseg.metrics.scores import METRICS, paired_interval
+
+BOOTSTRAP_SEED = 0
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Difference of the study's metric and its 95 % interval; NaN where undefined."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval."""
+        return not (math.isnan(self.low) or math.isnan(self.high))
+
+    @property
+    def certain(self) -> bool:
+        """Whether the interval lies on one side of zero."""
+        return self.known and (self.low > 0 or self.high < 0)
+
+
+def compare(study: Study, better: Trial, other: Trial) -> Gain | None:
+    """Difference of the study's metric over the same tiles, strips resampled.
+
+    The confusions of both trials decide; without them the difference of the values stands alone.
+    """
+    if study.metric not in METRICS or better.value is None or other.value is None:
+        return None
+    a, b = better.confusions, other.confusions
+    if a is None or b is None or a.shape != b.shape:
+        return Gain(better.value - other.value, math.nan, math.nan)
+    groups = study.groups
+    if groups is not None and len(groups) != len(a):
+        groups = None
+    return Gain(*paired_interval(a, b, study.metric, groups=groups, seed=BOOTSTRAP_SEED))
+
+
+def gain_sentence(gain: Gain | None, grouped: bool) -> str:
+    """Put the gain and its interval into words."""
+    if gain is None:
+        return "a difference that cannot be computed"
+    kind = "a gain" if gain.value >= 0 else "a loss"
+    text = f"{kind} of {score(abs(gain.value))}"
+    if not gain.known:
+        return f"{text} (no interval: too few independent tiles)"
+    by = "strips" if grouped else "tiles"
+    verdict = "" if gain.certain else "; it holds 0, so this may be chance"
+    return (
+        f"{text} (95 % interval {difference(gain.low)} to {difference(gain.high)}, {by} resampled{verdict})"
+    )

@@ -1,0 +1,142 @@
+"""The plots of the dense CRF study: history, importance, slices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reports.database import Study, Trial
+from reports.figures import (
+    Figure,
+    Key,
+    axis,
+    hover,
+    layout,
+    line,
+    log_ticks,
+    padded,
+    points,
+    setting_lines,
+    value_axis,
+)
+from reports.formatting import PARAMETER_UNITS, count, figure_text, parameter, score
+from reports.palette import ACCENT, WARNING
+
+# Lines that only lead the eye say nothing under the pointer
+_SILENT: dict[str, Any] = {"hoverinfo": "skip", "hovertemplate": None}
+SEARCHED = Key("searched", ACCENT)
+UNTUNED = Key("untuned", WARNING, symbol="diamond")
+
+
+def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
+    """Draw the value of every completed trial and the best so far; the study has one at least."""
+    metric = figure_text(study.metric)
+    numbers = [trial.number for trial in study.complete]
+    best: list[float] = []
+    for trial in study.complete:
+        best.append(max(trial.value or 0.0, best[-1]) if best else trial.value or 0.0)
+    keys = [Key("best so far", ACCENT, dash="solid"), SEARCHED, UNTUNED]
+    data = [line(numbers, best, "best so far", ACCENT, shape="hv", **_SILENT)]
+    for key, named, size in ((SEARCHED, False, 7), (UNTUNED, True, 9)):
+        trials = [trial for trial in study.complete if bool(trial.name) is named]
+        texts = hover([_trial_text(trial, metric) for trial in trials])
+        x, y = [trial.number for trial in trials], [trial.value for trial in trials]
+        opacity = 1.0 if named else 0.55
+        data.append(
+            points(x, y, key.text, key.colour, size=size, symbol=key.symbol, opacity=opacity, **texts)
+        )
+    if best_untuned is not None:
+        label = f"best untuned, {best_untuned.name}"
+        level = [best_untuned.value] * 2
+        data.insert(
+            0, line([numbers[0], numbers[-1]], level, label, WARNING, dash="dot", width=1.5, **_SILENT)
+        )
+        keys.append(Key(label, WARNING, dash="dot"))
+    return Figure(
+        "crf-history",
+        data,
+        layout(xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis(metric)),
+        "Optimisation history",
+        f"Value of every completed trial ({study.metric} of the pseudo-labels on val) and the best so far.",
+        f"Scatter of {count(len(study.complete), 'completed trial')}; the best reaches {score(best[-1])}.",
+        height=320,
+        keys=tuple(keys),
+        wide=True,
+    )
+
+
+def importance_figure(importance: dict[str, float], metric: str) -> Figure:
+    """Draw the importance of each parameter, largest on top."""
+    names = list(reversed(importance))
+    values = [importance[name] for name in names]
+    bars: dict[str, Any] = {
+        "type": "bar",
+        "orientation": "h",
+        "x": values,
+        "y": [figure_text(name) for name in names],
+        "text": [f"{value:.2f}" for value in values],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "marker": {"color": ACCENT, "opacity": 0.85},
+        "hoverinfo": "skip",
+    }
+    return Figure(
+        "crf-importance",
+        [bars],
+        layout(
+            xaxis=axis(
+                "share of the importance", range=[0, (max(values) or 1) * 1.15], showline=False, ticks=""
+            ),
+            yaxis=axis(type="category", showline=False, ticks=""),
+            bargap=0.45,
+            margin={"l": 110, "r": 24, "t": 6, "b": 40},
+        ),
+        "Parameter importance",
+        f"PED-ANOVA: how much each parameter decides whether a trial is among the best tenth in {metric}.",
+        "Bars, most important first: " + ", ".join(f"{name} {v:.2f}" for name, v in importance.items()) + ".",
+        height=max(200, 60 + 26 * len(names)),
+    )
+
+
+def slice_figure(study: Study, name: str, place: int) -> Figure:
+    """Draw the value of every completed trial over one parameter; `place` tells the plots apart."""
+    metric = figure_text(study.metric)
+    unit = PARAMETER_UNITS.get(name)
+    title = figure_text(name) + (f" ({unit})" if unit else "")
+    with_it = [trial for trial in study.complete if trial.params.get(name) is not None]
+    words = any(isinstance(trial.params[name], str) for trial in with_it)
+    data = []
+    for key, named in ((SEARCHED, False), (UNTUNED, True)):
+        trials = [trial for trial in with_it if bool(trial.name) is named]
+        x = [figure_text(t.params[name]) if words else t.params[name] for t in trials]
+        texts = [
+            f"{title} {figure_text(parameter(t.params[name]))}<br>{_trial_text(t, metric)}" for t in trials
+        ]
+        y = [trial.value for trial in trials]
+        data.append(points(x, y, key.text, key.colour, symbol=key.symbol, opacity=0.6, **hover(texts)))
+    return Figure(
+        f"crf-slice-{place}",
+        data,
+        layout(
+            xaxis=axis(title, **_slice_axis(study, name, with_it, words)),
+            yaxis=value_axis(range=padded([trial.value or 0.0 for trial in study.complete]), nticks=4),
+            margin={"l": 40, "r": 10, "t": 6, "b": 40},
+        ),
+        title,
+        "",
+        f"{study.metric} of {count(len(with_it), 'trial')} over {name}.",
+        height=190,
+        keys=(SEARCHED, UNTUNED),
+    )
+
+
+def _slice_axis(study: Study, name: str, trials: list[Trial], words: bool) -> dict[str, Any]:
+    if words:
+        return {"type": "category", "range": [-0.6, len({t.params[name] for t in trials}) - 0.4]}
+    if name in study.log_parameters() and all(t.params[name] > 0 for t in trials):
+        return log_ticks([float(t.params[name]) for t in trials])
+    return {"nticks": 6}
+
+
+def _trial_text(trial: Trial, metric: str) -> str:
+    name = f" · {figure_text(trial.name)}" if trial.name else ""
+    return f"trial {trial.number}{name}<br>{metric} {score(trial.value)}<br>{setting_lines(trial.params)}"
