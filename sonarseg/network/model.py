@@ -45,7 +45,6 @@ class SegmentationNetwork(nn.Module):
         decoder_channels: int = 256,
     ) -> None:
         super().__init__()
-        self.encoder_name = encoder
         self.output_stride = output_stride
         self.encoder, features = build_encoder(encoder, in_channels, output_stride)
         self.class_activation = nn.Conv2d(features, num_classes, 1, bias=False)

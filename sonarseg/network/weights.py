@@ -19,7 +19,7 @@ from sonarseg.network.model import SegmentationNetwork
 CLASSIFIERS = ("fc.", "classifier.")
 
 
-def load_encoder_weights(network: SegmentationNetwork, weights: str | Path) -> None:
+def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, encoder: str) -> None:
     """Fill the encoder with weights trained elsewhere; the heads stay as they are.
 
     A colour kernel is summed over its channels for grey tiles, so that a grey tile gives the features
@@ -32,6 +32,8 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path) -> N
     weights : str or Path
         "none", "imagenet" (downloaded by torchvision and kept in torch's cache), or the path of a
         torch file: a state dict with torchvision's names, or a checkpoint of sonarseg.
+    encoder : str
+        Name of the network's encoder.
 
     Raises
     ------
@@ -40,7 +42,7 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path) -> N
     """
     if weights == "none":
         return
-    state = _imagenet(network.encoder_name) if weights == "imagenet" else _read(Path(weights))
+    state = _imagenet(encoder) if weights == "imagenet" else _read(Path(weights))
     own = network.encoder.state_dict()
     state = {name.removeprefix("features."): value for name, value in state.items()}
     first = next(iter(own))
@@ -53,7 +55,7 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path) -> N
     wrong = sorted(missing | unknown | reshaped)
     if wrong:
         raise UserError(
-            f'weights = "{weights}" do not fit encoder = "{network.encoder_name}": {len(wrong)} entries are '
+            f'weights = "{weights}" do not fit encoder = "{encoder}": {len(wrong)} entries are '
             f"missing, unknown or of another shape, {wrong[0]} the first: name weights of the same encoder."
         )
     network.encoder.load_state_dict({**own, **{name: state[name] for name in own.keys() & state.keys()}})
