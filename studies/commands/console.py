@@ -1,0 +1,72 @@
+"""What a command shows while it works: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+# Seconds between two plain lines of the same work, so that a log file stays readable
+PLAIN_INTERVAL = 20.0
+
+console = Console(soft_wrap=True, highlight=False)
+
+
+class ConsoleProgress:
+    """Shows how far long work is; a `sonarseg.progress.Progress`.
+
+    On a terminal each kind of work has a bar. Elsewhere (a log file, a batch job) it has a plain
+    line at its end and every `PLAIN_INTERVAL` seconds.
+    """
+
+    def __init__(self) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}", style="dim"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._last_line: dict[str, float] = {}
+
+    def __enter__(self) -> Self:
+        """Start to show."""
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Leave the bars as they are."""
+        self._bars.stop()
+
+    def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
+        """Take note that `done` of `total` steps of `what` are done."""
+        if console.is_terminal:
+            self._bar(what, done, total, note)
+        else:
+            self._line(what, done, total, note)
+
+    def _bar(self, what: str, done: int, total: int, note: str) -> None:
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total, note=note)
+        task = self._tasks[what]
+        if self._bars.tasks[task].finished and done < total:
+            self._bars.reset(task, total=total, note=note)
+        self._bars.update(task, completed=done, total=total, note=note)
+
+    def _line(self, what: str, done: int, total: int, note: str) -> None:
+        now = time.monotonic()
+        if done < total and now - self._last_line.setdefault(what, now) < PLAIN_INTERVAL:
+            return
+        self._last_line[what] = now
+        console.print(f"{what} {done}/{total}" + (f": {note}" if note else ""), markup=False)

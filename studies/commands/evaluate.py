@@ -1,0 +1,56 @@
+"""Command: score a run or a dense CRF setting on a split."""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from studies.commands.workspace_choice import WorkspaceOption, find_workspace
+
+
+class SplitChoice(StrEnum):
+    """Splits that may be scored."""
+
+    VAL = "val"
+    TEST = "test"
+
+
+def evaluate(
+    target: Annotated[
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="A run (folder, best, loss:N) or a CRF setting (tuned, crf:N, cam, no-crf, w-s3tseg, ...).",
+        ),
+    ],
+    split: Annotated[
+        SplitChoice, typer.Option(help="Masks to score against; test is logged in the study database.")
+    ] = SplitChoice.VAL,
+    workspace: WorkspaceOption = None,
+) -> None:
+    """Score TARGET against the masks of a split; the figures go to evaluations/ in the workspace too."""
+    from sonarseg.training.record import write_json
+    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.scores_table import scores_table
+    from studies.commands.scoring import score_target
+
+    chosen = find_workspace(workspace)
+    with ConsoleProgress() as progress:
+        result = score_target(chosen, target, split.value, progress)
+    path = chosen.root / "evaluations" / f"{file_name(target)}-{split.value}.json"
+    path.parent.mkdir(exist_ok=True)
+    write_json(path, result)
+    title = f"{target} on {split.value}"
+    console.print(scores_table({title: result["scores"], "best constant guess": result["constant_guess"]}))
+    labels = "used" if result["uses_image_labels"] else "not used"
+    console.print(
+        f"{len(result['tiles'])} tiles, their image-level labels {labels}. Written to {path}", markup=False
+    )
+
+
+def file_name(target: str) -> str:
+    """Turn a target into the name of a file: a run's folder path is cut to its last part."""
+    return re.sub(r"[^\w.-]+", "-", target.rstrip("/").rsplit("/", 1)[-1].lower()).strip("-.") or "run"

@@ -1,0 +1,67 @@
+"""What is made from a workspace's studies once trials are done: picture rows and the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from reports.html import write_report
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.published import NO_CRF, published
+from sonarseg.training.record import SUMMARY
+from studies.commands.scaling import has_warm_up, workspace_scaling
+from studies.crf_study import best_crf_parameters
+from studies.loss_study import best_run_dir
+from studies.picture_rows import UNTUNED, write_picture_rows
+from studies.storage import load_study
+from studies.workspace import Workspace
+
+
+def write_results(workspace: Workspace, output: Path | None = None) -> Path:
+    """Make the picture rows anew and write the report.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With a database.
+    output : Path, optional
+        Where the report goes; `report.html` in the workspace by default.
+
+    Returns
+    -------
+    Path
+        The report.
+    """
+    _write_pictures(workspace)
+    return write_report(workspace.root, output)
+
+
+def _write_pictures(workspace: Workspace) -> None:
+    if not has_warm_up(workspace) or not workspace.cams_dir.is_dir():
+        return
+    scaling = workspace_scaling(workspace)
+    settings: dict[str, CrfParameters] = {
+        "CAM": published(NO_CRF, scaling.channels),
+        f"CRF untuned ({UNTUNED})": published(UNTUNED, scaling.channels),
+    }
+    crf_study = load_study(workspace.database_path, "crf")
+    if crf_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        settings["CRF tuned"] = best_crf_parameters(crf_study)
+    write_picture_rows(
+        workspace.pictures_dir,
+        workspace.survey(),
+        workspace.cams_dir,
+        scaling,
+        settings,
+        _predictions(workspace),
+    )
+
+
+def _predictions(workspace: Workspace) -> Path | None:
+    """Masks that the best run predicted for val; None while no run has finished."""
+    study = load_study(workspace.database_path, "loss")
+    tuned = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not tuned and not (workspace.final_dir / SUMMARY).is_file():
+        return None
+    return best_run_dir(workspace) / "masks"

@@ -1,0 +1,87 @@
+"""Command: make a workspace for a survey."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from sonarseg.survey.layout import Survey
+
+
+def init(
+    survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="Folder of the survey.")],
+    workspace: Annotated[
+        Path | None,
+        typer.Option(
+            "--workspace", "-w", metavar="DIR", help="Folder to make.", show_default="./SURVEY-study"
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS", help="Class that every tile may hold; none for none.", show_default="found out"
+        ),
+    ] = None,
+) -> None:
+    """Check a survey and write a commented study.toml that fits it and this machine."""
+    import torch
+
+    from studies.commands.console import console
+    from studies.init import new_study, write_study_toml
+
+    opened = open_checked(survey, background)
+    root = workspace or Path(f"{opened.name}-study")
+    cuda = torch.cuda.is_available()
+    path = write_study_toml(root, new_study(opened, root, cuda=cuda))
+    counts = ", ".join(f"{len(tiles)} {split}" for split, tiles in opened.splits.items())
+    console.print(f"{opened.name}: {counts} tiles; classes {', '.join(opened.classes)}.", markup=False)
+    console.print(
+        f"Settings for {'CUDA' if cuda else 'CPU'} written to {path}; look at them, then run:", markup=False
+    )
+    console.print(f"  sonarseg tune all {root}", markup=False)
+
+
+def open_checked(root: Path, background: str | None) -> Survey:
+    """Open a survey that has no problem, its background class found out or as told.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the survey.
+    background : str or None
+        A class, "none", or None to find out.
+
+    Raises
+    ------
+    UserError
+        Where the survey has a problem: the first one, and how many there are.
+    """
+    from sonarseg.survey.background import propose_background
+    from sonarseg.survey.check import check_survey
+
+    from sonarseg.errors import UserError
+    from sonarseg.survey.layout import open_survey
+    from studies.commands.console import console
+
+    problems = check_survey(root).problems
+    if problems:
+        more = (
+            f" ({len(problems)} problems; `sonarseg check {root}` lists them all)"
+            if len(problems) > 1
+            else ""
+        )
+        raise UserError(f"{problems[0]}{more}")
+    survey = open_survey(root)
+    if background is None:
+        background = propose_background(survey)
+        if background is not None:
+            console.print(
+                f'Nearly every train tile shows "{background}", so presence does not tell where it is: '
+                "it is set as the background class (--background none if you know better)."
+            )
+    elif background == "none" and "none" not in survey.classes:
+        background = None
+    return open_survey(root, background)

@@ -1,0 +1,108 @@
+"""The configuration of a run that a person starts by itself, from the workspace's study.toml."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from sonarseg.errors import UserError
+from sonarseg.losses.config import LossConfig
+from sonarseg.training.config import RunConfig, Supervision
+from studies.commands.scaling import has_warm_up, workspace_scaling
+from studies.commands.targets import crf_named
+from studies.loss_study import best_loss
+from studies.storage import load_study
+from studies.warm_up import run_config
+from studies.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a person asks of a lone run.
+
+    Attributes
+    ----------
+    supervision : str
+        "labels", "single-label" or "masks".
+    crf : str
+        A dense CRF setting by name; of no account unless `supervision` is "labels".
+    loss : str
+        "cross-entropy", "class-weighted", "focal", "lovasz_softmax" or "tuned".
+    gamma, alpha : float
+        Of the focal loss.
+    seed : int or None
+        None takes study.toml's.
+    from_scratch : bool
+        Train a warm-up of its own.
+    """
+
+    supervision: Supervision = "labels"
+    crf: str = "tuned"
+    loss: str = "cross-entropy"
+    gamma: float = 2.0
+    alpha: float = 0.0
+    seed: int | None = None
+    from_scratch: bool = False
+
+
+def lone_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunConfig:
+    """Configure a lone run.
+
+    It starts from the workspace's warm-up where that is finished, as the trials of the loss study
+    do, so that runs can be compared.
+
+    Raises
+    ------
+    UserError
+        Where a wish names what is not there.
+    """
+    warmed_up = has_warm_up(workspace) and not wishes.from_scratch
+    scaling = workspace_scaling(workspace)
+    config = run_config(workspace, scaling, stage="self-training" if warmed_up else "full")
+    update: dict[str, object] = {
+        "survey": workspace.survey_seen_from(run_dir),
+        "supervision": wishes.supervision,
+        "loss": _loss(workspace, wishes),
+    }
+    if warmed_up:
+        update["warm_up"] = os.path.relpath(workspace.warm_up_dir.resolve(), run_dir.resolve())
+    if wishes.supervision == "labels":
+        update["crf"] = crf_named(workspace, wishes.crf, scaling)
+    if wishes.seed is not None:
+        update["seed"] = wishes.seed
+    return config.model_copy(update=update)
+
+
+def _loss(workspace: Workspace, wishes: Wishes) -> LossConfig:
+    if wishes.loss == "tuned":
+        return best_loss(load_study(workspace.database_path, "loss"))
+    if wishes.loss == "class-weighted":
+        # By the definition of alpha_c, focal loss with gamma 0 and alpha 1.
+        return LossConfig(name="focal", gamma=0.0, alpha=1.0)
+    values: dict[str, object] = {"name": wishes.loss}
+    if wishes.loss == "focal":
+        values |= {"gamma": wishes.gamma, "alpha": wishes.alpha}
+    try:
+        return LossConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"--{first['loc'][0]} {first['input']}: {first['msg']}.") from error
+
+
+def refuse_other_settings(stored: RunConfig, wanted: RunConfig, run_dir: Path) -> None:
+    """Refuse to go on with a run whose settings are not those asked for.
+
+    Raises
+    ------
+    UserError
+        Where they differ.
+    """
+    for name in RunConfig.model_fields:
+        if getattr(stored, name) != getattr(wanted, name):
+            raise UserError(
+                f"{run_dir / 'config.json'} has another {name} than was asked for: name a new folder, "
+                "or leave the options out to go on with this run."
+            )

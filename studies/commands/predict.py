@@ -1,0 +1,43 @@
+"""Command: pixel maps of a trained run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+
+
+def predict(
+    workspace: WorkspaceArgument = None,
+    run: Annotated[str, typer.Option(metavar="RUN", help="best, loss:N, or a run folder.")] = "best",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", "--tiles", metavar="DIR", help="Tiles to map; by default all of the survey."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="By default maps/ in the workspace.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device; study.toml's where left out.", show_default=False)
+    ] = None,
+) -> None:
+    """Write masks/ (class ids), confidence/ (0 to 255), overlays/ (colour) and areas.csv."""
+    from sonarseg.prediction import find_pictures, predict_pictures
+    from sonarseg.training.device import pick_device
+    from sonarseg.training.model_file import load_model
+    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.targets import run_target
+
+    chosen = find_workspace(workspace)
+    run_dir = run_target(chosen, run)
+    pictures = find_pictures(images or chosen.survey_path / "images")
+    model = load_model(run_dir, pick_device(device or chosen.config.device))
+    folder = output or chosen.maps_dir
+    with ConsoleProgress() as progress:
+        table = predict_pictures(model, pictures, folder, progress)
+    console.print(f"{len(pictures)} tiles mapped by {run_dir}: {folder}; areas: {table}")

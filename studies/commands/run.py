@@ -1,0 +1,97 @@
+"""Command: one training run by itself."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studies.commands.workspace_choice import WorkspaceOption, find_workspace
+
+_SETTINGS = ("supervision", "crf", "loss", "gamma", "alpha", "seed", "from_scratch")
+
+
+class SupervisionChoice(StrEnum):
+    """What the decoder learns from."""
+
+    LABELS = "labels"
+    SINGLE_LABEL = "single-label"
+    MASKS = "masks"
+
+
+class LossChoice(StrEnum):
+    """Losses of the decoder."""
+
+    CROSS_ENTROPY = "cross-entropy"
+    CLASS_WEIGHTED = "class-weighted"
+    FOCAL = "focal"
+    LOVASZ = "lovasz_softmax"
+    TUNED = "tuned"
+
+
+def run(
+    context: typer.Context,
+    run_dir: Annotated[
+        Path, typer.Argument(metavar="RUN_DIR", help="Folder of the run; made where it is new.")
+    ],
+    workspace: WorkspaceOption = None,
+    supervision: Annotated[
+        SupervisionChoice,
+        typer.Option(
+            help="Pseudo-labels from image-level labels; tiles of a single class only; or train masks."
+        ),
+    ] = SupervisionChoice.LABELS,
+    crf: Annotated[
+        str,
+        typer.Option(
+            metavar="SETTING",
+            help="CRF of the pseudo-labels: tuned, crf:N, no-crf, w-s3tseg, irn, psa, deeplab.",
+        ),
+    ] = "tuned",
+    loss: Annotated[LossChoice, typer.Option(help="Loss of the decoder.")] = LossChoice.CROSS_ENTROPY,
+    gamma: Annotated[float, typer.Option(min=0, help="Gamma of the focal loss.")] = 2.0,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Class weighting of the focal loss.")] = 0.0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed; study.toml's where left out.", show_default=False)
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Train a warm-up of its own, not the workspace's.")
+    ] = False,
+) -> None:
+    """Train one run with the settings of study.toml; the same command resumes it.
+
+    It starts from the workspace's warm-up where that is finished, as the trials of the loss study do.
+    """
+    from sonarseg.training.record import SUMMARY, write_atomically
+    from sonarseg.training.run import CONFIG, read_config
+    from sonarseg.training.run import run as train
+    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings
+    from studies.commands.scores_table import scores_table
+
+    wishes = Wishes(supervision.value, crf, loss.value, gamma, alpha, seed, from_scratch)
+    if (run_dir / CONFIG).is_file():
+        stored = read_config(run_dir)
+        if any(_was_typed(context, name) for name in _SETTINGS):
+            refuse_other_settings(
+                stored, lone_run_config(find_workspace(workspace), run_dir, wishes), run_dir
+            )
+        state = "is finished" if (run_dir / SUMMARY).is_file() else "goes on"
+        console.print(f"{run_dir} {state}, with the settings in its config.json.")
+    else:
+        config = lone_run_config(find_workspace(workspace), run_dir, wishes)
+        run_dir.mkdir(parents=True, exist_ok=True)
+        write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
+    with ConsoleProgress() as progress:
+        summary = train(run_dir, progress)
+    if summary["metrics"]:
+        console.print(scores_table({f"{run_dir.name} on val": summary["metrics"]}))
+    else:
+        console.print(f"{run_dir} is done; val has no masks, so it was not scored.")
+
+
+def _was_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -1,0 +1,107 @@
+"""Score a run or a dense CRF setting on a split, and write down that test masks were opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from joblib import cpu_count
+
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.errors import UserError
+from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
+from sonarseg.metrics.confusion import pack_confusions
+from sonarseg.metrics.scores import miou, survey_scores
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.fingerprint import survey_fingerprint
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.cams import extract_cams
+from studies.commands.scaling import has_warm_up, workspace_scaling
+from studies.commands.targets import crf_target, run_target
+from studies.pipeline import open_studies
+from studies.storage import log_test_opening
+from studies.workspace import Workspace
+
+
+def score_target(
+    workspace: Workspace, target: str, split: str, progress: Progress = silent
+) -> dict[str, Any]:
+    """Score what a person names.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        The workspace.
+    target : str
+        A run or a dense CRF setting, see `studies.commands.targets`.
+    split : str
+        "val", or "test", whose opening is logged in the database before a mask is read.
+    progress : Progress
+        Called a tile.
+
+    Returns
+    -------
+    dict
+        What was scored, tiles, strips, packed confusions and scores, fit for JSON.
+    """
+    survey, scaling = workspace.survey(), workspace_scaling(workspace)
+    found = crf_target(workspace, target, scaling) or run_target(workspace, target)
+    if split == "test":
+        if not workspace.database_path.is_file():
+            open_studies(workspace, progress)
+        log_test_opening(workspace.database_path, f"sonarseg evaluate {target} --split test")
+        survey = survey.with_masks_of("test")
+    if isinstance(found, Path):
+        scored: dict[str, Any] = {"run": str(found)}
+        evaluation = evaluate_run(found, survey, split, device=workspace.config.device)
+    else:
+        scored = {"crf": found.model_dump(mode="json")}
+        evaluation = _score_crf(workspace, survey, split, found, scaling, progress)
+    return {
+        "target": target,
+        **scored,
+        "split": split,
+        "classes": list(survey.classes),
+        "tiles": list(evaluation.tiles),
+        "groups": list(evaluation.groups),
+        "uses_image_labels": evaluation.uses_image_labels,
+        "scores": evaluation.scores,
+        "constant_guess": constant_guess(evaluation, survey.classes),
+        "confusions": pack_confusions(evaluation.confusions),
+        "survey_fingerprint": survey_fingerprint(survey),
+    }
+
+
+def _score_crf(
+    workspace: Workspace,
+    survey: Survey,
+    split: str,
+    parameters: CrfParameters,
+    scaling: GreyScaling,
+    progress: Progress,
+) -> Evaluation:
+    if not has_warm_up(workspace):
+        raise UserError(
+            f"{workspace.root} has no finished warm-up, so there are no CAM scores to refine: "
+            "run `sonarseg tune crf` first."
+        )
+    with workspace.alone(progress):
+        extract_cams(
+            workspace.warm_up_dir, survey, [split], workspace.cams_dir, workspace.config.device, progress
+        )
+    jobs = int(cpu_count())
+    return evaluate_crf(survey, split, workspace.cams_dir, parameters, scaling, jobs=jobs, progress=progress)
+
+
+def constant_guess(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
+    """Score the one class that, guessed everywhere, has the largest `miou`: the floor to beat."""
+    truth = evaluation.confusions.sum(axis=2)
+    guesses = []
+    for k in range(len(classes)):
+        confusions = np.zeros_like(evaluation.confusions)
+        confusions[:, :, k] = truth
+        guesses.append(confusions)
+    best = max(guesses, key=lambda confusions: miou(confusions) or 0.0)
+    return dict(survey_scores(best, classes))

@@ -1,0 +1,61 @@
+"""Which workspace a command is about."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sonarseg.errors import UserError
+
+if TYPE_CHECKING:
+    from studies.workspace import Workspace
+
+_HELP = "Folder with study.toml; by default the current folder, or its only subfolder that has one."
+WorkspaceArgument = Annotated[
+    Path | None, typer.Argument(metavar="[WORKSPACE]", help=_HELP, show_default=False)
+]
+WorkspaceOption = Annotated[
+    Path | None, typer.Option("--workspace", "-w", metavar="WORKSPACE", help=_HELP, show_default=False)
+]
+
+
+def find_workspace(named: Path | None, here: Path | None = None) -> Workspace:
+    """Open the workspace that was named, or the one that is meant.
+
+    Parameters
+    ----------
+    named : Path or None
+        What the person typed.
+    here : Path, optional
+        The current folder.
+
+    Raises
+    ------
+    UserError
+        Where there is no study.toml, or several subfolders have one.
+    """
+    from studies.study_config import STUDY_TOML
+    from studies.workspace import Workspace
+
+    if named is not None:
+        if not (named / STUDY_TOML).is_file():
+            raise UserError(
+                f"{named} holds no {STUDY_TOML}: make it a workspace with `sonarseg init SURVEY -w {named}`."
+            )
+        return Workspace(named)
+    here = here or Path()
+    if (here / STUDY_TOML).is_file():
+        return Workspace(here)
+    candidates = sorted(path.parent for path in here.glob(f"*/{STUDY_TOML}"))
+    if not candidates:
+        raise UserError(
+            f"Neither this folder nor a subfolder holds a {STUDY_TOML}: make one with `sonarseg init SURVEY`."
+        )
+    if len(candidates) > 1:
+        raise UserError(
+            "Several workspaces are here; name one of them: "
+            f"{', '.join(candidate.as_posix() for candidate in candidates)}."
+        )
+    return Workspace(candidates[0])

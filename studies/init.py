@@ -1,0 +1,204 @@
+"""Write a study.toml that fits a survey and the machine, every field explained in a line."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from sonarseg.errors import UserError
+from sonarseg.survey.layout import Survey
+from studies.study_config import STUDY_TOML, StudyConfig
+
+# On CPU the network sees the median tile at this many pixels at most.
+CPU_TILE_PIXELS = 128 * 128
+# Tiles whose size is looked at
+SIZE_SAMPLE = 100
+_SCALE_STEP = 0.25
+
+_COMMENTS = {
+    "name": "Name of this study, shown in the report.",
+    "survey": "Folder of the survey, relative to this file or absolute.",
+    "background": "Class that every tile may hold and no image-level label speaks of.",
+    "seed": "Every random draw follows from it.",
+    "device": '"auto" takes CUDA where there is one; else "cpu", "cuda" or "cuda:1".',
+    "metric": 'Maximised on val: "miou_multiclass" (tiles with two or more classes) or "miou" (all tiles).',
+    "sonar": "How the tiles lie to the sonar: flips that turn the shadows round are not used.",
+    "sonar.range_axis": 'Direction away from the sonar in a tile: "horizontal" or "vertical".',
+    "sonar.both_sides": "true where a tile shows port and starboard.",
+    "network": "The network of every run.",
+    "network.encoder": '"resnet18", "resnet34", "resnet50", "resnet101" or "mobilenet_v3_large".',
+    "network.weights": '"none", "imagenet" (downloaded once), or a file of torchvision weights.',
+    "network.stages": "Stages of the encoder that are kept: 2, 3 or 4; fewer see less far and keep finer detail.",
+    "network.output_stride": "8 (finer, slower) or 16.",
+    "network.decoder_channels": "Width of the decoder, 8 to 512.",
+    "network.tile_scale": "Tiles are resized by this factor for the network; maps keep the tile's size.",
+    "cam": "Class activation maps (CAM).",
+    "cam.scales": "Sizes at which a tile is seen; the maps are summed.",
+    "training": "Schedule of a run: warm-up of the classification branch, then rounds of self-training.",
+    "training.warmup_epochs": "Epochs of the classification branch, once for the whole study.",
+    "training.rounds": "Times the pseudo-labels are made anew.",
+    "training.epochs_per_round": "Epochs between them.",
+    "training.batch_size": "Tiles a step; lower it where memory runs out.",
+    "training.learning_rate": "Of the encoder (AdamW).",
+    "training.head_factor": "The new layers learn this many times faster.",
+    "training.weight_decay": "Of AdamW.",
+    "training.clip_norm": "Largest norm of a gradient.",
+    "training.poly_power": "Power of the polynomial decay of the learning rate.",
+    "training.segmentation_weight": "Weight of the segmentation loss in the sum.",
+    "training.classification_weight": "Weight of the classification loss in the sum.",
+    "training.gain_jitter": "Augmentation: gain varies by up to this share.",
+    "training.speckle": "Augmentation: standard deviation of multiplicative noise.",
+    "training.break_shadow_direction": "true allows flips that turn the shadows round.",
+    "crf": "The crf study: dense CRF parameters, scored by pseudo-labels against the masks of val.",
+    "crf.trials": "Trials of the whole study, the published settings included.",
+    "crf.guides": 'Pictures the CRF may follow: "raw", "log", "median", "lee".',
+    "crf.sigma_alpha": "Range searched: reach of the bilateral kernel, pixels.",
+    "crf.sigma_beta": "Range searched: grey levels (of 0..255) that count as alike.",
+    "crf.sigma_gamma": "Range searched: reach of the spatial kernel, pixels.",
+    "crf.w_bilateral": "Range searched: weight of the bilateral kernel.",
+    "crf.w_spatial": "Range searched: weight of the spatial kernel.",
+    "crf.iterations": "Range searched: mean-field iterations.",
+    "crf.unary_scale": "Range searched: scale of the soft unary.",
+    "crf.gt_prob": "Range searched: trust in hard seeds.",
+    "crf.background_score": "Range searched: CAM score of the background class.",
+    "loss": "The loss study: cross-entropy, focal (gamma, alpha) and Lovász-Softmax; a trial is a whole run.",
+    "loss.trials": "Trials of the whole study, the four fixed losses included.",
+    "loss.seeds": "Seeds the best setting of each loss is run with.",
+    "loss.prune": "true ends hopeless focal trials early.",
+}
+
+
+def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) -> dict[str, Any]:
+    """Choose settings for a survey and a device.
+
+    Parameters
+    ----------
+    survey : Survey
+        The survey; its `background` is taken over.
+    sizes : list of (int, int)
+        Height and width of the tiles.
+    cuda : bool
+        Whether there is a CUDA device.
+
+    Returns
+    -------
+    dict
+        Sections of study.toml that differ from the defaults.
+    """
+    settings: dict[str, Any] = {"name": survey.name, "background": survey.background}
+    if cuda:
+        settings["network"] = {"encoder": "resnet50", "decoder_channels": 256, "tile_scale": 1.0}
+        settings["training"] = {"warmup_epochs": 40, "rounds": 4, "epochs_per_round": 15, "batch_size": 16}
+        settings["crf"] = {"trials": 150}
+        settings["loss"] = {"trials": 25}
+    else:
+        scale = cpu_tile_scale(sizes)
+        settings["network"] = {"encoder": "resnet18", "decoder_channels": 64, "tile_scale": scale}
+        settings["training"] = {"warmup_epochs": 15, "rounds": 2, "epochs_per_round": 5}
+        settings["crf"] = {"trials": 60}
+        settings["loss"] = {"trials": 9}
+    return settings
+
+
+def cpu_tile_scale(sizes: list[tuple[int, int]]) -> float:
+    """Find the scale at which the median tile has about `CPU_TILE_PIXELS` pixels or fewer.
+
+    In steps of a quarter, 1 at most; below a quarter it is halved until it fits.
+    """
+    areas = sorted(height * width for height, width in sizes)
+    exact = math.sqrt(CPU_TILE_PIXELS / areas[len(areas) // 2])
+    scale = min(1.0, math.floor(exact / _SCALE_STEP) * _SCALE_STEP)
+    if scale > 0:
+        return scale
+    scale = _SCALE_STEP / 2
+    while scale > exact and scale > 1 / 64:
+        scale /= 2
+    return scale
+
+
+def survey_reference(survey_root: Path, workspace: Path) -> str:
+    """Write the survey's path relative to the workspace, so that both can be moved together."""
+    try:
+        return Path(os.path.relpath(survey_root.resolve(), workspace.resolve())).as_posix()
+    except ValueError:
+        # Another drive: there is no relative path.
+        return survey_root.resolve().as_posix()
+
+
+def study_toml(config: StudyConfig) -> str:
+    """Write a configuration as TOML with a comment a field."""
+    lines = [
+        "# Settings of this study; change what you like before `sonarseg tune`.",
+        "# Once a study has begun, its name, survey folder, device, trials, seeds and prune may change;",
+        "# for other settings start a new workspace.",
+        "",
+    ]
+    return "\n".join([*lines, *_section(config, "")]) + "\n"
+
+
+def _section(section: BaseModel, prefix: str) -> Iterator[str]:
+    values = {name: getattr(section, name) for name in type(section).model_fields}
+    subsections = {name: value for name, value in values.items() if isinstance(value, BaseModel)}
+    fields = [(name, value) for name, value in values.items() if name not in subsections]
+    # The budget is what people change most: it comes first.
+    fields.sort(key=lambda field: field[0] != "trials")
+    entries = [(_assignment(name, value), name) for name, value in fields]
+    width = min(36, max((len(entry) for entry, _ in entries), default=0))
+    for entry, name in entries:
+        yield f"{entry:<{width}}  # {_COMMENTS[prefix + name]}"
+    for name, value in subsections.items():
+        yield ""
+        yield f"[{prefix}{name}]  # {_COMMENTS[prefix + name]}"
+        yield from _section(value, f"{prefix}{name}.")
+
+
+def _assignment(name: str, value: Any) -> str:
+    # TOML knows no null: a field without a value is shown as a comment to fill in.
+    return f'# {name} = ""' if value is None else f"{name} = {_value(value)}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        # A JSON string is a TOML basic string.
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, (tuple, list)):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    return repr(value)
+
+
+def new_study(survey: Survey, workspace: Path, *, cuda: bool) -> StudyConfig:
+    """Configure a study of a survey, with a budget for the device."""
+    settings = fit_settings(survey, _sizes(survey), cuda=cuda)
+    return StudyConfig.model_validate({**settings, "survey": survey_reference(survey.root, workspace)})
+
+
+def _sizes(survey: Survey) -> list[tuple[int, int]]:
+    tiles = survey.splits["train"]
+    chosen = tiles[:: max(1, len(tiles) // SIZE_SAMPLE)]
+    return [survey.read_image(tile).shape[:2] for tile in chosen]
+
+
+def write_study_toml(workspace: Path, config: StudyConfig) -> Path:
+    """Make the workspace and write its study.toml.
+
+    Raises
+    ------
+    UserError
+        Where there is one already.
+    """
+    path = workspace / STUDY_TOML
+    if path.exists():
+        raise UserError(
+            f"{path} exists and is not overwritten: edit it, or name another folder with --workspace."
+        )
+    workspace.mkdir(parents=True, exist_ok=True)
+    path.write_text(study_toml(config), encoding="utf-8")
+    return path

@@ -1,0 +1,115 @@
+"""study.toml as `sonarseg init` writes it."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from sonarseg.errors import UserError
+from sonarseg.survey.layout import Survey
+from studies.init import (
+    CPU_TILE_PIXELS,
+    cpu_tile_scale,
+    fit_settings,
+    study_toml,
+    survey_reference,
+    write_study_toml,
+)
+from studies.study_config import StudyConfig, load_study_config
+
+
+def survey(background: str | None = None) -> Survey:
+    return Survey(Path("/s/bay"), ("sand", "rock"), background, {"train": (), "val": (), "test": ()}, {}, {}, {})
+
+
+def fields(section: type[BaseModel], prefix: str = "") -> list[str]:
+    names = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            names += fields(kind, f"{prefix}{name}.")
+        else:
+            names.append(prefix + name)
+    return names
+
+
+def test_what_is_written_reads_back_as_the_same(tmp_path: Path) -> None:
+    config = StudyConfig.model_validate(
+        {
+            "name": 'Bahía "norte" \\ 1\t\u007f',
+            "survey": "../a survey",
+            "background": "sand",
+            "training": {"learning_rate": 1e-5},
+            "cam": {"scales": [1.0]},
+            "loss": {"prune": False},
+        }
+    )
+    path = write_study_toml(tmp_path / "deep" / "ws", config)
+    assert load_study_config(path) == config
+
+
+def test_every_field_stands_in_the_file_with_a_comment() -> None:
+    text = study_toml(StudyConfig(name="n", survey="s", background="b"))
+    values = tomllib.loads(text)
+    for dotted in fields(StudyConfig):
+        place = values
+        for key in dotted.split("."):
+            assert key in place, dotted
+            place = place[key]
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            assert len(line.split("  # ", 1)[1]) > 5, line
+
+
+def test_no_background_is_a_comment_to_fill_in() -> None:
+    text = study_toml(StudyConfig(name="n", survey="s"))
+    assert '# background = ""' in text
+    assert "background" not in tomllib.loads(text)
+
+
+def test_an_existing_study_is_never_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text("mine")
+    with pytest.raises(UserError, match=r"study\.toml exists and is not overwritten"):
+        write_study_toml(tmp_path, StudyConfig(name="n", survey="s"))
+    assert (tmp_path / "study.toml").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"),
+    [(83, 166, 1.0), (128, 128, 1.0), (216, 240, 0.5), (256, 256, 0.5), (480, 320, 0.25), (1000, 1000, 0.125)],
+)
+def test_tiles_are_shrunk_to_fit_the_cpu(height: int, width: int, scale: float) -> None:
+    assert cpu_tile_scale([(height, width)]) == scale
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=9))
+def test_the_median_tile_fits_at_the_scale(sizes: list[tuple[int, int]]) -> None:
+    scale = cpu_tile_scale(sizes)
+    median = sorted(h * w for h, w in sizes)[len(sizes) // 2]
+    assert 0 < scale <= 1
+    assert median * scale**2 <= CPU_TILE_PIXELS
+
+
+@pytest.mark.parametrize("cuda", [False, True])
+def test_settings_for_either_device_are_valid(cuda: bool) -> None:
+    settings = fit_settings(survey("sand"), [(100, 100)], cuda=cuda)
+    config = StudyConfig.model_validate({**settings, "survey": "x"})
+    assert config.background == "sand"
+    assert config.name == "bay"
+    assert config.network.encoder == ("resnet50" if cuda else "resnet18")
+
+
+def test_the_survey_is_named_relative_to_the_workspace(tmp_path: Path) -> None:
+    root, workspace = tmp_path / "data" / "bay", tmp_path / "work" / "ws"
+    reference = survey_reference(root, workspace)
+    assert reference == "../../data/bay"
+    assert (workspace / reference).resolve() == root.resolve()
+
+
+def test_the_scale_does_not_depend_on_the_order_of_tiles() -> None:
+    sizes = [(int(h), int(w)) for h, w in np.random.default_rng(0).integers(20, 500, (9, 2))]
+    assert cpu_tile_scale(sizes) == cpu_tile_scale(sizes[::-1])
