@@ -13,9 +13,13 @@ from sonarseg.network.batch_norm import BatchNorm
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 ENCODERS = (*RESNETS, "mobilenet_v3_large")
 OUTPUT_STRIDES = (8, 16)
+# How many of MobileNet's parts see as far as the ResNet stage of the same number: stride 8, 16, 32.
+MOBILENET_PARTS = {2: 7, 3: 13, 4: 17}
 
 
-def build_encoder(name: str, in_channels: int, output_stride: int) -> tuple[nn.Sequential, int]:
+def build_encoder(
+    name: str, in_channels: int, output_stride: int, stages: int = 4
+) -> tuple[nn.Sequential, int]:
     """Make an encoder without its classifier, with random weights.
 
     Entries of its state dict are named as torchvision names them (for MobileNet without `features.`).
@@ -28,6 +32,9 @@ def build_encoder(name: str, in_channels: int, output_stride: int) -> tuple[nn.S
         1 (grey) or 3 (RGB).
     output_stride : int
         8 or 16: input pixels a feature cell.
+    stages : int
+        2, 3 or 4 (all): fewer see less far, which keeps class activation maps local. Two stages
+        have a stride of 8 whatever `output_stride` is.
 
     Returns
     -------
@@ -40,23 +47,24 @@ def build_encoder(name: str, in_channels: int, output_stride: int) -> tuple[nn.S
     Raises
     ------
     UserError
-        Where the name or the output stride is unknown.
+        Where the name, the output stride or the number of stages is unknown.
     """
     if name not in ENCODERS:
         raise UserError(f'encoder = "{name}" is unknown: use one of {", ".join(ENCODERS)}.')
     if output_stride not in OUTPUT_STRIDES:
         raise UserError(f"output_stride = {output_stride} is not offered: use 8 or 16.")
+    if stages not in MOBILENET_PARTS:
+        raise UserError(f"stages = {stages} is not offered: use 2, 3 or 4.")
     if name in RESNETS:
         whole = getattr(torchvision.models, name)(weights=None, norm_layer=BatchNorm)
         encoder = nn.Sequential()
-        for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+        for part in ("conv1", "bn1", "relu", "maxpool", *(f"layer{i + 1}" for i in range(stages))):
             encoder.add_module(part, getattr(whole, part))
-        features = int(whole.fc.in_features)
     else:
         norm_layer = partial(BatchNorm, eps=0.001, momentum=0.01)
         whole = torchvision.models.mobilenet_v3_large(weights=None, norm_layer=norm_layer)
-        encoder = whole.features
-        features = int(whole.classifier[0].in_features)
+        encoder = whole.features[: MOBILENET_PARTS[stages]]
+    features = [module.num_features for module in encoder.modules() if isinstance(module, BatchNorm)][-1]
     _replace_strides(encoder, output_stride)
     _set_channels(encoder, in_channels)
     return encoder, features

@@ -29,11 +29,13 @@ class SegmentationNetwork(nn.Module):
         8 or 16: pixels a feature cell.
     decoder_channels : int
         Width of the decoder.
+    stages : int
+        2, 3 or 4 (all) stages of the encoder; two have a stride of 8 in any case.
 
     Raises
     ------
     UserError
-        Where the encoder or the output stride is unknown.
+        Where the encoder, the output stride or the number of stages is unknown.
     """
 
     def __init__(
@@ -43,10 +45,12 @@ class SegmentationNetwork(nn.Module):
         num_classes: int,
         output_stride: int = 16,
         decoder_channels: int = 256,
+        stages: int = 4,
     ) -> None:
         super().__init__()
-        self.output_stride = output_stride
-        self.encoder, features = build_encoder(encoder, in_channels, output_stride)
+        if stages == 2:
+            output_stride = 8
+        self.encoder, features = build_encoder(encoder, in_channels, output_stride, stages)
         self.class_activation = nn.Conv2d(features, num_classes, 1, bias=False)
         self.decoder = DeepLabDecoder(features, decoder_channels, num_classes, output_stride)
 

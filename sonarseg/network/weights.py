@@ -15,9 +15,6 @@ from torch import Tensor
 from sonarseg.errors import UserError
 from sonarseg.network.model import SegmentationNetwork
 
-# torchvision's names of the parts that an encoder leaves out.
-CLASSIFIERS = ("fc.", "classifier.")
-
 
 def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, encoder: str) -> None:
     """Fill the encoder with weights trained elsewhere; the heads stay as they are.
@@ -48,9 +45,10 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, enco
     first = next(iter(own))
     if first in state:
         state[first] = _fit_channels(state[first], own[first].shape[1])
-    # Files of old torch versions do not count batches.
+    # Old files of torch do not count batches. The classifier and stages left out are not missed.
+    parts = {name.split(".")[0] for name in own}
     missing = {name for name in own if not name.endswith("num_batches_tracked")} - state.keys()
-    unknown = {name for name in state if not name.startswith(CLASSIFIERS)} - own.keys()
+    unknown = {name for name in state if name.split(".")[0] in parts} - own.keys()
     reshaped = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
     wrong = sorted(missing | unknown | reshaped)
     if wrong:
