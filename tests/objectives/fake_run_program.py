@@ -1,0 +1,101 @@
+"""Stands in for `python -m sonarseg RUN_DIR`: fast, and badly behaved when told to be.
+
+`python fake_run_program.py BEHAVIOUR RUN_DIR`. It imports nothing of the project, so that what is
+tested are the files and signals of a run folder, not the code behind them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+VALUES = {"cross-entropy": 0.5, "focal": 0.6, "lovasz_softmax": 0.7}
+
+
+def pack(confusion: list[list[int]]) -> str:
+    """One 2 x 2 matrix in the text form of the study database."""
+    counts = b"".join(number.to_bytes(4, "little") for row in confusion for number in row)
+    return f"1:2:4:{base64.b64encode(zlib.compress(counts)).decode()}"
+
+
+def score(config: dict, epoch: int, epochs: int) -> float:
+    loss = config["loss"]
+    final = VALUES[loss["name"]] - 0.02 * loss["gamma"] - 0.01 * loss["alpha"] + 0.001 * config["seed"]
+    return final - 0.01 * (epochs - epoch)
+
+
+def main(behaviour: str, run_dir: Path) -> int:
+    config = json.loads((run_dir / "config.json").read_text())
+    with (run_dir / "starts.txt").open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    training = config["training"]
+    warm_up = config["stage"] == "warm-up"
+    epochs = training["warmup_epochs"] if warm_up else training["rounds"] * training["epochs_per_round"]
+    metrics = run_dir / "metrics.jsonl"
+    done = len(metrics.read_text().splitlines()) if metrics.exists() else 0
+    if behaviour == "deaf":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if behaviour == "child":
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        (run_dir / "child.txt").write_text(str(child.pid))
+    if behaviour == "refuse":
+        print("survey/classes.txt is missing: write one class name a line.", file=sys.stderr)
+        return 2
+    value = score(config, epochs, epochs)
+    for epoch in range(done + 1, epochs + 1):
+        value = score(config, epoch, epochs)
+        if behaviour == "falls":
+            value = 0.9 if epoch < epochs else 0.3
+        line = {
+            "epoch": epoch,
+            "round": 0 if warm_up else 1 + (epoch - 1) // training["epochs_per_round"],
+            "stage": config["stage"],
+            "loss_segmentation": None if warm_up else 1 / epoch,
+            "loss_classification": 1 / epoch,
+        }
+        if not warm_up:
+            line["miou"] = line["miou_multiclass"] = value
+        if behaviour == "nan" and epoch == 2:
+            line["loss_segmentation"] = float("nan")
+        with metrics.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if epoch == 2:
+            if behaviour == "crash":
+                raise ValueError("the tile is upside down")
+            if behaviour == "fail":
+                reason = "out of memory on cuda with training.batch_size = 8: lower it."
+                (run_dir / "failure.json").write_text(json.dumps({"reason": reason}))
+                return 3
+            if behaviour == "killed":
+                os.kill(os.getpid(), signal.SIGKILL)
+            if behaviour == "silent":
+                return 0
+            if behaviour in ("deaf", "child", "slow", "nan"):
+                time.sleep(60)
+        if epoch == 3 and behaviour == "waits":
+            time.sleep(60)
+    summary = {
+        "finished": True,
+        "epochs": epochs,
+        "metrics": {} if warm_up else {"miou": value, "miou_multiclass": value, "iou": {}},
+        "confusions": None if warm_up else pack([[8, 2], [1, 5]]),
+        "frequencies": None if warm_up else [0.7, 0.3],
+        "device": "cpu",
+        "seconds": 0.1,
+        "seed": config["seed"],
+        "survey_fingerprint": os.environ.get("FAKE_FINGERPRINT", ""),
+    }
+    (run_dir / "summary.json").write_text(json.dumps(summary))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1], Path(sys.argv[2])))

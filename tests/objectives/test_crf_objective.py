@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import FixedTrial
+from tiny_survey import CLASSES, write_cams, write_survey
+
+from objectives.crf_objective import CrfObjective, prepare_tiles
+from objectives.search_space import CrfRanges, named_crf_settings
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.errors import UserError
+from sonarseg.evaluation import evaluate_crf
+from sonarseg.metrics.confusion import unpack_confusions
+from sonarseg.survey.layout import Survey, open_survey
+from sonarseg.survey.scaling import GreyScaling
+
+SCALING = GreyScaling(low=0, high=255, channels=1)
+RANGES = CrfRanges(guides=("raw", "median"))
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Survey:
+    root = write_survey(tmp_path_factory.mktemp("crf") / "survey")
+    write_cams(root, root.parent / "cams")
+    return open_survey(root)
+
+
+@pytest.fixture(scope="module")
+def objective(survey: Survey, tmp_path_factory: pytest.TempPathFactory) -> CrfObjective:
+    folder = tmp_path_factory.mktemp("tiles")
+    tiles = prepare_tiles(
+        survey, survey.splits["val"], survey.root.parent / "cams" / "val", SCALING, RANGES.guides, folder
+    )
+    return CrfObjective(tiles, CLASSES, None, RANGES, "miou_multiclass")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        CrfParameters(iterations=0),
+        CrfParameters(iterations=3, guide="median"),
+        CrfParameters(iterations=2, unary="soft", unary_scale=2),
+    ],
+)
+def test_a_trial_scores_what_evaluate_scores(
+    survey: Survey, objective: CrfObjective, parameters: CrfParameters
+) -> None:
+    """The filtered guides and mapped files of a study give the labels of the plain path."""
+    plain = evaluate_crf(survey, "val", survey.root.parent / "cams", parameters, SCALING)
+    assert np.array_equal(objective.confusions(parameters), plain.confusions)
+
+
+def test_processes_give_the_same_as_one(objective: CrfObjective) -> None:
+    parameters = CrfParameters(iterations=2)
+    several = CrfObjective(objective.tiles, CLASSES, None, RANGES, "miou", jobs=2)
+    assert np.array_equal(several.confusions(parameters), objective.confusions(parameters))
+
+
+def test_a_trial_stores_what_every_metric_needs(objective: CrfObjective) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(named_crf_settings(1, False)["no CRF"])
+    study.optimize(objective, n_trials=1)
+    (trial,) = study.trials
+    confusions = unpack_confusions(trial.user_attrs["confusions"])
+    assert confusions.shape == (5, 2, 2)
+    assert confusions.sum() == 5 * 20 * 24
+    assert trial.value == trial.user_attrs["metrics"]["miou_multiclass"]
+    assert trial.user_attrs["seconds"] >= 0
+
+
+def test_a_published_setting_is_run_outside_narrow_ranges(objective: CrfObjective) -> None:
+    narrow = CrfRanges(guides=("raw",), sigma_alpha=(2, 4), iterations=(1, 2))
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(named_crf_settings(1, False)["IRN"])
+    study.optimize(CrfObjective(objective.tiles, CLASSES, None, narrow, "miou"), n_trials=3)
+    assert study.trials[0].params["sigma_alpha"] == 50
+    assert all(2 <= trial.params["sigma_alpha"] <= 4 for trial in study.trials[1:])
+
+
+def test_background_score_reaches_the_labels(survey: Survey, tmp_path: Path) -> None:
+    with_background = open_survey(survey.root, background="mud")
+    tiles = prepare_tiles(
+        with_background,
+        with_background.splits["val"],
+        survey.root.parent / "cams" / "val",
+        SCALING,
+        ("raw",),
+        tmp_path,
+    )
+    objective = CrfObjective(tiles, CLASSES, 0, CrfRanges(guides=("raw",)), "miou")
+    predicted = {}
+    for score in (0.05, 0.9):
+        params = named_crf_settings(1, True)["no CRF"] | {"background_score": score}
+        trial = FixedTrial(params)
+        objective(trial)  # type: ignore[arg-type]
+        predicted[score] = unpack_confusions(trial.user_attrs["confusions"]).sum(axis=(0, 1))
+    assert predicted[0.9][0] > predicted[0.05][0]
+
+
+def test_missing_scores_are_named(survey: Survey, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"val0\.npy is missing"):
+        prepare_tiles(survey, survey.splits["val"], tmp_path / "none", SCALING, ("raw",), tmp_path)

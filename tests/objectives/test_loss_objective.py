@@ -1,0 +1,127 @@
+import json
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from objectives.loss_objective import LossObjective
+from objectives.outcome import TrialFailed
+from objectives.pruning import SameLossMedianPruner
+from objectives.run_follower import Timing
+from sonarseg.training.config import RunConfig, TrainingConfig
+
+PROGRAM = Path(__file__).with_name("fake_run_program.py")
+BASE = RunConfig(
+    survey="../survey", stage="self-training", training=TrainingConfig(rounds=2, epochs_per_round=2)
+)
+
+
+def _objective(runs: Path, behaviour: str = "good", seed: int = 0) -> LossObjective:
+    return LossObjective(
+        BASE,
+        runs / "runs",
+        "miou_multiclass",
+        seed=seed,
+        command=(sys.executable, str(PROGRAM), behaviour),
+        timing=Timing(poll=0.02, grace=0.5),
+    )
+
+
+def _study() -> optuna.Study:
+    return optuna.create_study(direction="maximize", pruner=SameLossMedianPruner(first_step=3))
+
+
+def test_a_trial_is_a_run_of_its_own(tmp_path: Path) -> None:
+    study = _study()
+    study.enqueue_trial({"loss": "focal", "gamma": 2.0, "alpha": 0.5}, user_attrs={"name": "mine"})
+    study.optimize(_objective(tmp_path, seed=5), n_trials=1)
+    (trial,) = study.trials
+    config = RunConfig.model_validate_json((tmp_path / trial.user_attrs["run"] / "config.json").read_text())
+    assert (config.loss.name, config.loss.gamma, config.loss.alpha, config.seed) == ("focal", 2.0, 0.5, 5)
+    assert trial.value == pytest.approx(0.6 - 0.04 - 0.005 + 0.005)
+    assert sorted(trial.intermediate_values) == [1, 2, 3, 4]
+    assert trial.user_attrs["run"] == "runs/loss-0000"
+    assert trial.user_attrs["setting"] == "focal gamma=2 alpha=0.5"
+    assert {"metrics", "confusions", "seconds", "frequencies"} <= set(trial.user_attrs)
+
+
+def test_the_value_is_the_last_epochs_not_the_best(tmp_path: Path) -> None:
+    study = _study()
+    study.enqueue_trial({"loss": "cross-entropy"})
+    study.optimize(_objective(tmp_path, "falls"), n_trials=1)
+    assert study.trials[0].value == 0.3
+    assert max(study.trials[0].intermediate_values.values()) == 0.9
+
+
+def test_a_repeated_setting_gets_a_new_seed(tmp_path: Path) -> None:
+    study = _study()
+    for loss in ("cross-entropy", "lovasz_softmax", "cross-entropy", "cross-entropy"):
+        study.enqueue_trial({"loss": loss})
+    study.optimize(_objective(tmp_path, seed=7), n_trials=4)
+    seeds = [(t.params["loss"], t.user_attrs["seed"], t.user_attrs["repetition"]) for t in study.trials]
+    assert seeds == [
+        ("cross-entropy", 7, False),
+        ("lovasz_softmax", 7, False),
+        ("cross-entropy", 8, True),
+        ("cross-entropy", 9, True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "reason"),
+    [("nan", "loss_segmentation became nan in epoch 2"), ("killed", "signal 9"), ("fail", "out of memory")],
+)
+def test_a_failed_run_is_a_failed_trial(tmp_path: Path, behaviour: str, reason: str) -> None:
+    study = _study()
+    with pytest.raises(TrialFailed, match=reason):
+        _objective(tmp_path, behaviour)(study.ask())
+
+
+def test_a_hopeless_run_is_ended_before_its_last_epoch(tmp_path: Path) -> None:
+    study = _study()
+    study.enqueue_trial({"loss": "focal", "gamma": 0.0, "alpha": 0.0})
+    study.enqueue_trial({"loss": "focal", "gamma": 0.1, "alpha": 0.0})
+    study.optimize(_objective(tmp_path), n_trials=2)
+    study.enqueue_trial({"loss": "focal", "gamma": 5.0, "alpha": 0.0})
+    objective = LossObjective(
+        BASE.model_copy(update={"training": TrainingConfig(rounds=2, epochs_per_round=2)}),
+        tmp_path / "runs",
+        "miou_multiclass",
+        command=(sys.executable, str(PROGRAM), "waits"),
+        timing=Timing(poll=0.02, grace=0.5),
+    )
+    study.optimize(objective, n_trials=1)
+    trial = study.trials[-1]
+    assert trial.state == TrialState.PRUNED
+    assert max(trial.intermediate_values) == 3
+    assert not (tmp_path / trial.user_attrs["run"] / "summary.json").exists()
+
+
+def test_an_old_folder_of_the_same_name_is_not_mixed_in(tmp_path: Path) -> None:
+    old = tmp_path / "runs" / "loss-0000"
+    old.mkdir(parents=True)
+    line = {"epoch": 1, "loss_segmentation": 0, "miou_multiclass": 0.99}
+    (old / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    study = _study()
+    study.enqueue_trial({"loss": "cross-entropy"})
+    study.optimize(_objective(tmp_path), n_trials=1)
+    assert study.trials[0].intermediate_values[1] < 0.6
+
+
+def test_a_trial_taken_up_again_goes_on_in_its_folder_with_its_seed(tmp_path: Path) -> None:
+    folder = tmp_path / "runs" / "loss-0042"
+    folder.mkdir(parents=True)
+    config = BASE.model_copy(update={"seed": 3})
+    (folder / "config.json").write_text(config.model_dump_json())
+    line = {"epoch": 1, "loss_segmentation": 1.0, "loss_classification": 1.0, "miou_multiclass": 0.11}
+    (folder / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+    study = _study()
+    study.enqueue_trial(
+        {"loss": "cross-entropy"}, user_attrs={"seed": 3, "run": "runs/loss-0042", "retry_of": 1}
+    )
+    study.optimize(_objective(tmp_path), n_trials=1)
+    assert study.trials[0].intermediate_values[1] == 0.11
+    assert study.trials[0].value == pytest.approx(0.503)
+    assert study.trials[0].user_attrs["run"] == "runs/loss-0042"

@@ -1,0 +1,169 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_machinery, make_workspace, rewrite
+from optuna.trial import TrialState
+from PIL import Image
+
+from sonarseg.densecrf.published import PUBLISHED, published
+from sonarseg.errors import UserError
+from sonarseg.training.config import RunConfig
+from studies.crf_study import best_crf_parameters
+from studies.loss_study import best_run_dir
+from studies.pipeline import Machinery, prepare, tune_all, tune_crf, tune_loss
+from studies.storage import load_study
+from studies.workspace import Workspace
+
+
+def test_the_crf_study_holds_its_baselines_and_its_best(workspace: Workspace, machinery: Machinery) -> None:
+    study = tune_crf(workspace, machinery)
+    assert len(study.trials) == 7
+    assert [t.user_attrs.get("name") for t in study.trials] == [*PUBLISHED, None, None]
+    assert all(t.user_attrs.get("enqueued", False) == ("name" in t.user_attrs) for t in study.trials)
+    best = best_crf_parameters(study)
+    assert best.sigma_alpha == study.best_params["sigma_alpha"]
+    assert study.best_value >= study.trials[0].value
+    assert study.user_attrs["device"] == "cpu"
+
+
+def test_more_trials_are_added_to_those_there_are(workspace: Workspace, machinery: Machinery) -> None:
+    before = tune_crf(workspace, machinery).trials
+    assert tune_crf(workspace, machinery).trials == before
+    study = tune_crf(rewrite(workspace, "trials = 7", "trials = 9"), machinery)
+    assert study.trials[:7] == before
+    assert len(study.trials) == 9
+    assert study.trials[7].params != study.trials[5].params
+
+
+def test_the_same_seed_finds_the_same_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machinery: Machinery
+) -> None:
+    found = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        study = tune_crf(make_workspace(tmp_path / name, monkeypatch), machinery)
+        found.append([(t.params, t.value) for t in study.trials])
+    assert found[0] == found[1]
+
+
+def test_train_masks_change_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machinery: Machinery
+) -> None:
+    found = []
+    for name in ("clean", "noise"):
+        (tmp_path / name).mkdir()
+        workspace = make_workspace(tmp_path / name, monkeypatch)
+        if name == "noise":
+            noise = np.random.default_rng(0).integers(0, 2, (20, 24)).astype(np.uint8)
+            for path in (workspace.survey_path / "masks").glob("train*.png"):
+                Image.fromarray(noise).save(path)
+        tune_all(workspace, machinery)
+        found.append(
+            [
+                [(t.params, t.value, t.user_attrs["confusions"]) for t in load_study(path, kind).trials]  # type: ignore[arg-type]
+                for path in [workspace.database_path]
+                for kind in ("crf", "loss")
+            ]
+            + [p.read_bytes() for p in sorted(workspace.pseudo_labels_dir.glob("*/*.png"))]
+        )
+    assert found[0] == found[1]
+
+
+def test_both_stages_and_then_the_report(workspace: Workspace, machinery: Machinery) -> None:
+    reported: list[Workspace] = []
+    tune_all(workspace, machinery, on_finished=reported.append)
+    assert reported == [workspace]
+    assert len(load_study(workspace.database_path, "loss").trials) == 6
+    assert (workspace.cams_dir / "val" / "val0.npy").is_file()
+
+
+def test_a_workspace_that_was_moved_goes_on(
+    tmp_path: Path, workspace: Workspace, machinery: Machinery
+) -> None:
+    tune_crf(workspace, machinery)
+    shutil.copytree(workspace.root, tmp_path / "elsewhere" / "study")
+    shutil.copytree(workspace.survey_path, tmp_path / "elsewhere" / "survey")
+    shutil.rmtree(workspace.survey_path)
+    moved = Workspace(tmp_path / "elsewhere" / "study")
+    assert len(tune_loss(moved, machinery).trials) == 6
+    assert best_run_dir(moved).is_dir()
+
+
+def test_losses_stay_on_the_pseudo_labels_they_began_with(workspace: Workspace, machinery: Machinery) -> None:
+    tune_crf(workspace, machinery)
+    chosen = tune_loss(workspace, machinery).user_attrs["crf"]
+    crf = load_study(workspace.database_path, "crf")
+    crf.enqueue_trial(crf.best_params)
+    trial = crf.ask()
+    for name, distribution in crf.best_trial.distributions.items():
+        trial._suggest(name, distribution)
+    crf.tell(trial, 0.999)
+    notes: list[str] = []
+    more = rewrite(workspace, "trials = 6", "trials = 7")
+    study = tune_loss(more, make_machinery("good", progress=lambda *args: notes.append(args[-1])))
+    assert study.user_attrs["crf"] == chosen
+    assert any("goes on with crf trial" in note for note in notes)
+    assert len(list(workspace.pseudo_labels_dir.iterdir())) == 1
+
+
+def test_losses_wait_for_a_crf_setting(workspace: Workspace, machinery: Machinery) -> None:
+    with pytest.raises(UserError, match="run `sonarseg tune crf` first"):
+        tune_loss(workspace, machinery)
+
+
+def test_without_val_masks_there_is_one_plain_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machinery: Machinery
+) -> None:
+    workspace = make_workspace(tmp_path, monkeypatch, val_masks=False)
+    for _ in range(2):
+        tune_all(workspace, machinery)
+    for kind in ("crf", "loss"):
+        study = load_study(workspace.database_path, kind)  # type: ignore[arg-type]
+        assert study.trials == []
+        assert "no masks" in study.user_attrs["untuned"]
+    config = RunConfig.model_validate_json((workspace.final_dir / "config.json").read_text())
+    assert config.crf == published("w-s3Tseg", 1)
+    assert config.loss.name == "cross-entropy"
+    assert best_run_dir(workspace) == workspace.final_dir
+    assert len((workspace.final_dir / "starts.txt").read_text().split()) == 1
+
+
+def test_the_warm_up_is_trained_once(workspace: Workspace, machinery: Machinery) -> None:
+    for _ in range(2):
+        prepare(workspace, machinery)
+    assert len((workspace.warm_up_dir / "starts.txt").read_text().split()) == 1
+
+
+def test_a_warm_up_that_fails_is_one_sentence_and_is_tried_again(
+    workspace: Workspace, machinery: Machinery
+) -> None:
+    workspace = rewrite(workspace, "warmup_epochs = 1", "warmup_epochs = 2")
+    with pytest.raises(UserError, match=r"the warm-up in .* failed: out of memory"):
+        prepare(workspace, make_machinery("fail"))
+    prepare(workspace, machinery)
+
+
+def test_a_warm_up_of_other_settings_is_not_used(workspace: Workspace, machinery: Machinery) -> None:
+    prepare(workspace, machinery)
+    workspace.database_path.unlink()
+    with pytest.raises(UserError, match="other settings"):
+        prepare(rewrite(workspace, "seed = 4", "seed = 5"), machinery)
+
+
+def test_a_new_device_needs_no_new_warm_up(workspace: Workspace, machinery: Machinery) -> None:
+    prepare(workspace, machinery)
+    prepare(rewrite(workspace, "seed = 4", 'seed = 4\ndevice = "cpu"'), machinery)
+    assert len((workspace.warm_up_dir / "starts.txt").read_text().split()) == 1
+
+
+def test_an_interrupted_crf_study_goes_on(workspace: Workspace, machinery: Machinery) -> None:
+    def interrupt(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "crf study" and done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune_crf(workspace, make_machinery("good", progress=interrupt))
+    study = tune_crf(workspace, machinery)
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 7

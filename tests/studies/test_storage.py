@@ -1,0 +1,85 @@
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import optuna
+import pytest
+
+from sonarseg.errors import UserError
+from studies.storage import create_database, load_study, log_test_opening, open_storage
+
+ATTRS = {"crf": {"kind": "crf", "seed": 1}, "loss": {"kind": "loss", "seed": 1}}
+
+
+def test_both_studies_are_there_and_maximise(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    create_database(path, ATTRS)  # type: ignore[arg-type]
+    for kind in ("crf", "loss"):
+        study = load_study(path, kind)  # type: ignore[arg-type]
+        assert study.direction == optuna.study.StudyDirection.MAXIMIZE
+        assert study.user_attrs["kind"] == kind
+    mode = sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone()[0]
+    assert mode == "wal"
+    assert {p.name for p in tmp_path.iterdir()} <= {"study.db", "study.db-wal", "study.db-shm"}
+
+
+def test_a_folder_whose_name_means_something_in_a_url(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b=c %41#é"
+    folder.mkdir()
+    create_database(folder / "study.db", ATTRS)  # type: ignore[arg-type]
+    assert load_study(folder / "study.db", "crf").user_attrs["seed"] == 1
+
+
+def test_a_copied_file_holds_everything(tmp_path: Path) -> None:
+    create_database(tmp_path / "study.db", ATTRS)  # type: ignore[arg-type]
+    study = load_study(tmp_path / "study.db", "crf")
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    shutil.copy(tmp_path / "study.db", tmp_path / "copy.db")
+    assert len(load_study(tmp_path / "copy.db", "crf").trials) == 2
+
+
+def test_what_is_no_database(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is missing"):
+        open_storage(tmp_path / "study.db")
+    (tmp_path / "study.db").write_bytes(b"not a database, but long enough to be looked at" * 40)
+    with pytest.raises(UserError):
+        open_storage(tmp_path / "study.db")
+
+
+def test_an_unwritable_place(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        create_database(tmp_path / "missing" / "study.db", ATTRS)  # type: ignore[arg-type]
+    assert "unable to open database file" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_full_disk_leaves_no_half_database(tmp_path: Path) -> None:
+    """A child process may write 20 kB a file: SQLite sees what it sees on a full disk."""
+    code = (
+        "import resource, signal, sys; from pathlib import Path\n"
+        "from sonarseg.errors import UserError; from studies.storage import create_database\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
+        "try: create_database(Path(sys.argv[1]), {'crf': {}, 'loss': {}})\n"
+        "except UserError as error: print(error); sys.exit(2)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "study.db")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2, done.stderr
+    assert "free the disk" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_openings_of_the_test_split_are_logged_in_both_studies(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    log_test_opening(path, "before any study")
+    create_database(path, ATTRS)  # type: ignore[arg-type]
+    log_test_opening(path, "runs/loss-0001")
+    log_test_opening(path, "crf:12")
+    for kind in ("crf", "loss"):
+        openings = load_study(path, kind).user_attrs["test_openings"]  # type: ignore[arg-type]
+        assert [entry["what"] for entry in openings] == ["runs/loss-0001", "crf:12"]

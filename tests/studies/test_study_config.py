@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import pytest
+
+from sonarseg.errors import UserError
+from studies.study_config import StudyConfig, find_line, load_study_config
+
+GOOD = """\
+# a study
+name = "reservoir"
+survey = "../survey"
+
+[network]
+encoder = "resnet18"   # small
+
+[crf]
+trials = 20
+sigma_alpha = [3, 50.5]
+
+[loss]
+trials = 9
+"""
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "study.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read_and_defaults_fill_the_rest(tmp_path: Path) -> None:
+    config = load_study_config(_write(tmp_path, GOOD))
+    assert config.crf.sigma_alpha == (3, 50.5)
+    assert config.crf.iterations == (0, 10)
+    assert config.metric == "miou_multiclass"
+    assert config.loss.seeds == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "what"),
+    [
+        (
+            "trials = 20",
+            "trials = 0",
+            9,
+            "crf.trials = 0 is wrong: input should be greater than or equal to 1",
+        ),
+        ('"resnet18"', '"resnet19"', 6, 'network.encoder = "resnet19" is wrong'),
+        ("trials = 20", "trails = 20", 9, "crf.trails is not a field of study.toml"),
+        ("[3, 50.5]", "[30, 5]", 10, "[30, 5] must be [low, high]"),
+        ("[3, 50.5]", "[3]", 10, "crf.sigma_alpha"),
+        ("[network]", "[netwrok]", 5, "netwrok is not a field"),
+        ('survey = "../survey"\n', "", 1, "survey is missing"),
+        ("trials = 9", "trials = 5\nseeds = 3", 12, "seeds = 3 needs trials = 10 or more"),
+        ("trials = 20", 'guides = ["median"]', 8, 'guides must hold "raw"'),
+        ("trials = 20", 'trials = "many"', 9, 'crf.trials = "many" is wrong'),
+    ],
+)
+def test_a_wrong_field_is_named_with_its_line(
+    tmp_path: Path, old: str, new: str, line: int, what: str
+) -> None:
+    assert old in GOOD
+    path = _write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(UserError) as caught:
+        load_study_config(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}, line {line}: ")
+    assert what in message
+    assert "\n" not in message
+
+
+def test_what_is_no_toml_is_named_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"not valid TOML.*line 2"):
+        load_study_config(_write(tmp_path, 'name = "a"\nsurvey = \n'))
+
+
+def test_missing_and_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="sonarseg init"):
+        load_study_config(tmp_path / "study.toml")
+    (tmp_path / "study.toml").write_bytes(b'name = "\xff"')
+    with pytest.raises(UserError, match="cannot be read"):
+        load_study_config(tmp_path / "study.toml")
+
+
+def test_lines_of_dotted_keys_and_unwritten_fields() -> None:
+    text = 'a = 1\nb.c = 2\n[ d . "e" ]\nf = 3\n[[g]]\n'
+    assert find_line(text, ["b", "c"]) == 2
+    assert find_line(text, ["d", "e", "f"]) == 4
+    assert find_line(text, ["d", "e", "missing"]) == 3
+    assert find_line(text, ["nowhere"]) == 1
+
+
+def test_search_space_is_what_the_objective_takes() -> None:
+    config = StudyConfig(name="a", survey="b")
+    assert config.crf.guides == ("raw", "median")
+    assert "trials" in config.crf.model_dump()

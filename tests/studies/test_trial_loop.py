@@ -1,0 +1,167 @@
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from objectives.outcome import TrialFailed
+from objectives.process_identity import process_identity
+from sonarseg.errors import UserError
+from studies.storage import create_database, load_study
+from studies.trial_loop import DIED, finished, revive, run_trials
+from studies.workspace import Workspace
+
+Objective = Callable[[optuna.Trial], float]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path)
+    create_database(workspace.database_path, {"crf": {"metric": "miou"}})
+    return workspace
+
+
+def _plain(trial: optuna.Trial) -> float:
+    return trial.suggest_float("x", 0, 1)
+
+
+def _raises(error: BaseException) -> Objective:
+    def objective(trial: optuna.Trial) -> float:
+        trial.suggest_float("x", 0, 1)
+        raise error
+
+    return objective
+
+
+def test_the_budget_is_the_whole_studys(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    for budget in (3, 3, 5):
+        run_trials(study, _plain, budget, place)
+        assert len(study.trials) == budget
+
+
+def test_failed_and_pruned_trials_count_and_say_why(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    run_trials(study, _raises(TrialFailed("the loss became nan in epoch 3.")), 1, place)
+    run_trials(study, _raises(optuna.TrialPruned("below the median.")), 2, place)
+    assert [(t.state, t.user_attrs["reason"]) for t in study.trials] == [
+        (TrialState.FAIL, "the loss became nan in epoch 3."),
+        (TrialState.PRUNED, "below the median."),
+    ]
+    assert len(finished(study)) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (KeyboardInterrupt(), "interrupted; the next start goes on with it."),
+        (UserError("labels.csv is gone."), "labels.csv is gone."),
+        (ZeroDivisionError("by zero"), "stopped by ZeroDivisionError: by zero"),
+    ],
+)
+def test_an_interrupted_trial_is_run_again_with_what_it_had(
+    place: Workspace, error: BaseException, reason: str
+) -> None:
+    study = load_study(place.database_path, "crf")
+    attrs = {"name": "IRN", "enqueued": True, "seed": 3, "run": "runs/loss-0000"}
+    study.enqueue_trial({"x": 0.25}, user_attrs=attrs)
+    with pytest.raises(type(error)):
+        run_trials(study, _raises(error), 2, place)
+    assert study.trials[0].user_attrs["reason"] == reason
+    assert finished(study) == []
+    run_trials(study, _plain, 2, place)
+    again = study.trials[1]
+    assert again.params == {"x": 0.25}
+    assert {name: again.user_attrs[name] for name in attrs} == attrs
+    assert again.user_attrs["retry_of"] == 0
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    run_trials(study, _plain, 2, place)
+    assert len(study.trials) == 3
+
+
+def test_a_trial_interrupted_twice_is_run_until_it_ends(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    study.enqueue_trial({"x": 0.5})
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run_trials(study, _raises(KeyboardInterrupt()), 1, place)
+    run_trials(study, _plain, 1, place)
+    assert [t.params for t in study.trials] == [{"x": 0.5}] * 3
+    assert [t.user_attrs.get("retry_of") for t in study.trials] == [None, 0, 1]
+
+
+def test_a_trial_whose_program_was_killed_is_run_again(place: Workspace) -> None:
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from studies.storage import load_study; from studies.trial_loop import run_trials\n"
+        "from studies.workspace import Workspace\n"
+        "place = Workspace(Path(sys.argv[1]))\n"
+        "def objective(trial):\n"
+        "    x = trial.suggest_float('x', 0, 1)\n"
+        "    if trial.number == 1: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return x\n"
+        "run_trials(load_study(place.database_path, 'crf'), objective, 3, place)\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(place.root)], check=False).returncode == -9
+    study = load_study(place.database_path, "crf")
+    assert [t.state for t in study.trials] == [TrialState.COMPLETE, TrialState.RUNNING]
+    run_trials(study, _plain, 3, place)
+    killed, again = study.trials[1], study.trials[2]
+    assert (killed.state, killed.user_attrs["reason"]) == (TrialState.FAIL, DIED)
+    assert (again.params, again.user_attrs["retry_of"]) == (killed.params, 1)
+    assert len(study.trials) == 4
+
+
+def test_a_trial_of_a_living_program_is_left_alone_and_counts(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        trial = study.ask()
+        trial.set_user_attr("worker", process_identity(other.pid))
+        run_trials(study, _plain, 2, place)
+        assert [t.state for t in study.trials] == [TrialState.RUNNING, TrialState.COMPLETE]
+        other.kill()
+    run_trials(study, _plain, 2, place)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+
+
+def test_an_enqueued_trial_that_died_before_it_chose_keeps_its_parameters(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    study.enqueue_trial({"x": 0.75}, user_attrs={"name": "PSA"})
+    study.ask()
+    revive(study)
+    run_trials(study, _plain, 1, place)
+    assert study.trials[1].params == {"x": 0.75}
+    assert study.trials[1].user_attrs["name"] == "PSA"
+
+
+def test_this_programs_own_leftover_is_dead(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    study.ask().set_user_attr("worker", process_identity(os.getpid()))
+    revive(study)
+    assert study.trials[0].user_attrs["reason"] == DIED
+
+
+def test_a_database_that_cannot_be_written_is_one_sentence(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+
+    def objective(trial: optuna.Trial) -> float:
+        with sqlite3.connect(place.database_path) as connection:
+            connection.execute("DROP TABLE trial_user_attributes")
+        trial.set_user_attr("metrics", {})
+        return 1.0
+
+    with pytest.raises(UserError, match="no such table"):
+        run_trials(study, objective, 1, place)
+
+
+def test_the_best_is_told(place: Workspace) -> None:
+    notes: list[tuple[str, int, int, str]] = []
+    study = load_study(place.database_path, "crf")
+    study.enqueue_trial({"x": 0.5}, user_attrs={"name": "IRN"})
+    run_trials(study, _plain, 1, place, progress=lambda *args: notes.append(args))
+    assert notes == [("crf study", 0, 1, ""), ("crf study", 1, 1, "best miou 0.500 (trial 0, IRN)")]
