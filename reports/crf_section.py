@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from reports.class_figure import ClassScores, class_figure
 from reports.comparison import Gain, compare
@@ -90,7 +92,7 @@ def parameter_importance(study: Study) -> dict[str, float] | None:
 
     PED-ANOVA, Watanabe et al. (arXiv 2304.10255), as Optuna evaluates it.
     """
-    complete = [t for t in study.frozen if t.state is optuna.trial.TrialState.COMPLETE and t.values]
+    complete = [t for t in study.frozen if t.state is TrialState.COMPLETE and t.values and _in_range(t)]
     if len(complete) < LEAST_FOR_IMPORTANCE or len({t.value for t in complete}) < 2:
         return None
     verbosity = optuna.logging.get_verbosity()
@@ -102,6 +104,15 @@ def parameter_importance(study: Study) -> dict[str, float] | None:
     copy.add_trials(complete)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     return optuna.importance.get_param_importances(copy, evaluator=evaluator)
+
+
+def _in_range(trial: FrozenTrial) -> bool:
+    """Tell whether all parameters lie in what is searched; an untuned setting may lie outside it."""
+    return all(
+        not isinstance(space, FloatDistribution | IntDistribution)
+        or space.low <= trial.params[name] <= space.high
+        for name, space in trial.distributions.items()
+    )
 
 
 def _settings(study: Study, tuned: Trial | None, untuned: list[Trial]) -> list[Setting]:

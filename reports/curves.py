@@ -11,6 +11,7 @@ from reports.database import Trial
 from reports.figures import finite
 
 WARM_UP = Path("runs") / "warm-up"
+FINAL = Path("runs") / "final"
 METRICS = "metrics.jsonl"
 
 
@@ -58,27 +59,35 @@ MEASURES = (
 )
 
 
-def read_curve(workspace: Path, trial: Trial, metric: str) -> Curve | None:
+def read_trial(workspace: Path, trial: Trial, metric: str) -> Curve | None:
     """Read the curve of a trial's run, after that of the warm-up.
 
     Where the run's folder is gone, the values that the trial reported to the database stand in.
     Returns None where neither holds an epoch.
     """
-    lines = _lines(workspace, Path(trial.run)) if trial.run else []
-    if not lines:
-        if not trial.intermediate:
-            return None
-        lines = [{"epoch": e, "round": 1, metric: v} for e, v in sorted(trial.intermediate.items())]
+    curve = read_run(workspace, Path(trial.run)) if trial.run else None
+    if curve is not None or not trial.intermediate:
+        return curve
+    reported = sorted(trial.intermediate.items())
+    return _curve(workspace, [{"epoch": epoch, "round": 1, metric: value} for epoch, value in reported])
+
+
+def read_run(workspace: Path, run: Path) -> Curve | None:
+    """Read the curve of a run folder of the workspace; None where it left no epoch."""
+    lines = _lines(workspace, run)
+    return _curve(workspace, lines) if lines else None
+
+
+def _curve(workspace: Path, lines: list[dict[str, Any]]) -> Curve:
     if all(line.get("round") for line in lines):
         warm_up = _lines(workspace, WARM_UP)
         past = int(warm_up[-1]["epoch"]) if warm_up else 0
-        # a self-training run counts its own epochs from 1, after those of the warm-up
-        shift = past if lines[0]["epoch"] <= past else 0
-        lines = warm_up + [{**line, "epoch": line["epoch"] + shift} for line in lines]
+        # a self-training run counts its own epochs from 1
+        lines = warm_up + [{**line, "epoch": line["epoch"] + past} for line in lines]
     return Curve(
         epochs=[int(line["epoch"]) for line in lines],
         rounds=[int(line.get("round") or 0) for line in lines],
-        values={name: [finite(line.get(name)) for line in lines] for name in {*MEASURES, metric}},
+        values={name: [finite(line.get(name)) for line in lines] for name in MEASURES},
     )
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 MISSING = "–"
 MINUS = "−"
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^=-])")
+# what Markdown reads as markup, and what makes a bare address a link
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+!|~$^=:@-]|(?<=www)\.)", re.IGNORECASE)
 
 METRIC_MEANINGS = {
     "miou_multiclass": "tiles with two or more classes in the truth; mean over classes of summed counts",

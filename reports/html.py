@@ -22,7 +22,7 @@ from reports.loss_table import LOSSES, PUBLISHED
 from reports.pictures import read_gallery
 from reports.provenance import provenance
 from reports.summary import in_short
-from reports.trials_table import trials_table, value
+from reports.trials_table import TrialsTable, trials_table, value
 from sonarseg import __version__
 from sonarseg.errors import UserError
 
@@ -91,7 +91,7 @@ def render(workspace: Path, now: datetime) -> str:
             losses=LOSSES,
             published=PUBLISHED,
             gallery=read_gallery(workspace),
-            tables=[trials_table(study) for study in studies.values()],
+            tables=_tables(crf, loss),
             provenance=provenance(studies, workspace),
             figures_json=script_json({figure.key: figure.specification() for figure in figures}),
             plotly=Markup(get_plotlyjs()) if figures else "",
@@ -116,6 +116,16 @@ def _figures(crf: CrfSection | None, loss: LossSection | None) -> list[Figure]:
     return found
 
 
+def _tables(crf: CrfSection | None, loss: LossSection | None) -> list[TrialsTable]:
+    tables = []
+    if crf is not None:
+        tables.append(trials_table(crf.study, crf.study.best()))
+    if loss is not None:
+        winner = loss.table.winner(loss.study.metric)
+        tables.append(trials_table(loss.study, winner.trials[0] if winner else None))
+    return tables
+
+
 def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
     cards = []
     if crf is not None and (best := crf.study.best()) is not None:
@@ -126,7 +136,7 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
             if crf.gain.known:
                 note += f" · 95 % {formatting.interval(crf.gain.low, crf.gain.high)}"
             cards.append(Card("gain by tuning", formatting.difference(crf.gain.value), note))
-    if loss is not None and (winner := loss.winner(loss.study.metric)) is not None:
+    if loss is not None and (winner := loss.table.winner(loss.study.metric)) is not None:
         mean = formatting.score(winner.means[loss.study.metric])
         cards.append(Card("best loss", mean, f"{loss.study.metric} · {winner.label}"))
     done = [(section.study.kind, section.study) for section in (crf, loss) if section is not None]

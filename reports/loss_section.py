@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.class_figure import ClassScores, class_figure
-from reports.curves import Curve, mean_curve, read_curve
+from reports.curves import FINAL, Curve, mean_curve, read_run, read_trial
 from reports.database import Study
 from reports.figures import Figure, padded
 from reports.loss_figures import comparison_figure, loss_figure, miou_figure
-from reports.loss_table import LossRow, class_means, loss_rows
+from reports.loss_table import LOSSES, LossRow, LossTable, class_means, loss_table
 
 COMPARED = ("miou_multiclass", "miou")
 _SYMBOLS = ("circle-open", "square", "diamond", "circle", "triangle-up")
@@ -31,12 +31,10 @@ class LossSection:
     Attributes
     ----------
     study : Study
-    rows : list of LossRow
+    table : LossTable
         Table I.
-    seeds : int
-        Runs that every row is averaged over.
     curves : list of LossCurves
-        As far as the runs left curves.
+        As far as the runs left curves; where nothing could be tuned, those of the one plain run.
     comparison : list of Figure
         All losses in one plot: mIoU over the epochs, IoU of each class.
     notes : list of str
@@ -44,31 +42,26 @@ class LossSection:
     """
 
     study: Study
-    rows: list[LossRow]
-    seeds: int
+    table: LossTable
     curves: list[LossCurves]
     comparison: list[Figure]
     notes: list[str]
 
-    def winner(self, metric: str) -> LossRow | None:
-        """Find the loss of the largest mean."""
-        scored = [row for row in self.rows if row.means.get(metric) is not None]
-        return max(scored, key=lambda row: row.means[metric] or 0.0, default=None)
-
 
 def loss_section(study: Study, workspace: Path) -> LossSection:
     """Prepare the section from the study and the runs' metrics."""
-    rows, seeds = loss_rows(study)
+    table = loss_table(study)
+    if study.untuned and not table.rows:
+        return LossSection(study, table, _plain_run(workspace), [], [])
     drawn: list[tuple[LossRow, list[Curve], Curve]] = []
     notes: list[str] = []
-    for row in rows:
-        found = [read_curve(workspace, trial, study.metric) for trial in row.trials]
+    for row in table.rows:
+        found = [read_trial(workspace, trial, study.metric) for trial in row.trials]
         runs = [curve for curve in found if curve is not None]
-        if not runs:
+        if runs:
+            drawn.append((row, runs, mean_curve(runs)))
+        else:
             notes.append(f"{row.label}: its runs left no metrics.jsonl, so there is no curve to draw.")
-            continue
-        mean = mean_curve(runs)
-        drawn.append((row, runs, mean))
     scale = _common_scale([run for _, runs, _ in drawn for run in runs])
     curves = [
         LossCurves(row, [loss_figure(row, mean), miou_figure(row, runs, mean, scale)])
@@ -76,8 +69,17 @@ def loss_section(study: Study, workspace: Path) -> LossSection:
     ]
     means = [(row, mean) for row, _, mean in drawn]
     comparison = [comparison_figure(means, name, scale) for name in COMPARED] if means else []
-    comparison += _class_figures(rows)
-    return LossSection(study, rows, seeds, curves, comparison, notes)
+    comparison += _class_figures(table.rows)
+    return LossSection(study, table, curves, comparison, notes)
+
+
+def _plain_run(workspace: Path) -> list[LossCurves]:
+    """Losses of the one run that is trained where nothing can be scored; it has no mIoU."""
+    curve = read_run(workspace, FINAL)
+    if curve is None:
+        return []
+    row = LossRow("cross-entropy", LOSSES["cross-entropy"], {}, [], 0, {}, None, compared=False)
+    return [LossCurves(row, [loss_figure(row, curve)])]
 
 
 def _common_scale(runs: list[Curve]) -> list[float]:

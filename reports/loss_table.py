@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.database import Study, Trial
-from reports.formatting import parameter
+from reports.formatting import ordered, parameter, plain
 from reports.palette import LOSS_COLOURS, NEUTRAL
 
 TABLE_METRICS = ("miou_paper", "miou", "miou_multiclass")
@@ -35,24 +35,24 @@ class LossRow:
         Parameters of the setting, the loss itself left out.
     trials : list of Trial
         The runs that are averaged, one a seed.
-    runs : int
-        Completed runs of this setting, those beyond the equal number included.
     tried : int
         Completed settings of this loss.
     means : dict
         Mean score a metric.
     spread : float or None
         Standard deviation of the study's metric over the seeds; None for a single one.
+    compared : bool
+        Whether it has as many runs as the others; if not it cannot win.
     """
 
     key: str
     label: str
     params: dict[str, Any]
     trials: list[Trial]
-    runs: int
     tried: int
     means: dict[str, float | None]
     spread: float | None
+    compared: bool = True
 
     @property
     def colour(self) -> str:
@@ -62,54 +62,67 @@ class LossRow:
     @property
     def setting(self) -> str:
         """The parameters in a few words."""
-        return ", ".join(f"{name} {parameter(value)}" for name, value in self.params.items())
+        return ", ".join(f"{name} {parameter(self.params[name])}" for name in ordered(self.params))
 
 
-def loss_rows(study: Study) -> tuple[list[LossRow], int]:
-    """Choose the best setting of every loss, and the number of seeds that all are averaged over.
+@dataclass(frozen=True)
+class LossTable:
+    """Rows in the order of `LOSSES`, and the runs behind every compared one."""
 
-    A setting that got more runs is preferred (the study gives further seeds to the best setting of a
-    loss), then the larger mean. The number of seeds is that of the loss with the fewest; seeds that
-    all losses share are taken first, so that the comparison is paired.
+    rows: list[LossRow]
+    seeds: int
+
+    def winner(self, metric: str) -> LossRow | None:
+        """Find the compared loss of the largest mean."""
+        scored = [row for row in self.rows if row.compared and row.means.get(metric) is not None]
+        return max(scored, key=lambda row: row.means[metric] or 0.0, default=None)
+
+
+def loss_table(study: Study) -> LossTable:
+    """Compare the losses by the mean over equal numbers of seeds.
+
+    The number of seeds is the largest for which every loss has a setting with so many runs. Of each
+    loss the setting of the largest mean over its first so many runs is shown; settings with fewer
+    runs are left out, since one lucky run would win over a mean. Class-weighted cross-entropy, the
+    baseline's loss, is a setting of the focal loss; it has a row of its own unless it is the best of
+    those.
     """
-    chosen: dict[str, tuple[list[Trial], int]] = {}
-    for key, settings in _runs_by_loss(study).items():
-        ranked = sorted(
-            settings, key=lambda runs: (-len(runs), -_mean([r.value for r in runs]), runs[0].number)
-        )
-        chosen[key] = (ranked[0], len(settings))
-    if not chosen:
-        return [], 0
-    seeds = min(len(runs) for runs, _ in chosen.values())
-    shared = set.intersection(*({run.seed for run in runs} for runs, _ in chosen.values()))
+    by_loss = _runs_by_loss(study)
+    if not by_loss:
+        return LossTable([], 0)
+    seeds = min(max(len(runs) for runs in settings) for settings in by_loss.values())
     rows = []
-    for key in sorted(chosen, key=lambda key: list(LOSSES).index(key) if key in LOSSES else len(LOSSES)):
-        runs, tried = chosen[key]
-        used = sorted(runs, key=lambda run: (run.seed not in shared, run.number))[:seeds]
-        values = [run.value for run in used if run.value is not None]
-        rows.append(
-            LossRow(
-                key=key,
-                label=LOSSES.get(key, key),
-                params={name: value for name, value in used[0].params.items() if name != "loss"},
-                trials=used,
-                runs=len(runs),
-                tried=tried,
-                means={name: _mean_score(used, name) for name in {*TABLE_METRICS, study.metric}},
-                spread=statistics.stdev(values) if len(values) > 1 else None,
-            )
-        )
-    return rows, seeds
+    for key, settings in by_loss.items():
+        enough = [runs for runs in settings if len(runs) >= seeds]
+        best = max(enough, key=lambda runs: _mean([run.value for run in runs[:seeds]]))
+        rows.append(_row(study, key, best[:seeds], len(settings)))
+        weighted = next((r for r in settings if r is not best and any(t.name == WEIGHTED for t in r)), None)
+        if weighted is not None:
+            rows.append(_row(study, WEIGHTED, weighted[:seeds], 1, compared=len(weighted) >= seeds))
+    order = list(LOSSES)
+    return LossTable(sorted(rows, key=lambda row: order.index(row.key) if row.key in order else 99), seeds)
+
+
+def _row(study: Study, key: str, runs: list[Trial], tried: int, compared: bool = True) -> LossRow:
+    values = [run.value for run in runs if run.value is not None]
+    return LossRow(
+        key=key,
+        label=LOSSES.get(key, key),
+        params={name: value for name, value in runs[0].params.items() if name != "loss"},
+        trials=runs,
+        tried=tried,
+        means={name: _mean_score(runs, name) for name in (*TABLE_METRICS, study.metric)},
+        spread=statistics.stdev(values) if len(values) > 1 else None,
+        compared=compared,
+    )
 
 
 def _runs_by_loss(study: Study) -> dict[str, list[list[Trial]]]:
-    """Completed trials by loss, then by setting; of one seed that ran twice the later trial."""
-    weighted = {trial.setting for trial in study.complete if trial.name == WEIGHTED}
-    by_loss: dict[str, dict[str, dict[int | None, Trial]]] = defaultdict(lambda: defaultdict(dict))
+    """Completed trials by loss, then by setting, in the order of their numbers."""
+    by_loss: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
     for trial in study.complete:
-        key = WEIGHTED if trial.setting in weighted else str(trial.params.get("loss", ""))
-        by_loss[key][trial.setting][trial.seed] = trial
-    return {key: [list(runs.values()) for runs in settings.values()] for key, settings in by_loss.items()}
+        by_loss[plain(trial.params.get("loss", ""))][trial.setting].append(trial)
+    return {loss: list(settings.values()) for loss, settings in by_loss.items()}
 
 
 def _mean(values: list[float | None]) -> float:

@@ -7,10 +7,10 @@ from typing import Any
 
 from reports.comparison import gain_sentence
 from reports.crf_section import CrfSection
-from reports.database import DATABASE, Study, best_of, read_studies
+from reports.database import DATABASE, Study, Trial, best_of, read_studies
 from reports.formatting import count, listing, score
 from reports.loss_section import LossSection
-from reports.loss_table import loss_rows
+from reports.loss_table import TABLE_METRICS, loss_table
 
 
 def summarise(workspace: Path) -> dict[str, Any]:
@@ -41,49 +41,67 @@ def summarise(workspace: Path) -> dict[str, Any]:
 
 def summarise_study(study: Study) -> dict[str, Any]:
     """List the facts of one study."""
-    best = study.best()
     facts: dict[str, Any] = {
         "metric": study.metric,
         "metric_note": study.metric_note,
         "untuned": study.untuned,
         "trials": study.counts(),
-        "best": None,
     }
-    if best is not None:
-        facts["best"] = {
-            "trial": best.number,
-            "name": best.name,
-            "value": best.value,
-            "params": best.params,
-            "scores": best.scores,
-        }
-    if study.kind == "crf":
-        untuned = best_of([trial for trial in study.complete if trial.name])
-        facts["best_untuned"] = None if untuned is None else {"name": untuned.name, "value": untuned.value}
-    else:
-        rows, seeds = loss_rows(study)
-        facts["seeds"] = seeds
-        facts["losses"] = [
+    return facts | (_crf_facts(study) if study.kind == "crf" else _loss_facts(study))
+
+
+def _crf_facts(study: Study) -> dict[str, Any]:
+    best, untuned = study.best(), best_of([trial for trial in study.complete if trial.name])
+    return {
+        "best": None if best is None else _best(best, best.value, best.scores),
+        "best_untuned": None if untuned is None else {"name": untuned.name, "value": untuned.value},
+    }
+
+
+def _loss_facts(study: Study) -> dict[str, Any]:
+    """List the facts of the loss study; its best is a mean over seeds, under the first run's number."""
+    table = loss_table(study)
+    winner = table.winner(study.metric)
+    return {
+        "best": None
+        if winner is None
+        else _best(winner.trials[0], winner.means[study.metric], {k: winner.means[k] for k in TABLE_METRICS}),
+        "seeds": table.seeds,
+        "losses": [
             {
                 "loss": row.key,
                 "params": row.params,
-                "trials": [t.number for t in row.trials],
+                "trials": [trial.number for trial in row.trials],
                 "means": row.means,
+                "compared": row.compared,
             }
-            for row in rows
-        ]
-    return facts
+            for row in table.rows
+        ],
+    }
+
+
+def _best(trial: Trial, value: float | None, scores: dict[str, float | None]) -> dict[str, Any]:
+    return {
+        "trial": trial.number,
+        "name": trial.name,
+        "value": value,
+        "params": trial.params,
+        "scores": scores,
+    }
 
 
 def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
     """Tell what was found, in sentences written from the data."""
-    sentences = []
     if crf is None and loss is None:
         return ["The database holds no study yet."]
-    sentences.append(_crf_sentence(crf) if crf else "There is no dense CRF study in this workspace yet.")
-    sentences.append(_loss_sentence(loss) if loss else "There is no loss study in this workspace yet.")
-    sentences += _cautions(crf, loss)
-    return sentences
+    if crf and loss and crf.study.untuned and not crf.study.complete and loss.study.untuned:
+        sentences = [f"Neither dense CRF nor loss could be tuned: {crf.study.untuned.rstrip('.')}."]
+        if loss.curves:
+            sentences.append("One run with cross-entropy was trained all the same; nothing scores it.")
+        return sentences
+    first = crf_sentence(crf) if crf else "There is no dense CRF study in this workspace yet."
+    second = loss_sentence(loss) if loss else "There is no loss study in this workspace yet."
+    return [first, second, *cautions(crf, loss)]
 
 
 def _unfinished(study: Study, what: str) -> str | None:
@@ -99,7 +117,8 @@ def _unfinished(study: Study, what: str) -> str | None:
     return None
 
 
-def _crf_sentence(section: CrfSection) -> str:
+def crf_sentence(section: CrfSection) -> str:
+    """Tell what tuning the dense CRF brought."""
     study = section.study
     sentence = _unfinished(study, "dense CRF")
     if sentence:
@@ -117,35 +136,40 @@ def _crf_sentence(section: CrfSection) -> str:
     return f"{start}, the best untuned setting ({untuned.name}) {score(untuned.value)}: {gain}."
 
 
-def _loss_sentence(section: LossSection) -> str:
+def loss_sentence(section: LossSection) -> str:
+    """Tell which loss came out best."""
     study = section.study
     sentence = _unfinished(study, "loss")
     if sentence:
         return sentence
-    winner = section.winner(study.metric)
+    compared = [row for row in section.table.rows if row.compared]
+    winner = section.table.winner(study.metric)
     if winner is None:
         return f"The loss study has completed trials, but none with {study.metric}."
-    means = f"mean over {count(section.seeds, 'seed')} each" if section.seeds > 1 else "one seed each"
-    losses = count(len(section.rows), "loss", "losses")
+    means = (
+        f"mean over {count(section.table.seeds, 'seed')} each" if section.table.seeds > 1 else "one seed each"
+    )
+    losses = count(len(compared), "loss", "losses")
     best = f"{study.metric} {score(winner.means[study.metric])}"
     start = f"Of {losses} ({means}) {winner.label} is best with {best}"
-    baseline = next((row for row in section.rows if row.key == "cross-entropy"), None)
+    baseline = next((row for row in section.table.rows if row.key == "cross-entropy"), None)
     if baseline is None or baseline is winner:
         return start + "."
     return f"{start}; cross-entropy reaches {score(baseline.means[study.metric])}."
 
 
-def _cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
-    cautions = []
-    if loss is not None and loss.rows:
-        by_paper, by_metric = loss.winner("miou_paper"), loss.winner(loss.study.metric)
+def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+    """Tell what to be careful of when reading the numbers."""
+    found = []
+    if loss is not None and loss.table.rows:
+        by_paper, by_metric = loss.table.winner("miou_paper"), loss.table.winner(loss.study.metric)
         if by_paper is not None and by_metric is not None and by_paper is not by_metric:
-            cautions.append(
+            found.append(
                 f"By miou_paper {by_paper.label} would be best instead: that metric counts a class absent "
                 "from a tile as 1, and so says little about tiles of several classes."
             )
-        if loss.seeds == 1 and len(loss.rows) > 1:
-            cautions.append("With one seed a loss, differences between losses may be chance.")
+        if loss.table.seeds == 1 and len(loss.table.rows) > 1:
+            found.append("With one seed a loss, differences between losses may be chance.")
     scored = [section.study for section in (crf, loss) if section is not None and section.study.complete]
     if scored:
         opened = any(study.attrs.get("test_openings") for study in scored)
@@ -154,5 +178,5 @@ def _cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
             if opened
             else "the test split has not been opened"
         )
-        cautions.append(f"Winners were chosen on the val tiles that score them, which flatters them; {test}.")
-    return cautions
+        found.append(f"Winners were chosen on the val tiles that score them, which flatters them; {test}.")
+    return found

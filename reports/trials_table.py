@@ -38,9 +38,8 @@ class TrialsTable:
     reasons: list[tuple[str, str, list[int]]]
 
 
-def trials_table(study: Study) -> TrialsTable:
-    """Prepare the table of a study: its metric first, then the other mIoU."""
-    best = study.best()
+def trials_table(study: Study, best: Trial | None) -> TrialsTable:
+    """Prepare the table of a study, with one trial marked: its metric first, then the other mIoU."""
     rows = [
         TrialRow(
             trial,
