@@ -109,7 +109,7 @@ def _labels(
 
 
 def _score(truth: NDArray[np.uint8] | None, labels: NDArray[np.uint8], survey: Survey) -> float:
-    value = None if truth is None else miou(confusion(truth, labels, survey.num_classes))
+    value = None if truth is None else miou(confusion(truth, labels, survey.num_classes)[None])
     return 0.0 if value is None else value
 
 
