@@ -16,25 +16,28 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from studies.storage import load_study, storage_errors, tpe_sampler
+from studies.storage import storage_errors, tpe_sampler
 from studies.trial_loop import finished, revive, run_trials, spent
 from studies.workspace import Workspace
 
 
 def run_crf_study(
+    study: optuna.Study,
     workspace: Workspace,
     survey: Survey,
     scaling: GreyScaling,
     *,
     jobs: int = 1,
     progress: Progress = silent,
-) -> optuna.Study:
+) -> None:
     """Run the crf study until its budget is spent, or go on with it.
 
     Parameters
     ----------
+    study : optuna.Study
+        The crf study.
     workspace : Workspace
-        With a database, and CAMs of the val tiles.
+        With CAMs of the val tiles.
     survey : Survey
         With masks of val.
     scaling : GreyScaling
@@ -43,19 +46,13 @@ def run_crf_study(
         Processes.
     progress : Progress
         Called a trial.
-
-    Returns
-    -------
-    optuna.Study
-        The study with `budget` finished trials.
     """
     config = workspace.config.crf
-    study = load_study(workspace.database_path, "crf")
     with workspace.alone(progress), storage_errors(workspace.database_path):
         revive(study)
         _enqueue_named(study, named_crf_settings(scaling.channels, survey.background_id is not None))
     if spent(study) >= config.trials and len(finished(study)) >= config.trials:
-        return study
+        return
     study.sampler = tpe_sampler(
         workspace.config.seed, len(study.get_trials(deepcopy=False)), min(10, max(5, config.trials // 4))
     )
@@ -73,7 +70,6 @@ def run_crf_study(
             tiles, survey.classes, survey.background_id, config, study.user_attrs["metric"], jobs
         )
         run_trials(study, objective, config.trials, workspace, progress=progress)
-    return study
 
 
 def _enqueue_named(study: optuna.Study, settings: dict[str, dict[str, Any]]) -> None:

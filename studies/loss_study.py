@@ -24,19 +24,22 @@ from studies.workspace import Workspace
 
 
 def run_loss_study(
+    study: optuna.Study,
     workspace: Workspace,
     base: RunConfig,
     *,
     command: Sequence[str] = RUN_COMMAND,
     timing: Timing = DEFAULT_TIMING,
     progress: Progress = silent,
-) -> optuna.Study:
+) -> None:
     """Run the loss study until its budget is spent, or go on with it.
 
     Parameters
     ----------
+    study : optuna.Study
+        The loss study.
     workspace : Workspace
-        With a database and a finished warm-up.
+        With a finished warm-up.
     base : RunConfig
         Everything of a run but loss and seed; paths relative to a folder in `runs/`.
     command : sequence of str
@@ -47,7 +50,6 @@ def run_loss_study(
         Called an epoch and a trial.
     """
     config = workspace.config.loss
-    study = load_study(workspace.database_path, "loss")
     with workspace.alone(progress), storage_errors(workspace.database_path):
         revive(study)
         _enqueue_named(study)
@@ -75,7 +77,6 @@ def run_loss_study(
         before_ask=lambda left: enqueue_repetition(study, config.seeds, left),
         progress=progress,
     )
-    return study
 
 
 def _enqueue_named(study: optuna.Study) -> None:

@@ -25,7 +25,7 @@ from sonarseg.training.record import SUMMARY, read_summary, write_atomically
 from studies.crf_study import best_crf_trial, run_crf_study
 from studies.identity import check_compatible, describe
 from studies.loss_study import run_loss_study
-from studies.storage import KINDS, create_database, load_study, storage_errors
+from studies.storage import StudyKind, create_database, load_studies, storage_errors
 from studies.trial_loop import finished
 from studies.warm_up import CONFIG, extract_workspace_cams, run_config, warm_up
 from studies.workspace import Workspace
@@ -63,7 +63,19 @@ class Machinery:
 DEFAULT_MACHINERY = Machinery()
 
 
-def open_studies(workspace: Workspace, progress: Progress = silent) -> Survey:
+@dataclass(frozen=True)
+class Prepared:
+    """What both stages start from: survey, scaling and the two studies."""
+
+    survey: Survey
+    scaling: GreyScaling
+    crf: optuna.Study
+    loss: optuna.Study
+
+
+def open_studies(
+    workspace: Workspace, progress: Progress = silent
+) -> tuple[Survey, dict[StudyKind, optuna.Study]]:
     """Make the database where there is none; else check that it still fits survey and study.toml.
 
     Raises
@@ -76,16 +88,15 @@ def open_studies(workspace: Workspace, progress: Progress = silent) -> Survey:
     with workspace.alone(progress), storage_errors(path):
         if not path.is_file():
             create_database(path, describe(survey, config))
-            return survey
-        for kind in KINDS:
-            study = load_study(path, kind)
+        studies = load_studies(path)
+        for study in studies.values():
             check_compatible(study, survey, config, str(workspace.root))
             if study.user_attrs["config"] != config.model_dump(mode="json"):
                 study.set_user_attr("config", config.model_dump(mode="json"))
-    return survey
+    return survey, studies
 
 
-def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> tuple[Survey, GreyScaling]:
+def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> Prepared:
     """Open the studies, train the warm-up and extract the CAMs, unless that is done.
 
     Raises
@@ -93,7 +104,7 @@ def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> t
     UserError
         Where something is wrong with the input or the warm-up failed.
     """
-    survey = open_studies(workspace, machinery.progress)
+    survey, studies = open_studies(workspace, machinery.progress)
     with workspace.alone(machinery.progress), storage_errors(workspace.database_path):
         try:
             scaling = warm_up(
@@ -106,12 +117,11 @@ def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> t
         except TrialFailed as error:
             raise UserError(f"the warm-up in {workspace.warm_up_dir} failed: {error}") from error
         device = read_summary(workspace.warm_up_dir)["device"]
-        for kind in KINDS:
-            study = load_study(workspace.database_path, kind)
+        for study in studies.values():
             if study.user_attrs["device"] != device:
                 study.set_user_attr("device", device)
         extract_workspace_cams(workspace, survey, machinery.progress)
-    return survey, scaling
+    return Prepared(survey, scaling, studies["crf"], studies["loss"])
 
 
 def tune_crf(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> optuna.Study:
@@ -124,12 +134,20 @@ def tune_crf(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> 
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    survey, scaling = prepare(workspace, machinery)
-    study = load_study(workspace.database_path, "crf")
+    ready = prepare(workspace, machinery)
+    study = ready.crf
     if "untuned" in study.user_attrs:
         machinery.progress("crf study", 0, 0, study.user_attrs["untuned"])
         return study
-    return run_crf_study(workspace, survey, scaling, jobs=machinery.processes, progress=machinery.progress)
+    run_crf_study(
+        study,
+        workspace,
+        ready.survey,
+        ready.scaling,
+        jobs=machinery.processes,
+        progress=machinery.progress,
+    )
+    return study
 
 
 def tune_loss(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> optuna.Study:
@@ -144,14 +162,14 @@ def tune_loss(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) ->
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    survey, scaling = prepare(workspace, machinery)
-    study = load_study(workspace.database_path, "loss")
+    ready = prepare(workspace, machinery)
+    study = ready.loss
     with workspace.alone(machinery.progress), storage_errors(workspace.database_path):
-        name, parameters = _crf_for_runs(workspace, study, scaling, machinery.progress)
-        _first_pseudo_labels(workspace, survey, scaling, name, parameters, machinery)
+        name, parameters = _crf_for_runs(workspace, ready, machinery.progress)
+        _first_pseudo_labels(workspace, ready, name, parameters, machinery)
     base = run_config(
         workspace,
-        scaling,
+        ready.scaling,
         stage="self-training",
         warm_up="../warm-up",
         first_pseudo_labels=f"../../{workspace.pseudo_labels_dir.name}/{name}",
@@ -161,13 +179,15 @@ def tune_loss(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) ->
         with workspace.alone(machinery.progress), storage_errors(workspace.database_path):
             _final_run(workspace, base, machinery)
         return study
-    return run_loss_study(
+    run_loss_study(
+        study,
         workspace,
         base,
         command=machinery.command,
         timing=machinery.timing,
         progress=machinery.progress,
     )
+    return study
 
 
 def tune_all(
@@ -190,17 +210,16 @@ def tune_all(
         on_finished(workspace)
 
 
-def _crf_for_runs(
-    workspace: Workspace, study: optuna.Study, scaling: GreyScaling, progress: Progress
-) -> tuple[str, CrfParameters]:
+def _crf_for_runs(workspace: Workspace, ready: Prepared, progress: Progress) -> tuple[str, CrfParameters]:
     """Choose the dense CRF setting of all runs, and its folder of pseudo-labels.
 
     It is the crf study's best at the time of the first loss trial: losses are compared on equal
     pseudo-labels, even where the crf study went on later.
     """
+    study = ready.loss
     if "untuned" in study.user_attrs:
-        return UNTUNED_CRF, published(UNTUNED_CRF, scaling.channels)
-    best = best_crf_trial(load_study(workspace.database_path, "crf"))
+        return UNTUNED_CRF, published(UNTUNED_CRF, ready.scaling.channels)
+    best = best_crf_trial(ready.crf)
     chosen = study.user_attrs.get("crf")
     begun = any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
     if chosen is None or (not begun and chosen["trial"] != best.number):
@@ -221,8 +240,7 @@ def _crf_for_runs(
 
 def _first_pseudo_labels(
     workspace: Workspace,
-    survey: Survey,
-    scaling: GreyScaling,
+    ready: Prepared,
     name: str,
     parameters: CrfParameters,
     machinery: Machinery,
@@ -232,12 +250,12 @@ def _first_pseudo_labels(
     if folder.is_dir():
         return
     make_pseudo_labels(
-        survey,
-        survey.splits["train"],
+        ready.survey,
+        ready.survey.splits["train"],
         workspace.cams_dir / "train",
         folder,
         parameters,
-        scaling,
+        ready.scaling,
         jobs=machinery.processes,
         progress=machinery.progress,
     )

@@ -14,8 +14,7 @@ from typing import Any, Literal
 import optuna
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.pruners import BasePruner
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.storages import RDBStorage
 from sqlalchemy.pool import QueuePool
 
@@ -89,6 +88,8 @@ def create_database(path: Path, user_attrs: Mapping[StudyKind, Mapping[str, Any]
             storage.engine.dispose()
             with closing(sqlite3.connect(partial)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
+            # A journal left from a database that was deleted would be played into this one.
+            _remove_database(path)
             partial.replace(path)
         finally:
             _remove_database(partial)
@@ -99,25 +100,34 @@ def _remove_database(path: Path) -> None:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def load_study(
-    path: Path,
-    kind: StudyKind,
-    *,
-    sampler: BaseSampler | None = None,
-    pruner: BasePruner | None = None,
-) -> optuna.Study:
-    """Load one of the two studies; the sampler and the pruner are needed for new trials only.
+def load_study(path: Path, kind: StudyKind) -> optuna.Study:
+    """Load one of the two studies.
 
     Raises
     ------
     UserError
         Where there is no such database or study.
     """
+    return _load(path, (kind,))[kind]
+
+
+def load_studies(path: Path) -> dict[StudyKind, optuna.Study]:
+    """Load both studies, which takes no longer than loading one.
+
+    Raises
+    ------
+    UserError
+        Where there is no such database or study.
+    """
+    return _load(path, KINDS)
+
+
+def _load(path: Path, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
     storage = open_storage(path)
     try:
-        return optuna.load_study(study_name=kind, storage=storage, sampler=sampler, pruner=pruner)
+        return {kind: optuna.load_study(study_name=kind, storage=storage) for kind in kinds}
     except KeyError as error:
-        raise UserError(f'{path} holds no study "{kind}": use a new workspace.') from error
+        raise UserError(f"{path} does not hold the studies of a workspace: use a new one.") from error
 
 
 @contextmanager
@@ -192,6 +202,5 @@ def log_test_opening(path: Path, what: str) -> None:
         return
     entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
     with storage_errors(path):
-        for kind in KINDS:
-            study = load_study(path, kind)
+        for study in load_studies(path).values():
             study.set_user_attr("test_openings", [*study.user_attrs.get("test_openings", []), entry])

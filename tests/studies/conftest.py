@@ -1,3 +1,4 @@
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from objectives.run_follower import Timing  # noqa: E402
 from sonarseg.progress import Progress  # noqa: E402
 from sonarseg.survey.fingerprint import survey_fingerprint  # noqa: E402
 from sonarseg.survey.layout import Survey, open_survey  # noqa: E402
-from studies.pipeline import Machinery  # noqa: E402
+from studies.pipeline import Machinery, tune_crf  # noqa: E402
 from studies.workspace import Workspace  # noqa: E402
 
 STUDY = """\
@@ -41,9 +42,34 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     return make_workspace(tmp_path, monkeypatch)
 
 
+@pytest.fixture(scope="session")
+def tuned_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Survey and workspace after the crf study, made once."""
+    folder = tmp_path_factory.mktemp("tuned")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        study = tune_crf(make_workspace(folder, monkeypatch), make_machinery("good"))
+    study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
+    return folder
+
+
+@pytest.fixture
+def tuned(tuned_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A workspace of its own, of which the crf study is done."""
+    shutil.copytree(tuned_template, tmp_path, dirs_exist_ok=True)
+    _without_network(tmp_path / "survey", monkeypatch)
+    return Workspace(tmp_path / "study")
+
+
 def make_workspace(folder: Path, monkeypatch: pytest.MonkeyPatch, **survey: bool) -> Workspace:
     """A workspace beside a survey, whose CAMs are made without a network."""
     root = write_survey(folder / "survey", **survey)
+    _without_network(root, monkeypatch)
+    (folder / "study").mkdir()
+    (folder / "study" / "study.toml").write_text(STUDY)
+    return Workspace(folder / "study")
+
+
+def _without_network(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_FINGERPRINT", survey_fingerprint(open_survey(root)))
 
     def fake_extract_cams(
@@ -52,9 +78,6 @@ def make_workspace(folder: Path, monkeypatch: pytest.MonkeyPatch, **survey: bool
         write_cams(opened.root, cams, tuple(splits))
 
     monkeypatch.setattr("sonarseg.training.cams.extract_cams", fake_extract_cams)
-    (folder / "study").mkdir()
-    (folder / "study" / "study.toml").write_text(STUDY)
-    return Workspace(folder / "study")
 
 
 def rewrite(workspace: Workspace, old: str, new: str) -> Workspace:

@@ -8,7 +8,7 @@ from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.config import RunConfig
 from studies.loss_study import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
-from studies.pipeline import Machinery, tune_crf, tune_loss
+from studies.pipeline import Machinery, tune_loss
 from studies.storage import load_study
 from studies.workspace import Workspace
 
@@ -17,39 +17,37 @@ def _settings(study: optuna.Study) -> list[str]:
     return [trial.user_attrs["setting"] for trial in study.trials]
 
 
-def test_named_losses_first_then_the_search(workspace: Workspace, machinery: Machinery) -> None:
-    tune_crf(workspace, machinery)
-    study = tune_loss(workspace, machinery)
+def test_named_losses_first_then_the_search(tuned: Workspace, machinery: Machinery) -> None:
+    study = tune_loss(tuned, machinery)
     assert len(study.trials) == 6
     assert [t.user_attrs.get("name") for t in study.trials] == [*NAMED_LOSSES, None, None]
     assert best_loss(study) == LossConfig(name="lovasz_softmax")
-    assert best_run_dir(workspace) == workspace.root / best_loss_trial(study).user_attrs["run"]
-    assert all((workspace.root / t.user_attrs["run"] / "config.json").is_file() for t in study.trials)
+    assert best_run_dir(tuned) == tuned.root / best_loss_trial(study).user_attrs["run"]
+    assert all((tuned.root / t.user_attrs["run"] / "config.json").is_file() for t in study.trials)
 
 
 def test_every_trial_starts_from_the_same_warm_up_pseudo_labels_and_crf(
-    workspace: Workspace, machinery: Machinery
+    tuned: Workspace, machinery: Machinery
 ) -> None:
-    crf = tune_crf(workspace, machinery)
-    study = tune_loss(workspace, machinery)
+    crf = load_study(tuned.database_path, "crf")
+    study = tune_loss(tuned, machinery)
     chosen = study.user_attrs["crf"]
     assert chosen["trial"] == crf.best_trial.number
     for trial in study.trials:
-        run_dir = workspace.root / trial.user_attrs["run"]
+        run_dir = tuned.root / trial.user_attrs["run"]
         config = RunConfig.model_validate_json((run_dir / "config.json").read_text())
         assert config.stage == "self-training"
-        assert config.path(run_dir, config.survey) == workspace.survey_path
-        assert config.path(run_dir, str(config.warm_up)) == workspace.warm_up_dir.resolve()
+        assert config.path(run_dir, config.survey) == tuned.survey_path
+        assert config.path(run_dir, str(config.warm_up)) == tuned.warm_up_dir.resolve()
         labels = config.path(run_dir, str(config.first_pseudo_labels))
         assert sorted(p.stem for p in labels.glob("*.png")) == ["train0", "train1", "train2", "train3"]
         assert config.crf.model_dump(mode="json") == chosen["parameters"]
         assert config.crf.sigma_alpha == crf.best_params["sigma_alpha"]
 
 
-def test_the_end_of_the_budget_gives_every_loss_its_seeds(workspace: Workspace, machinery: Machinery) -> None:
-    workspace = rewrite(workspace, "trials = 6", "trials = 10\nseeds = 3")
-    tune_crf(workspace, machinery)
-    study = tune_loss(workspace, machinery)
+def test_the_end_of_the_budget_gives_every_loss_its_seeds(tuned: Workspace, machinery: Machinery) -> None:
+    tuned = rewrite(tuned, "trials = 6", "trials = 10\nseeds = 3")
+    study = tune_loss(tuned, machinery)
     assert len(study.trials) == 10
     settings = _settings(study)
     assert settings[:4] == [
@@ -85,23 +83,22 @@ def test_repetitions_wait_for_the_end_of_the_budget() -> None:
     assert waiting() == 1
 
 
-def test_an_interrupted_study_goes_on_where_it_was(workspace: Workspace, machinery: Machinery) -> None:
-    tune_crf(workspace, machinery)
+def test_an_interrupted_study_goes_on_where_it_was(tuned: Workspace, machinery: Machinery) -> None:
 
     def interrupt(what: str, done: int, total: int, note: str = "") -> None:
         if what.startswith("trial 2,") and done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune_loss(workspace, make_machinery("good", progress=interrupt))
-    study = load_study(workspace.database_path, "loss")
+        tune_loss(tuned, make_machinery("good", progress=interrupt))
+    study = load_study(tuned.database_path, "loss")
     assert [t.state for t in study.trials[:4]] == [
         TrialState.COMPLETE,
         TrialState.COMPLETE,
         TrialState.FAIL,
         TrialState.WAITING,
     ]
-    study = tune_loss(workspace, machinery)
+    study = tune_loss(tuned, machinery)
     states = [t.state for t in study.trials]
     assert states.count(TrialState.COMPLETE) == 6
     assert len(states) == 7
@@ -110,23 +107,21 @@ def test_an_interrupted_study_goes_on_where_it_was(workspace: Workspace, machine
     assert again.user_attrs["run"] == "runs/loss-0002"
     assert again.user_attrs["name"] == "focal gamma 2"
     assert again.user_attrs["seed"] == 4
-    starts = (workspace.runs_dir / "loss-0000" / "starts.txt").read_text().split()
+    starts = (tuned.runs_dir / "loss-0000" / "starts.txt").read_text().split()
     assert len(starts) == 1
-    assert tune_loss(workspace, machinery).trials == study.trials
+    assert tune_loss(tuned, machinery).trials == study.trials
 
 
-def test_runs_that_fail_do_not_take_the_study_along(workspace: Workspace, machinery: Machinery) -> None:
-    tune_crf(workspace, machinery)
-    study = tune_loss(workspace, make_machinery("killed"))
+def test_runs_that_fail_do_not_take_the_study_along(tuned: Workspace, machinery: Machinery) -> None:
+    study = tune_loss(tuned, make_machinery("killed"))
     assert [t.state for t in study.trials] == [TrialState.FAIL] * 6
     assert all("signal 9" in t.user_attrs["reason"] for t in study.trials)
     with pytest.raises(UserError, match="no trial of the loss study is complete"):
         best_loss(study)
 
 
-def test_a_refused_input_costs_no_trial(workspace: Workspace, machinery: Machinery) -> None:
-    tune_crf(workspace, machinery)
+def test_a_refused_input_costs_no_trial(tuned: Workspace, machinery: Machinery) -> None:
     with pytest.raises(UserError, match=r"classes\.txt is missing"):
-        tune_loss(workspace, make_machinery("refuse"))
-    study = tune_loss(workspace, machinery)
+        tune_loss(tuned, make_machinery("refuse"))
+    study = tune_loss(tuned, machinery)
     assert [t.state for t in study.trials].count(TrialState.COMPLETE) == 6

@@ -28,10 +28,10 @@ def test_the_crf_study_holds_its_baselines_and_its_best(workspace: Workspace, ma
     assert study.user_attrs["device"] == "cpu"
 
 
-def test_more_trials_are_added_to_those_there_are(workspace: Workspace, machinery: Machinery) -> None:
-    before = tune_crf(workspace, machinery).trials
-    assert tune_crf(workspace, machinery).trials == before
-    study = tune_crf(rewrite(workspace, "trials = 7", "trials = 9"), machinery)
+def test_more_trials_are_added_to_those_there_are(tuned: Workspace, machinery: Machinery) -> None:
+    before = load_study(tuned.database_path, "crf").trials
+    assert tune_crf(tuned, machinery).trials == before
+    study = tune_crf(rewrite(tuned, "trials = 7", "trials = 9"), machinery)
     assert study.trials[:7] == before
     assert len(study.trials) == 9
     assert study.trials[7].params != study.trials[5].params
@@ -79,33 +79,29 @@ def test_both_stages_and_then_the_report(workspace: Workspace, machinery: Machin
     assert (workspace.cams_dir / "val" / "val0.npy").is_file()
 
 
-def test_a_workspace_that_was_moved_goes_on(
-    tmp_path: Path, workspace: Workspace, machinery: Machinery
-) -> None:
-    tune_crf(workspace, machinery)
-    shutil.copytree(workspace.root, tmp_path / "elsewhere" / "study")
-    shutil.copytree(workspace.survey_path, tmp_path / "elsewhere" / "survey")
-    shutil.rmtree(workspace.survey_path)
+def test_a_workspace_that_was_moved_goes_on(tmp_path: Path, tuned: Workspace, machinery: Machinery) -> None:
+    shutil.copytree(tuned.root, tmp_path / "elsewhere" / "study")
+    shutil.copytree(tuned.survey_path, tmp_path / "elsewhere" / "survey")
+    shutil.rmtree(tuned.survey_path)
     moved = Workspace(tmp_path / "elsewhere" / "study")
     assert len(tune_loss(moved, machinery).trials) == 6
     assert best_run_dir(moved).is_dir()
 
 
-def test_losses_stay_on_the_pseudo_labels_they_began_with(workspace: Workspace, machinery: Machinery) -> None:
-    tune_crf(workspace, machinery)
-    chosen = tune_loss(workspace, machinery).user_attrs["crf"]
-    crf = load_study(workspace.database_path, "crf")
+def test_losses_stay_on_the_pseudo_labels_they_began_with(tuned: Workspace, machinery: Machinery) -> None:
+    chosen = tune_loss(tuned, machinery).user_attrs["crf"]
+    crf = load_study(tuned.database_path, "crf")
     crf.enqueue_trial(crf.best_params)
     trial = crf.ask()
     for name, distribution in crf.best_trial.distributions.items():
         trial._suggest(name, distribution)
     crf.tell(trial, 0.999)
     notes: list[str] = []
-    more = rewrite(workspace, "trials = 6", "trials = 7")
+    more = rewrite(tuned, "trials = 6", "trials = 7")
     study = tune_loss(more, make_machinery("good", progress=lambda *args: notes.append(args[-1])))
     assert study.user_attrs["crf"] == chosen
     assert any("goes on with crf trial" in note for note in notes)
-    assert len(list(workspace.pseudo_labels_dir.iterdir())) == 1
+    assert len(list(tuned.pseudo_labels_dir.iterdir())) == 1
 
 
 def test_losses_wait_for_a_crf_setting(workspace: Workspace, machinery: Machinery) -> None:
