@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from http.client import HTTPException
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -80,7 +79,7 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             f"weights file {path} cannot be opened ({error.strerror}): "
             'give "imagenet", "none", or the path of a torch state dict.'
         ) from error
-    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
+    except Exception as error:  # on a file of another kind torch fails in as many ways as there are kinds
         raise UserError(
             f"weights file {path} cannot be read ({type(error).__name__}): "
             "expected a torch state dict, as torch.save(model.state_dict(), path) writes it."
