@@ -63,8 +63,8 @@ class TrainingConfig(Section):
     rounds: Annotated[int, Field(ge=1)] = 3
     epochs_per_round: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] = 8
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-4
-    head_factor: Annotated[float, Field(gt=0)] = 10.0
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    head_factor: Annotated[float, Field(gt=0)] = 3.0
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     poly_power: Annotated[float, Field(ge=0)] = 0.9
