@@ -51,8 +51,8 @@ def gain_sentence(gain: Gain | None, grouped: bool) -> str:
     """Put the gain and its interval into words."""
     if gain is None:
         return "a difference that cannot be computed"
-    kind = "a gain" if gain.value >= 0 else "a loss"
-    text = f"{kind} of {score(abs(gain.value))}"
+    size = score(abs(gain.value))
+    text = f"a gain of {size}" if gain.value >= 0 else f"{size} worse"
     if not gain.known:
         return f"{text} (no interval: too few independent tiles)"
     by = "strips" if grouped else "tiles"

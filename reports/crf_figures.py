@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
 from typing import Any
 
 from reports.database import Study, Trial
@@ -31,9 +32,8 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
     """Draw the value of every completed trial and the best so far; the study has one at least."""
     metric = figure_text(study.metric)
     numbers = [trial.number for trial in study.complete]
-    best: list[float] = []
-    for trial in study.complete:
-        best.append(max(trial.value or 0.0, best[-1]) if best else trial.value or 0.0)
+    values = [trial.value or 0.0 for trial in study.complete]
+    best = list(accumulate(values, max))
     keys = [Key("best so far", ACCENT, dash="solid"), SEARCHED, UNTUNED]
     data = [line(numbers, best, "best so far", ACCENT, shape="hv", **_SILENT)]
     for key, named, size in ((SEARCHED, False, 7), (UNTUNED, True, 9)):
@@ -54,7 +54,7 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
     return Figure(
         "crf-history",
         data,
-        layout(xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis(metric)),
+        layout(xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis(metric, range=padded(values))),
         "Optimisation history",
         f"Value of every completed trial ({study.metric} of the pseudo-labels on val) and the best so far.",
         f"Scatter of {count(len(study.complete), 'completed trial')}; the best reaches {score(best[-1])}.",

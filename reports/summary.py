@@ -146,12 +146,12 @@ def loss_sentence(section: LossSection) -> str:
     winner = section.table.winner(study.metric)
     if winner is None:
         return f"The loss study has completed trials, but none with {study.metric}."
-    means = (
-        f"mean over {count(section.table.seeds, 'seed')} each" if section.table.seeds > 1 else "one seed each"
-    )
-    losses = count(len(compared), "loss", "losses")
+    seeds = section.table.seeds
     best = f"{study.metric} {score(winner.means[study.metric])}"
-    start = f"Of {losses} ({means}) {winner.label} is best with {best}"
+    if len(compared) == 1:
+        return f"Only {winner.label} has been scored so far: {best} on val ({count(seeds, 'seed')})."
+    means = f"mean over {seeds} seeds each" if seeds > 1 else "one seed each"
+    start = f"Of {len(compared)} losses ({means}) {winner.label} is best with {best} on val"
     baseline = next((row for row in section.table.rows if row.key == "cross-entropy"), None)
     if baseline is None or baseline is winner:
         return start + "."

@@ -6,6 +6,7 @@ Run as a script to look at the report: `python tests/reports/fake_workspace.py F
 from __future__ import annotations
 
 import json
+import sqlite3
 import sys
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -115,13 +116,20 @@ def study_attrs(kind: str, classes: list[str], **more: Any) -> dict[str, Any]:
     } | more
 
 
+def _connect(workspace: Path) -> sqlite3.Connection:
+    """Open the database without waiting for the disk: nothing here outlives a crash anyway."""
+    connection = sqlite3.connect(workspace / "study.db", check_same_thread=False)
+    connection.execute("PRAGMA synchronous=OFF")
+    connection.execute("PRAGMA journal_mode=MEMORY")
+    return connection
+
+
 def new_study(workspace: Path, kind: str, attrs: dict[str, Any] | None = None) -> optuna.Study:
     workspace.mkdir(parents=True, exist_ok=True)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        study_name=kind, storage=f"sqlite:///{workspace / 'study.db'}", direction="maximize"
-    )
+    storage = optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": lambda: _connect(workspace)})
+    study = optuna.create_study(study_name=kind, storage=storage, direction="maximize")
     optuna.logging.set_verbosity(verbosity)
     for name, value in (study_attrs(kind, CLASSES) if attrs is None else attrs).items():
         study.set_user_attr(name, value)

@@ -1,0 +1,191 @@
+"""The report in headless Chromium: drawn whole, quiet, sortable, inside its width, inert."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_page import Page
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from test_report_hostile import hostile_workspace
+
+from reports.html import render
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+    pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
+]
+FLAGS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+
+
+class Browser:
+    """A browser with the few questions that these tests ask."""
+
+    def __init__(self, profile: Path) -> None:
+        options = webdriver.ChromeOptions()
+        options.binary_location = str(CHROMIUM)
+        for flag in (*FLAGS, f"--user-data-dir={profile}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options, webdriver.ChromeService(str(DRIVER)))
+
+    def open(self, path: Path, width: int, dark: bool = False) -> None:
+        size = {"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": scheme})
+        self.driver.get(path.as_uri())
+        end = time.monotonic() + 60
+        while not self.ask("document.documentElement.dataset.drawn"):
+            assert time.monotonic() < end, f"not drawn: {self.errors()}"
+            time.sleep(0.05)
+
+    def ask(self, expression: str) -> Any:
+        return self.driver.execute_script(f"return {expression}")
+
+    def errors(self) -> list[dict[str, Any]]:
+        return list(self.driver.get_log("browser"))
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.driver.quit()
+
+
+def contrast(first: str, second: str) -> float:
+    """Contrast of two "rgb(r, g, b)" colours (WCAG 2.2)."""
+
+    def luminance(colour: str) -> float:
+        parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted((luminance(first), luminance(second)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("width", [1440, 900, 390])
+@pytest.mark.parametrize("dark", [False, True])
+def test_drawn_whole_and_quiet(browser: Browser, report: Path, width: int, dark: bool) -> None:
+    browser.open(report, width, dark)
+    figures = Page.of(report).figures()
+    assert browser.ask("document.querySelectorAll('.canvas').length") == len(figures)
+    assert browser.ask("document.querySelectorAll('.canvas .subplot').length") >= len(figures)
+    traces = sum(1 for figure in figures.values() for trace in figure["data"])
+    assert browser.ask("document.querySelectorAll('.canvas .trace').length") == traces
+    assert browser.ask("document.documentElement.scrollWidth") == width
+    widths = "[...document.querySelectorAll('.canvas')].map(c => c.querySelector('svg').clientWidth - c.clientWidth)"
+    assert max(browser.ask(widths)) <= 0
+    requests = browser.ask("performance.getEntriesByType('resource').map(r => r.name)")
+    assert not [name for name in requests if not name.startswith("data:")]
+    assert browser.errors() == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_text_is_legible(browser: Browser, report: Path, dark: bool) -> None:
+    browser.open(report, 1440, dark)
+    paper = browser.ask("getComputedStyle(document.body).backgroundColor")
+    assert contrast(paper, "rgb(0, 0, 0)" if not dark else "rgb(255, 255, 255)") > 12
+    for selector in (
+        "h1",
+        ".lede p:last-child",
+        ".caption",
+        ".about",
+        "td",
+        "nav a",
+        ".state.failed",
+        "td.best",
+    ):
+        colour = browser.ask(f"getComputedStyle(document.querySelector('{selector}')).color")
+        assert contrast(paper, colour) >= 4.5, selector
+    tick = browser.ask("getComputedStyle(document.querySelector('#crf-history .xtick text')).fill")
+    assert contrast(paper, tick) >= 4.5
+    for colour in ("rgb(27, 135, 166)", "rgb(125, 138, 148)", "rgb(193, 125, 0)", "rgb(194, 87, 26)"):
+        assert contrast(paper, colour) >= 3
+
+
+def test_theme_button_turns_the_page_round(browser: Browser, report: Path) -> None:
+    browser.open(report, 1440)
+    before = browser.ask("getComputedStyle(document.body).backgroundColor")
+    button = browser.driver.find_element(By.ID, "theme")
+    button.click()
+    dark = browser.ask("getComputedStyle(document.body).backgroundColor")
+    button.click()
+    assert contrast(before, dark) > 12
+    assert browser.ask("getComputedStyle(document.body).backgroundColor") == before
+
+
+def test_trials_are_sorted_by_a_click(browser: Browser, report: Path) -> None:
+    browser.open(report, 1440)
+    table = browser.driver.find_element(By.CSS_SELECTOR, "#trials table")
+
+    def column(place: int) -> list[str]:
+        return browser.driver.execute_script(  # type: ignore[no-any-return]
+            "return [...arguments[0].tBodies[0].rows].map(r => r.cells[arguments[1]].dataset.value)",
+            table,
+            place,
+        )
+
+    head = table.find_elements(By.CSS_SELECTOR, "thead button")[2]
+    for descending in (False, True):
+        browser.driver.execute_script("arguments[0].click()", head)
+        values = column(2)
+        numbers = [float(value) for value in values if value]
+        assert numbers == sorted(numbers, reverse=descending)
+        assert values[len(numbers) :] == ["", ""]  # the two failed trials stay below
+    assert browser.errors() == []
+
+
+def test_classes_can_be_laid_over_the_tile(browser: Browser, report: Path) -> None:
+    browser.open(report, 1440)
+    browser.driver.execute_script("document.getElementById('overlay').click()")
+    panel = "document.querySelector('.panel:not(.tile) .frame')"
+    assert "data:image/webp" in browser.ask(f"getComputedStyle({panel}).backgroundImage")
+    assert browser.ask(f"getComputedStyle({panel}.querySelector('img')).opacity") == "0.5"
+    assert browser.ask("[...document.images].every(image => image.naturalWidth > 0)")
+    assert browser.errors() == []
+
+
+def test_print_shows_all_trials(browser: Browser, report: Path) -> None:
+    browser.open(report, 1440, dark=True)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert browser.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert browser.ask(
+        "[...document.querySelectorAll('.tall')].every(t => t.scrollHeight <= t.clientHeight + 1)"
+    )
+    pages = browser.driver.execute_cdp_cmd("Page.printToPDF", {})
+    assert len(pages["data"]) > 10_000
+
+
+def test_hostile_names_do_nothing(browser: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "hostile.html"
+    path.write_text(
+        render(hostile_workspace(tmp_path / "w"), datetime(2026, 1, 1, tzinfo=UTC)), encoding="utf-8"
+    )
+    browser.open(path, 390)
+    assert browser.ask("window.pwned === undefined")
+    assert browser.ask("document.querySelectorAll('.canvas a').length") == 0
+    labels = browser.ask("[...document.querySelectorAll('#crf-classes .ytick text')].map(t => t.textContent)")
+    assert "<img src=x onerror=window.pwned=1>" in labels
+    assert browser.ask("document.documentElement.scrollWidth") == 390
+    assert browser.errors() == []

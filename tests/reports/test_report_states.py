@@ -1,0 +1,224 @@
+"""Studies that are missing, empty, unfinished, failed or could not be tuned give a report that says so."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fake_workspace import (
+    CLASSES,
+    CRF_SPACE,
+    LOSS_SPACE,
+    add,
+    fill_crf,
+    metrics_line,
+    new_study,
+    study_attrs,
+    write_metrics,
+)
+from optuna.trial import TrialState
+from report_page import Page
+
+from reports.html import render, write_report
+from reports.summary import summarise
+from sonarseg.errors import UserError
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+PARAMS: dict[str, Any] = {"sigma_alpha": 10.0, "iterations": 3}
+
+
+def page_of(workspace: Path) -> Page:
+    return Page(render(workspace, NOW))
+
+
+def test_no_database_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"study\.db is missing: run `sonarseg tune all`"):
+        write_report(tmp_path)
+    assert summarise(tmp_path) == {"studies": {"crf": None, "loss": None}}
+
+
+def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "study.db").write_text("tiles, tiles, tiles " * 100, encoding="utf-8")
+    with pytest.raises(UserError, match=r"study\.db cannot be read"):
+        write_report(tmp_path)
+
+
+def test_an_empty_file_is_refused_and_stays_empty(tmp_path: Path) -> None:
+    (tmp_path / "study.db").touch()
+    with pytest.raises(UserError, match="holds no Optuna study"):
+        write_report(tmp_path)
+    assert (tmp_path / "study.db").stat().st_size == 0
+
+
+def test_database_without_a_known_study(tmp_path: Path) -> None:
+    new_study(tmp_path, "something else", {})
+    page = page_of(tmp_path)
+    assert "The database holds no study yet." in page.text["in-short"]
+    assert page.figures() == {}
+
+
+@pytest.mark.parametrize(("kind", "other"), [("crf", "loss"), ("loss", "dense CRF")])
+def test_empty_study_alone(tmp_path: Path, kind: str, other: str) -> None:
+    new_study(tmp_path, kind)
+    page = page_of(tmp_path)
+    assert "study holds no trial yet" in page.text["in-short"]
+    assert f"There is no {other} study in this workspace yet." in page.text["in-short"]
+    assert page.figures() == {}
+    assert "plotly" not in "".join(page.scripts)
+
+
+def test_single_untuned_trial(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf")
+    add(study, CRF_SPACE, PARAMS | {"iterations": 0}, 0.7, name="no CRF", enqueued=True)
+    page = page_of(tmp_path)
+    assert "Only untuned dense CRF settings have been scored; the best is no CRF" in page.text["in-short"]
+    assert "Parameter importance is left out: it needs 20 completed trials" in page.text["crf"]
+    assert set(page.figures()) == {"crf-history", "crf-classes"}
+
+
+def test_single_tuned_trial(tmp_path: Path) -> None:
+    add(new_study(tmp_path, "crf"), CRF_SPACE, PARAMS, 0.7)
+    assert "no untuned setting has been scored beside it" in page_of(tmp_path).text["in-short"]
+
+
+def test_tuning_that_made_it_worse_is_called_so(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf")
+    add(study, CRF_SPACE, PARAMS | {"iterations": 0}, 0.8, name="no CRF", enqueued=True)
+    add(study, CRF_SPACE, PARAMS, 0.6, noise=1)
+    page = page_of(tmp_path)
+    assert re.search(r"0\.\d{3} worse \(95 % interval −0\.\d{3} to −0\.\d{3}", page.text["in-short"])
+
+
+def test_all_failed(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "loss")
+    for epoch in (1, 2):
+        reason = "Out of memory: lower training.batch_size."
+        add(study, LOSS_SPACE, {"loss": "focal", "gamma": float(epoch), "alpha": 0.0}, None,
+            state=TrialState.FAIL, reason=reason)  # fmt: skip
+    add(study, LOSS_SPACE, {"loss": "cross-entropy"}, None, state=TrialState.FAIL)
+    page = page_of(tmp_path)
+    assert "No trial of the loss study has ended well yet (3 failed)." in page.text["in-short"]
+    trials = " ".join(page.text["trials"].split())
+    assert "failed Out of memory: lower training.batch_size. trials 0, 1" in trials
+    assert "failed no reason was stored trial 2" in trials
+    assert page.figures() == {}
+
+
+def test_study_under_way(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf")
+    fill_crf(study, searched=3)
+    study.ask(CRF_SPACE)
+    study.enqueue_trial(PARAMS)
+    page = page_of(tmp_path)
+    assert " ".join(page.text["crf"].split()).count("8 complete, 1 running and 1 waiting") == 1
+    counts = summarise(tmp_path)["studies"]["crf"]["trials"]
+    assert counts == {"complete": 8, "pruned": 0, "failed": 0, "running": 1, "waiting": 1}
+
+
+REASON = "the survey simulated-bay has no masks for its val split, so no setting could be scored."
+
+
+def test_untuned_survey(tmp_path: Path) -> None:
+    for kind in ("crf", "loss"):
+        new_study(tmp_path, kind, study_attrs(kind, CLASSES, untuned=REASON, tiles=[], groups=[]))
+    lines = [metrics_line(epoch, 1, 0.7, epoch / 9, "") for epoch in range(1, 10)]
+    for line in lines:
+        line |= dict.fromkeys(("miou", "miou_multiclass", "val_loss_segmentation", "val_loss_classification"))
+    write_metrics(tmp_path / "runs" / "final", lines)
+    page = page_of(tmp_path)
+    assert f"Neither dense CRF nor loss could be tuned: {REASON}" in page.text["in-short"]
+    assert "One run with cross-entropy was trained all the same" in page.text["in-short"]
+    for section in ("crf", "table-one", "losses"):
+        assert REASON in page.text[section]
+    assert set(page.figures()) == {"loss-cross-entropy-losses"}
+
+
+def test_without_strips_tiles_are_resampled(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf", study_attrs("crf", CLASSES, groups=[None] * 24))
+    fill_crf(study, searched=2)
+    assert "tiles resampled" in page_of(tmp_path).text["in-short"]
+
+
+def test_metrics_that_disagree_are_pointed_out(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "loss")
+    add(study, LOSS_SPACE, {"loss": "cross-entropy"}, 0.7, setting="cross-entropy", seed=0)
+    add(study, LOSS_SPACE, {"loss": "lovasz_softmax"}, 0.8, setting="lovasz_softmax", seed=0)
+    copy = new_study(tmp_path / "copy", "loss")
+    for trial, paper in zip(study.get_trials(), (0.99, 0.5), strict=True):
+        trial.user_attrs["metrics"]["miou_paper"] = paper
+        del trial.user_attrs["confusions"]
+        copy.add_trial(trial)
+    text = page_of(tmp_path / "copy").text["in-short"]
+    assert "Lovász-Softmax is best" in text
+    assert "By miou_paper Cross-entropy would be best instead" in text
+
+
+def test_a_weighted_baseline_with_fewer_seeds_cannot_win(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "loss")
+    weighted = {"loss": "focal", "gamma": 0.0, "alpha": 1.0}
+    add(study, LOSS_SPACE, weighted, 0.9, name="class-weighted cross-entropy", setting="w", seed=0)
+    for seed in (0, 1):
+        for loss, params in (("cross-entropy", {}), ("focal", {"gamma": 2.0, "alpha": 0.0})):
+            add(study, LOSS_SPACE, {"loss": loss} | params, 0.7, noise=seed, setting=loss, seed=seed)
+    page = page_of(tmp_path)
+    rows = {row[0]: row for row in page.table("table-one", "Loss")[1:]}
+    assert list(rows) == ["Cross-entropy", "Class-weighted cross-entropy †", "Focal"]
+    assert "† 1 run only, so not compared." in page.text["table-one"]
+    assert "Class-weighted" not in page.text["in-short"]
+
+
+def test_an_untuned_setting_outside_the_ranges_does_no_harm(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf")
+    fill_crf(study, searched=30)
+    far = study.get_trials()[0].params | {"sigma_alpha": 1e4}
+    study.enqueue_trial(far, user_attrs={"name": "far", "enqueued": True})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna says that 1e4 is out of range, which is the point
+        trial = study.ask({name: CRF_SPACE[name] for name in far})
+    study.tell(trial, 0.2)
+    assert study.get_trials()[-1].params["sigma_alpha"] == 1e4
+    page = page_of(tmp_path)
+    assert "crf-importance" in page.figures()
+    assert "far" in [row[0] for row in page.table("crf", "Setting")]
+
+
+def test_only_the_time_differs(workspace: Path) -> None:
+    later = datetime(2030, 1, 1, tzinfo=UTC)
+    stamp = re.compile(r"<time.*?</time>")
+    first, second = render(workspace, NOW), render(workspace, later)
+    assert first != second
+    assert stamp.sub("", first) == stamp.sub("", second)
+
+
+def test_the_database_is_only_read(workspace: Path, tmp_path: Path) -> None:
+    before = (workspace / "study.db").read_bytes()
+    write_report(workspace, tmp_path / "elsewhere.html")
+    assert (workspace / "study.db").read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["elsewhere.html"]
+
+
+def test_a_place_that_cannot_be_written_is_one_sentence(workspace: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be written"):
+        write_report(workspace, tmp_path / "missing" / "report.html")
+
+
+def test_plotly_once_and_no_network(report: Path) -> None:
+    page = Page.of(report)
+    assert sum("plotly.js v" in script for script in page.scripts) == 1
+    for tag, attrs in page.tags:
+        for name in ("src", "href", "srcset", "data", "action"):
+            if attrs.get(name):
+                assert str(attrs[name]).startswith(("data:", "#")), (tag, attrs)
+    assert report.stat().st_size < 6_000_000
+
+
+def test_a_folder_with_a_hard_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a #?%20 'b'"
+    new_study(tmp_path / "plain", "crf")
+    (tmp_path / "plain").rename(folder)
+    assert "study holds no trial yet" in page_of(folder).text["in-short"]
+    assert [p.name for p in folder.iterdir()] == ["study.db"]
