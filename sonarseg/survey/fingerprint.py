@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
+from sonarseg.errors import UserError
 from sonarseg.survey.layout import Survey
+from sonarseg.survey.splits import SPLITS
 
 
 def survey_fingerprint(survey: Survey) -> str:
@@ -15,20 +18,29 @@ def survey_fingerprint(survey: Survey) -> str:
     -------
     str
         16 hexadecimal digits.
+
+    Raises
+    ------
+    UserError
+        Where the picture of a tile is missing.
     """
     digest = hashlib.sha256()
-    for text in (*survey.classes, f"background {survey.background}"):
-        digest.update(f"{text}\n".encode())
-    for split in ("train", "val", "test"):
+    _add(digest, [*survey.classes], survey.background)
+    for split in SPLITS:
         for tile in survey.splits[split]:
-            label = survey.labels.get(tile)
-            shown = "" if label is None else "".join(str(int(v)) for v in label)
-            digest.update(f"{split} {tile} {shown}\n".encode())
-            _add_file(digest, survey.image_path(tile))
-            if split == "val" and survey.has_mask(tile):
-                _add_file(digest, survey.mask_path(tile))
+            labels = survey.labels.get(tile)
+            shown = None if labels is None else labels.astype(int).tolist()
+            mask = _content(survey.mask_path(tile)) if split == "val" and survey.has_mask(tile) else None
+            _add(digest, split, tile, shown, _content(survey.image_path(tile)), mask)
     return digest.hexdigest()[:16]
 
 
-def _add_file(digest: hashlib._Hash, path: Path) -> None:
-    digest.update(hashlib.sha256(path.read_bytes()).digest())
+def _add(digest: hashlib._Hash, *parts: object) -> None:
+    # JSON keeps the borders between the parts: no two different surveys give one text.
+    digest.update(json.dumps(parts).encode() + b"\n")
+
+
+def _content(path: Path) -> str:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: put it there or take its tile from the splits.")
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -30,22 +30,29 @@ def guide_image(image: NDArray[np.uint8], kind: Guide) -> NDArray[np.uint8]:
     if kind == "raw":
         return image
     if kind == "log":
-        return (np.log1p(image.astype(np.float32)) * (255 / np.log(256))).round().astype(np.uint8)
+        logarithm = np.log1p(image.astype(np.float32)) * (255 / np.log(256))
+        return np.asarray(logarithm.round(), dtype=np.uint8)
     size = (WINDOW, WINDOW) if image.ndim == 2 else (WINDOW, WINDOW, 1)
     if kind == "median":
-        filtered: NDArray[np.uint8] = median_filter(image, size=size)
-        return filtered
+        return np.asarray(median_filter(image, size=size), dtype=np.uint8)
     return _lee(image, size)
 
 
 def _lee(image: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Weigh each pixel against its local mean by how much the local variation exceeds the speckle's."""
+    """Weigh each pixel against its local mean by how much the local variation exceeds the speckle's.
+
+    Lee 1980, multiplicative noise of mean 1: x = m + k (z - m), k = Q / (m² s² + Q),
+    Q = (v + m²) / (1 + s²) - m², with m and v the local mean and variance and s² the speckle's variance.
+    """
     values = image.astype(np.float64)
     mean = uniform_filter(values, size=size)
-    variance = np.maximum(uniform_filter(values**2, size=size) - mean**2, 0)
-    variation = variance / np.maximum(mean**2, 1e-6)
+    square = mean**2
+    variance = np.maximum(uniform_filter(values**2, size=size) - square, 0)
+    lit = square > 0
+    if not lit.any():
+        return image
     # The median squared coefficient of variation: most windows of a tile hold speckle alone.
-    speckle = float(np.median(variation))
-    true_variance = np.maximum(variance - mean**2 * speckle, 0) / (1 + speckle)
-    weight = true_variance / np.maximum(variance, 1e-6)
-    return (mean + weight * (values - mean)).round().clip(0, 255).astype(np.uint8)
+    speckle = float(np.median(variance[lit] / square[lit]))
+    signal = np.maximum((variance + square) / (1 + speckle) - square, 0)
+    weight = signal / np.maximum(square * speckle + signal, 1e-12)
+    return np.asarray((mean + weight * (values - mean)).round().clip(0, 255), dtype=np.uint8)

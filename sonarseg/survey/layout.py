@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.pictures import SUFFIXES, Picture, read_mask_file, read_picture
-from sonarseg.survey.splits import SPLITS, split_by_group
+from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
+from sonarseg.survey.pictures import Picture, picture_size, read_mask_file, read_picture
+from sonarseg.survey.splits import split_by_group
 
 LEAST_AREA = 0.01
 IGNORE = 255
@@ -36,6 +35,8 @@ class Survey:
         Tile to bool (K,), from labels.csv.
     groups : dict
         Tile to strip, from groups.csv.
+    images : dict
+        Tile to picture file.
     opened : frozenset of str
         Splits whose masks may be read.
     """
@@ -69,17 +70,18 @@ class Survey:
         """Tile to split."""
         return {tile: split for split, tiles in self.splits.items() for tile in tiles}
 
+    @cached_property
+    def _masks(self) -> dict[str, Path]:
+        return find_pictures(self.root / "masks", [])
+
     def image_path(self, tile: str) -> Path:
         """Picture file of a tile; where none was found, the PNG that is expected."""
         return self.images.get(tile, self.root / "images" / f"{tile}.png")
 
     def mask_path(self, tile: str) -> Path:
-        """Mask file of a tile."""
-        for suffix in SUFFIXES:
-            path = self.root / "masks" / f"{tile}{suffix}"
-            if path.is_file():
-                return path
-        return self.root / "masks" / f"{tile}.png"
+        """Mask file of a tile; where none was found, the PNG that is expected."""
+        usual = self.root / "masks" / f"{tile}.png"
+        return usual if usual.is_file() else self._masks.get(tile, usual)
 
     def has_mask(self, tile: str) -> bool:
         """Whether a tile has a mask."""
@@ -104,11 +106,11 @@ class Survey:
             raise PermissionError(f"masks of the {split} split are closed here ({tile})")
         path = self.mask_path(tile)
         mask = read_mask_file(path)
-        check_mask(path, mask, self.read_image(tile).shape[:2], self.num_classes)
+        check_mask(path, mask, picture_size(self.image_path(tile)), self.num_classes)
         return mask
 
     def with_masks_of(self, *splits: str) -> Survey:
-        """The same survey with the masks of more splits opened."""
+        """Copy the survey with the masks of more splits opened."""
         return replace(self, opened=self.opened | set(splits))
 
     def shown(self, tile: str) -> NDArray[np.bool_]:
@@ -141,7 +143,7 @@ class Survey:
         if self.has_labels(tile):
             return classes_in_mask(self.read_mask(tile), self.num_classes)
         raise UserError(
-            f"{self.root / 'labels.csv'} has no row for the tile {tile}: add one with a 0 or 1 for each class."
+            f"{self.root / 'labels.csv'} has no row for the tile {tile}: add one with 0 or 1 for each class."
         )
 
 
@@ -153,14 +155,14 @@ def classes_in_mask(
     return (counts > 0) & (counts >= least_area * max(1, int(counts.sum())))
 
 
-def check_mask(path: Path, mask: NDArray[np.uint8], size: tuple[int, ...], num_classes: int) -> None:
+def check_mask(path: Path, mask: NDArray[np.uint8], size: tuple[int, int], num_classes: int) -> None:
     """Refuse a mask of another size or with an unknown class id.
 
     Raises
     ------
     UserError
     """
-    if mask.shape != tuple(size):
+    if mask.shape != size:
         raise UserError(
             f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels but its tile is {size[1]} x {size[0]}: "
             "make both the same size."
@@ -176,102 +178,81 @@ def check_mask(path: Path, mask: NDArray[np.uint8], size: tuple[int, ...], num_c
 def open_survey(root: Path, background: str | None = None) -> Survey:
     """Read a survey's lists: classes, splits, labels and groups. No picture is opened.
 
-    Splits that are missing are made by group.
+    Splits that are missing are made by group, the same every time; `write_splits` keeps them.
+    A single class without a column in labels.csv is the background where none is named.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the survey.
+    background : str or None
+        The class that every tile may contain; its column in labels.csv is passed over.
 
     Raises
     ------
     UserError
         Where something needed is missing or malformed.
     """
+    problems: list[str] = []
+    survey = read_survey(root, background, problems).survey
+    if problems:
+        raise UserError(problems[0])
+    return survey
+
+
+@dataclass(frozen=True)
+class ReadSurvey:
+    """A survey with what a check wants to know of its lists.
+
+    Attributes
+    ----------
+    survey : Survey
+    label_lines : dict
+        Tile to its line in labels.csv.
+    made_splits : bool
+        Whether the splits were made, for want of files.
+    inferred_background : bool
+        Whether the background is the one class without a column in labels.csv.
+    """
+
+    survey: Survey
+    label_lines: dict[str, int]
+    made_splits: bool
+    inferred_background: bool
+
+
+def read_survey(root: Path, background: str | None, problems: list[str]) -> ReadSurvey:
+    """Read what can be read of a survey's lists and append the rest to `problems`.
+
+    Raises
+    ------
+    UserError
+        Where there is no such folder.
+    """
     if not root.is_dir():
         raise UserError(f"{root} is not a folder: name the folder of your survey.")
-    images = find_images(root)
+    images = find_pictures(root / "images", problems)
     if not images:
-        raise UserError(f"{root / 'images'} holds no .png, .tif or .tiff picture: put the tiles there.")
-    classes = read_lines(root / "classes.txt")
-    if not classes:
-        raise UserError(f"{root / 'classes.txt'} is missing or empty: write one class name a line.")
-    doubled = sorted({name for name in classes if classes.count(name) > 1})
-    if doubled:
-        raise UserError(f'{root / "classes.txt"} names the class "{doubled[0]}" twice: keep one.')
+        problems.append(f"{root / 'images'} holds no .png, .tif or .tiff picture: put the tiles there.")
+    classes = read_classes(root, problems)
     if background is not None and background not in classes:
-        raise UserError(
+        problems.append(
             f'background = "{background}" is not in {root / "classes.txt"}: use one of {", ".join(classes)}.'
         )
-    groups = _read_groups(root / "groups.csv")
-    return Survey(
+        background = None
+    labels = read_labels(root, classes, background, problems) if classes else Labels()
+    inferred = background is None and len(labels.unlabelled) == 1 and len(classes) > 1
+    if inferred:
+        background = labels.unlabelled[0]
+    groups = read_groups(root, problems)
+    splits = read_splits(root, problems)
+    survey = Survey(
         root.resolve(),
-        tuple(classes),
+        classes,
         background,
-        _read_splits(root, images, groups),
-        _read_labels(root / "labels.csv", classes, background),
+        split_by_group(list(images), groups, labels=labels.shown) if splits is None else splits,
+        labels.shown,
         groups,
         images,
     )
-
-
-def find_images(root: Path) -> dict[str, Path]:
-    """Tile name to picture file, in the order of names."""
-    folder = root / "images"
-    if not folder.is_dir():
-        return {}
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
-
-
-def read_lines(path: Path) -> list[str]:
-    """Lines of a text file without blanks; none where the file is missing."""
-    if not path.is_file():
-        return []
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not UTF-8 text: save it as UTF-8.") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def _read_splits(root: Path, images: Iterable[str], groups: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    paths = {split: root / "splits" / f"{split}.txt" for split in SPLITS}
-    if not any(path.is_file() for path in paths.values()):
-        return split_by_group(list(images), groups)
-    return {split: tuple(read_lines(path)) for split, path in paths.items()}
-
-
-def _read_labels(path: Path, classes: list[str], background: str | None) -> dict[str, NDArray[np.bool_]]:
-    rows = read_table(path)
-    if not rows:
-        return {}
-    header = rows[0]
-    missing = [name for name in classes if name not in header and name != background]
-    if "tile" not in header or missing:
-        lacking = "tile" if "tile" not in header else missing[0]
-        raise UserError(f'{path} line 1 has no column "{lacking}": expected tile and one column a class.')
-    labels: dict[str, NDArray[np.bool_]] = {}
-    for number, row in enumerate(rows[1:], start=2):
-        cells = dict(zip(header, row, strict=False))
-        shown = np.zeros(len(classes), dtype=bool)
-        for index, name in enumerate(classes):
-            if name == background:
-                continue
-            value = cells.get(name, "")
-            if value not in ("0", "1"):
-                raise UserError(f'{path} line {number}, column "{name}": expected 0 or 1, found "{value}".')
-            shown[index] = value == "1"
-        labels[cells["tile"]] = shown
-    return labels
-
-
-def _read_groups(path: Path) -> dict[str, str]:
-    rows = read_table(path)
-    if not rows:
-        return {}
-    if rows[0][:2] != ["tile", "strip"]:
-        raise UserError(f'{path} line 1 is "{",".join(rows[0])}": expected tile,strip.')
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) < 2:
-            raise UserError(f"{path} line {number}: expected a tile and its strip, separated by a comma.")
-    return {row[0]: row[1] for row in rows[1:]}
-
-
-def read_table(path: Path) -> list[list[str]]:
-    """Rows of a CSV file with blanks trimmed; none where the file is missing."""
-    return [[cell.strip() for cell in row] for row in csv.reader(read_lines(path))]
+    return ReadSurvey(survey, labels.lines, splits is None, inferred)

@@ -2,34 +2,121 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from sonarseg.errors import UserError
 
 SUFFIXES = (".png", ".tif", ".tiff")
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
+_PNG_HEAD = struct.Struct(">8s4x4sIIBB")
+_PNG_GREY = 0
+_WIDEST_ID = 255
+# More is no tile, but a whole strip or a damaged header that would fill the memory.
+MOST_PIXELS = 2**27
+# What the decoders raise on damaged files; an OSError of the disk itself passes through as it is.
+_DAMAGED = (
+    AttributeError,
+    EOFError,
+    Image.DecompressionBombError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+    struct.error,
+    zlib.error,
+)
 
-def _read_array(path: Path) -> NDArray[np.generic]:
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Turn what decoders raise into one sentence."""
+    if not path.is_file():
+        raise UserError(f"{path} is missing: put it there or take its tile from the lists.")
     try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            return np.asarray(tifffile.imread(path))
-        with Image.open(path) as picture:
-            if picture.mode in ("P", "1", "CMYK"):
-                if picture.mode == "CMYK":
-                    raise UserError(f"{path} is a CMYK picture: save it as grey or RGB.")
-                picture = picture.convert("RGB" if picture.mode == "P" else "L")
-            return np.asarray(picture)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing.") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
-        reason = str(error).replace("\n", " ")
-        raise UserError(f"{path} cannot be read as a picture ({reason}): save it again as PNG or TIFF.") from error
+        yield
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Pillow's own complaints about content carry no errno.
+        raise _unreadable(path, error) from error
+    except _DAMAGED as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: BaseException) -> UserError:
+    reason = " ".join(str(error).replace(f" {str(path)!r}", "").split()) or type(error).__name__
+    return UserError(f"{path} cannot be read ({reason[:120]}): save it again as PNG or TIFF.")
+
+
+def _refuse_huge(path: Path, height: int, width: int) -> None:
+    if height * width > MOST_PIXELS:
+        raise UserError(
+            f"{path} is {width} x {height} pixels: cut it into tiles of {MOST_PIXELS} pixels at most."
+        )
+
+
+def _is_tiff(path: Path) -> bool:
+    return path.suffix.lower() != ".png"
+
+
+def _read_tiff(path: Path, *, colours: bool) -> NDArray[np.generic]:
+    """Read the only page of a TIFF; `colours` looks palette entries up and turns white-is-zero round."""
+    with tifffile.TiffFile(path) as file:
+        if len(file.series) > 1 or len(file.series[0].pages) > 1:
+            raise UserError(f"{path} holds several pictures: save each tile as a file of its own.")
+        page = file.series[0].keyframe
+        _refuse_huge(path, page.imagelength, page.imagewidth)
+        array = np.asarray(page.asarray())
+        if page.axes == "SYX":
+            array = np.moveaxis(array, 0, -1)
+        elif page.axes not in ("YX", "YXS"):
+            raise UserError(f"{path} has the axes {page.axes}: expected one grey or RGB picture.")
+        if not colours:
+            return array
+        if page.photometric == tifffile.PHOTOMETRIC.SEPARATED:
+            raise UserError(f"{path} is a CMYK picture: save it as grey or RGB.")
+        if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+            # TIFF keeps palette entries as 16-bit values.
+            indices = array if array.ndim == 2 else array[..., 0]
+            return np.moveaxis((page.colormap >> 8).astype(np.uint8)[:, indices], 0, -1)
+        if array.dtype == bool:
+            array = array.astype(np.uint8) * np.uint8(255)
+        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind == "u":
+            array = np.iinfo(array.dtype).max - array
+        return array
+
+
+def _read_png(path: Path) -> NDArray[np.generic]:
+    with path.open("rb") as file:
+        head = file.read(_PNG_HEAD.size)
+    if len(head) == _PNG_HEAD.size:
+        _, _, width, height, depth, kind = _PNG_HEAD.unpack(head)
+        _refuse_huge(path, height, width)
+        if depth == 16 and kind != _PNG_GREY:
+            # Pillow would cut these to 8 bits.
+            return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    with Image.open(path) as picture:
+        if picture.mode == "CMYK":
+            raise UserError(f"{path} is a CMYK picture: save it as grey or RGB.")
+        if picture.mode == "P":
+            return np.asarray(picture.convert("RGBA"))
+        return np.asarray(picture.convert("L") if picture.mode == "1" else picture)
 
 
 def read_picture(path: Path) -> Picture:
@@ -38,7 +125,7 @@ def read_picture(path: Path) -> Picture:
     Parameters
     ----------
     path : Path
-        PNG or TIFF, 8 or 16 bit, grey or RGB; an alpha channel is dropped.
+        PNG or TIFF, 8 or 16 bit, grey, RGB or with a palette; an alpha channel is dropped.
 
     Returns
     -------
@@ -49,46 +136,64 @@ def read_picture(path: Path) -> Picture:
     UserError
         Where the file cannot be read or is of another kind.
     """
-    array = np.squeeze(_read_array(path))
-    if array.dtype == np.int32 and array.size and 0 <= array.min() and array.max() <= 65535:
+    with _readable(path):
+        array = _read_tiff(path, colours=True) if _is_tiff(path) else _read_png(path)
+    if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
         array = array.astype(np.uint16)
     if array.dtype not in (np.uint8, np.uint16):
-        raise UserError(f"{path} holds {array.dtype} values: save it with 8 or 16 bits a channel.")
-    if array.ndim == 0:
-        array = array.reshape(1, 1)
-    if array.ndim == 1:
-        array = array[None]
-    if array.ndim == 3 and array.shape[2] in (2, 4):
-        array = array[..., 0] if array.shape[2] == 2 else array[..., :3]
-    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3):
+        raise UserError(f"{path} holds {array.dtype} values: save it as whole numbers of 8 or 16 bits.")
+    if array.ndim == 3 and array.shape[2] in (1, 2):
+        array = array[..., 0]
+    elif array.ndim == 3 and array.shape[2] == 4:
+        array = array[..., :3]
+    if 0 in array.shape or (array.ndim != 2 and not (array.ndim == 3 and array.shape[2] == 3)):
         raise UserError(f"{path} has the shape {array.shape}: expected one grey or RGB picture.")
-    picture: Picture = array  # type: ignore[assignment]
+    picture: Picture = np.ascontiguousarray(array)
     return picture
 
 
-def read_mask_file(path: Path) -> NDArray[np.uint8]:
-    """Read a mask of class ids, uint8 (H, W); palette pictures give their indices.
+def picture_size(path: Path) -> tuple[int, int]:
+    """Read the height and width of a picture or mask from its header, in pixels.
 
     Raises
     ------
     UserError
-        Where the file cannot be read or holds more than one channel.
+        Where the file cannot be read.
     """
-    try:
-        if path.suffix.lower() in (".tif", ".tiff"):
-            array = np.squeeze(np.asarray(tifffile.imread(path)))
+    with _readable(path):
+        if _is_tiff(path):
+            with tifffile.TiffFile(path) as file:
+                page = file.series[0].keyframe
+                return int(page.imagelength), int(page.imagewidth)
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+
+
+def read_mask_file(path: Path) -> NDArray[np.uint8]:
+    """Read a mask of class ids, uint8 (H, W); pictures with a palette give their indices.
+
+    Raises
+    ------
+    UserError
+        Where the file cannot be read, holds more than one channel, or values that are no class ids.
+    """
+    with _readable(path):
+        if _is_tiff(path):
+            array = _read_tiff(path, colours=False)
         else:
             with Image.open(path) as picture:
                 array = np.asarray(picture)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} is missing: draw the tile's mask or take the tile from the split.") from error
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, tifffile.TiffFileError) as error:
-        reason = str(error).replace("\n", " ")
-        raise UserError(f"{path} cannot be read as a mask ({reason}): save it as an 8-bit PNG.") from error
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
     if array.ndim != 2:
-        raise UserError(f"{path} has {array.ndim} dimensions: a mask holds one class id a pixel, in one channel.")
-    if array.size and (array.min() < 0 or array.max() > 255):
-        raise UserError(f"{path} holds the value {array.max()}: class ids go from 0 to 254, 255 is no data.")
+        raise UserError(
+            f"{path} has {array.shape[-1]} channels: save the mask with one channel that holds class ids."
+        )
+    if array.dtype.kind not in "bui":
+        raise UserError(f"{path} holds {array.dtype} values: save the mask with whole numbers of 8 bits.")
+    for value in (array.min(), array.max()) if array.size else ():
+        if not 0 <= int(value) <= _WIDEST_ID:
+            raise UserError(f"{path} holds the value {value}: class ids go from 0 to 254, 255 is no data.")
     return array.astype(np.uint8)
 
 

@@ -14,7 +14,9 @@ from sonarseg.survey.pictures import Picture
 if TYPE_CHECKING:
     from sonarseg.survey.layout import Survey
 
+# Tiles, and pixels of each, that the scaling of 16-bit surveys is found from
 SAMPLE = 200
+PIXELS = 4096
 PERCENTILES = (0.5, 99.5)
 
 
@@ -39,13 +41,12 @@ class GreyScaling(BaseModel):
         """Scale a picture, (H, W) or (H, W, 3), to uint8 (H, W) for one channel, (H, W, 3) for three."""
         array: NDArray[np.generic] = image
         if self.channels == 1 and array.ndim == 3:
-            grey = is_grey(image)
-            array = array[..., 0] if grey else array.astype(np.float32).mean(axis=2)  # type: ignore[arg-type]
+            array = array[..., 0] if is_grey(image) else image.astype(np.float32).mean(axis=2)
         elif self.channels == 3 and array.ndim == 2:
             array = np.repeat(array[..., None], 3, axis=2)
         if array.dtype == np.uint8 and (self.low, self.high) == (0.0, 255.0):
             return np.ascontiguousarray(array, dtype=np.uint8)
-        scaled = (array.astype(np.float32) - self.low) * (255.0 / max(self.high - self.low, 1e-6))  # type: ignore[arg-type]
+        scaled = (array.astype(np.float32) - self.low) * (255.0 / max(self.high - self.low, 1e-6))
         return scaled.round().clip(0, 255).astype(np.uint8)
 
 
@@ -64,21 +65,31 @@ def fit_scaling(survey: Survey) -> GreyScaling:
     Raises
     ------
     UserError
-        Where the train split is empty.
+        Where the train split is empty, or holds 8-bit and 16-bit tiles.
     """
     tiles = survey.splits["train"]
     if not tiles:
         raise UserError(f"{survey.root}: the train split is empty: list its tiles in splits/train.txt.")
     chosen = [tiles[i] for i in np.linspace(0, len(tiles) - 1, min(SAMPLE, len(tiles))).astype(int)]
-    pictures = (survey.read_image(tile) for tile in chosen)
-    grey, values, depth = True, [], 8
-    for picture in pictures:
+    generator = np.random.default_rng(0)
+    grey = True
+    depths: dict[int, str] = {}
+    values: list[NDArray[np.generic]] = []
+    for tile in chosen:
+        picture = survey.read_image(tile)
         grey = grey and is_grey(picture)
+        depths.setdefault(picture.itemsize * 8, tile)
         if picture.dtype == np.uint16:
-            depth = 16
-        values.append(picture.ravel()[:: max(1, picture.size // 4096)])
+            # Drawn at random: a regular step through the rows would meet the same columns again and again.
+            flat = picture.ravel()
+            values.append(flat[generator.integers(flat.size, size=min(PIXELS, flat.size))])
+    if len(depths) > 1:
+        raise UserError(
+            f"{survey.image_path(depths[8])} has 8 bits but {survey.image_path(depths[16])} has 16: "
+            "save all tiles alike, so that a grey level means the same everywhere."
+        )
     channels: Literal[1, 3] = 1 if grey else 3
-    if depth == 8:
+    if not values:
         return GreyScaling(channels=channels)
     low, high = np.percentile(np.concatenate(values), PERCENTILES)
     return GreyScaling(low=float(low), high=float(max(high, low + 1)), channels=channels)

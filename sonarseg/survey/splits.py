@@ -6,18 +6,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.errors import UserError
 
 SPLITS = ("train", "val", "test")
 SHARES = (0.6, 0.15, 0.25)
 
 
 def split_by_group(
-    tiles: Sequence[str], groups: Mapping[str, str], *, seed: int = 0
+    tiles: Sequence[str],
+    groups: Mapping[str, str],
+    *,
+    seed: int = 0,
+    labels: Mapping[str, NDArray[np.bool_]] | None = None,
 ) -> dict[str, tuple[str, ...]]:
     """Share tiles out to train, val and test; tiles of one group stay in one split.
 
     Groups are dealt largest first, each to the split that lacks most of its share, so that every
-    split gets tiles where there are at least three groups.
+    split gets tiles where there are at least three groups. With labels, groups that show the rarest
+    classes come first and go where those classes lack most (after the iterative stratification of
+    Sechidis, Tsoumakas and Vlahavas, ECML 2011), and every class is shown in train.
 
     Parameters
     ----------
@@ -26,23 +35,78 @@ def split_by_group(
         Tile to group; a tile without one is a group of its own.
     seed : int
         Breaks ties between groups of one size.
+    labels : mapping, optional
+        Tile to shown classes, bool (K,). Tiles without labels are of no use in train and left out of it.
     """
     members: dict[str, list[str]] = {}
     for tile in tiles:
         members.setdefault(groups.get(tile, f"tile {tile}"), []).append(tile)
     order = np.random.default_rng(seed).permutation(len(members))
     names = sorted((list(members)[i] for i in order), key=lambda name: -len(members[name]))
-    dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
-    for name in names:
-        lacking = [share * len(tiles) - len(dealt[split]) for split, share in zip(SPLITS, SHARES, strict=True)]
-        relative = [lack / share for lack, share in zip(lacking, SHARES, strict=True)]
-        dealt[SPLITS[int(np.argmax(relative))]] += members[name]
+    if labels:
+        dealt = _deal_by_class(names, members, labels)
+        dealt["train"] = [tile for tile in dealt["train"] if tile in labels]
+    else:
+        dealt = _deal_by_size(names, members)
     return {split: tuple(sorted(dealt[split])) for split in SPLITS}
 
 
+def _deal_by_size(names: Sequence[str], members: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    total = sum(len(members[name]) for name in names)
+    dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for name in names:
+        # Relative to its share: an empty split comes before a fuller, larger one.
+        lack = [1 - len(dealt[split]) / (share * total) for split, share in zip(SPLITS, SHARES, strict=True)]
+        dealt[SPLITS[int(np.argmax(lack))]] += members[name]
+    return dealt
+
+
+def _deal_by_class(
+    names: Sequence[str], members: Mapping[str, list[str]], labels: Mapping[str, NDArray[np.bool_]]
+) -> dict[str, list[str]]:
+    num_classes = len(next(iter(labels.values())))
+    none = np.zeros(num_classes, dtype=bool)
+    # Tiles of a group that show each class, and tiles of the group: (groups, K + 1)
+    counts = np.array(
+        [
+            [*np.sum([labels.get(tile, none) for tile in members[name]], axis=0), len(members[name])]
+            for name in names
+        ],
+        dtype=float,
+    )
+    groups_of_class = (counts[:, :-1] > 0).sum(axis=0)
+    rarest = np.where(counts[:, :-1] > 0, groups_of_class, np.inf)
+    wanted = np.maximum(np.outer(SHARES, counts.sum(axis=0)), 1e-9)
+    given = np.zeros_like(wanted)
+    home = np.empty(len(names), dtype=int)
+    for index in np.argsort(rarest.min(axis=1), kind="stable"):
+        lack = 1 - given / wanted
+        scarce = int(np.argmin(rarest[index]))
+        score = lack[:, -1] + (lack[:, scarce] if np.isfinite(rarest[index, scarce]) else 0)
+        home[index] = int(np.argmax(score))
+        given[home[index]] += counts[index]
+    for scarce in np.argsort(groups_of_class, kind="stable"):
+        showing = np.flatnonzero(counts[:, scarce])
+        if showing.size and not (home[showing] == 0).any():
+            home[showing[np.argmin(counts[showing, -1])]] = 0
+    dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for name, number in zip(names, home, strict=True):
+        dealt[SPLITS[number]] += members[name]
+    return dealt
+
+
 def write_splits(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write `root/splits/{train,val,test}.txt`, one tile a line."""
+    """Write `root/splits/{train,val,test}.txt`, one tile a line.
+
+    Raises
+    ------
+    UserError
+        Where one of them is there already.
+    """
     folder = root / "splits"
+    for split in SPLITS:
+        if (folder / f"{split}.txt").exists():
+            raise UserError(f"{folder / f'{split}.txt'} exists and is not overwritten: move it away first.")
     folder.mkdir(exist_ok=True)
     for split in SPLITS:
         partial = folder / f"{split}.partial"
