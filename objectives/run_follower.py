@@ -147,9 +147,12 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def end_group(process: subprocess.Popen[bytes], polite: signal.Signals, grace: float) -> None:
-    """End a process and all it started: a polite signal, and SIGKILL after `grace` seconds."""
+    """End a process and all it started: a polite signal, and SIGKILL for whatever is left.
+
+    The polite signal goes to the process alone: its workers would only litter its log.
+    """
     if process.poll() is None:
-        _signal_group(process.pid, polite)
+        process.send_signal(polite)
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=grace)
     _signal_group(process.pid, signal.SIGKILL)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.crf_objective import CrfObjective, prepare_tiles
 from objectives.search_space import named_crf_settings
 from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.published import PUBLISHED
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
@@ -53,9 +54,8 @@ def run_crf_study(
         _enqueue_named(study, named_crf_settings(scaling.channels, survey.background_id is not None))
     if spent(study) >= config.trials and len(finished(study)) >= config.trials:
         return
-    study.sampler = tpe_sampler(
-        workspace.config.seed, len(study.get_trials(deepcopy=False)), min(10, max(5, config.trials // 4))
-    )
+    so_far = len(study.get_trials(deepcopy=False))
+    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, len(PUBLISHED))
     with storage_errors(workspace.database_path), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         tiles = prepare_tiles(
             survey,

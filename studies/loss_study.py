@@ -53,11 +53,8 @@ def run_loss_study(
     with workspace.alone(progress), storage_errors(workspace.database_path):
         revive(study)
         _enqueue_named(study)
-    study.sampler = tpe_sampler(
-        workspace.config.seed,
-        len(study.get_trials(deepcopy=False)),
-        min(10, max(len(NAMED_LOSSES), config.trials // 3)),
-    )
+    so_far = len(study.get_trials(deepcopy=False))
+    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, len(NAMED_LOSSES))
     study.pruner = SameLossMedianPruner(first_step=base.training.epochs_per_round + 1)
     objective = LossObjective(
         base,

@@ -164,10 +164,12 @@ def _cause(error: BaseException) -> str:
     return str(original or innermost)
 
 
-def tpe_sampler(seed: int, trials_so_far: int, startup_trials: int) -> TPESampler:
+def tpe_sampler(seed: int, trials_so_far: int, budget: int, named: int) -> TPESampler:
     """TPE over the joint, conditional space.
 
-    A resumed study must not draw the same numbers again, so the seed moves on with the trials.
+    A sixth of the budget is drawn at random behind the named settings: they alone never show
+    choices that no published work has made (a filtered guide image, say). A resumed study must not
+    draw the same numbers again, so the seed moves on with the trials.
 
     Parameters
     ----------
@@ -175,15 +177,17 @@ def tpe_sampler(seed: int, trials_so_far: int, startup_trials: int) -> TPESample
         Seed of the study.
     trials_so_far : int
         Trials in the database, in any state.
-    startup_trials : int
-        Trials before the first that TPE chooses; named first trials count.
+    budget : int
+        Trials of the whole study.
+    named : int
+        Named settings with which the study starts.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return TPESampler(
             multivariate=True,
             group=True,
-            n_startup_trials=startup_trials,
+            n_startup_trials=named + min(10, budget // 6),
             seed=(seed * 1_000_003 + trials_so_far) % 2**32,
         )
 

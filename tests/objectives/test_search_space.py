@@ -114,11 +114,11 @@ def test_tpe_learns_in_the_conditional_space() -> None:
 
     from studies.storage import tpe_sampler
 
-    study = optuna.create_study(direction="maximize", sampler=tpe_sampler(3, 0, 4))
+    study = optuna.create_study(direction="maximize", sampler=tpe_sampler(3, 0, 30, 4))
     for params in NAMED_LOSSES.values():
         study.enqueue_trial(params)
     study.optimize(objective, n_trials=30)
     later = [t.params["loss"] for t in study.get_trials(states=(TrialState.COMPLETE,))[10:]]
     assert later.count("focal") > len(later) * 0.6
     assert set(LOSSES) >= set(later)
-    assert study.best_value > 0.9
+    assert study.best_value > 0.85
