@@ -137,7 +137,7 @@ def tune_crf(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> 
     ready = prepare(workspace, machinery)
     study = ready.crf
     if "untuned" in study.user_attrs:
-        machinery.progress("crf study", 0, 0, study.user_attrs["untuned"])
+        machinery.progress("crf study", 1, 1, study.user_attrs["untuned"])
         return study
     run_crf_study(
         study,
