@@ -45,7 +45,9 @@ def class_figure(key: str, series: list[ClassScores], caption: str, wide: bool =
         key,
         data,
         layout(
-            xaxis=axis("IoU over all val tiles", showgrid=True, range=[0, 1.02], showline=False, ticks=""),
+            xaxis=axis(
+                "IoU over all val tiles", showgrid=True, range=[-0.02, 1.02], showline=False, ticks=""
+            ),
             yaxis=axis(
                 type="category",
                 range=[len(names) - 0.5, -0.5],

@@ -40,7 +40,7 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
         trials = [trial for trial in study.complete if bool(trial.name) is named]
         texts = hover([_trial_text(trial, metric) for trial in trials])
         x, y = [trial.number for trial in trials], [trial.value for trial in trials]
-        opacity = 1.0 if named else 0.55
+        opacity = 1.0 if named else 0.7
         data.append(
             points(x, y, key.text, key.colour, size=size, symbol=key.symbol, opacity=opacity, **texts)
         )
@@ -112,7 +112,7 @@ def slice_figure(study: Study, name: str, place: int) -> Figure:
             f"{title} {figure_text(parameter(t.params[name]))}<br>{_trial_text(t, metric)}" for t in trials
         ]
         y = [trial.value for trial in trials]
-        data.append(points(x, y, key.text, key.colour, symbol=key.symbol, opacity=0.6, **hover(texts)))
+        data.append(points(x, y, key.text, key.colour, symbol=key.symbol, opacity=0.7, **hover(texts)))
     return Figure(
         f"crf-slice-{place}",
         data,

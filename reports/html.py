@@ -82,7 +82,7 @@ def render(workspace: Path, now: datetime) -> str:
         .render(
             now=now,
             version=__version__,
-            survey=formatting.plain(first.survey.get("name", "survey")) if first else "no survey",
+            title=_title(first),
             study=first,
             sentences=in_short(crf, loss),
             cards=_cards(crf, loss),
@@ -99,6 +99,15 @@ def render(workspace: Path, now: datetime) -> str:
             script=_asset("report.js"),
         )
     )
+
+
+def _title(study: Study | None) -> str:
+    """Name the page after the study, or after its survey where the study has no name."""
+    if study is None:
+        return "No study yet"
+    config = study.attrs.get("config")
+    name = config.get("name") if isinstance(config, dict) else None
+    return formatting.plain(name or study.survey.get("name") or "Study")
 
 
 def script_json(content: Any) -> Markup:

@@ -151,6 +151,8 @@ def loss_sentence(section: LossSection) -> str:
     if len(compared) == 1:
         return f"Only {winner.label} has been scored so far: {best} on val ({count(seeds, 'seed')})."
     means = f"mean over {seeds} seeds each" if seeds > 1 else "one seed each"
+    if len({score(row.means[study.metric]) for row in compared}) == 1:
+        return f"No loss stands out ({means}): all {len(compared)} reach {best} on val."
     start = f"Of {len(compared)} losses ({means}) {winner.label} is best with {best} on val"
     baseline = next((row for row in section.table.rows if row.key == "cross-entropy"), None)
     if baseline is None or baseline is winner:
@@ -170,6 +172,10 @@ def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
             )
         if loss.table.seeds == 1 and len(loss.table.rows) > 1:
             found.append("With one seed a loss, differences between losses may be chance.")
+    for what, section in (("dense CRF", crf), ("loss", loss)):
+        counts = section.study.counts() if section is not None else {}
+        if counts.get("running") and section is not None and section.study.complete:
+            found.append(f"The {what} study is under way: {count(counts['running'], 'trial')} running.")
     scored = [section.study for section in (crf, loss) if section is not None and section.study.complete]
     if scored:
         opened = any(study.attrs.get("test_openings") for study in scored)

@@ -24,6 +24,18 @@
     });
   })(0);
 
+  // Plots have a width of their own: on paper they are drawn for the page, afterwards for the window
+  function redraw(printing) {
+    root.classList.toggle("printing", printing);
+    if (printing) document.querySelector(".meanings").open = true;
+    names.forEach(function (name) {
+      const place = document.getElementById(name);
+      if (place.layout) Plotly.relayout(place, { width: printing ? place.clientWidth : null, autosize: !printing });
+    });
+  }
+  window.addEventListener("beforeprint", function () { redraw(true); });
+  window.addEventListener("afterprint", function () { redraw(false); });
+
   function key(cell) {
     if (cell.dataset.value === undefined) return cell.textContent.trim().toLowerCase();
     return cell.dataset.value === "" ? null : Number(cell.dataset.value);

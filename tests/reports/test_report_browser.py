@@ -94,8 +94,8 @@ def test_drawn_whole_and_quiet(browser: Browser, report: Path, width: int, dark:
     traces = sum(1 for figure in figures.values() for trace in figure["data"])
     assert browser.ask("document.querySelectorAll('.canvas .trace').length") == traces
     assert browser.ask("document.documentElement.scrollWidth") == width
-    widths = "[...document.querySelectorAll('.canvas')].map(c => c.querySelector('svg').clientWidth - c.clientWidth)"
-    assert max(browser.ask(widths)) <= 0
+    over = "c.querySelector('svg').clientWidth - c.clientWidth"
+    assert max(browser.ask(f"[...document.querySelectorAll('.canvas')].map(c => {over})")) <= 0
     requests = browser.ask("performance.getEntriesByType('resource').map(r => r.name)")
     assert not [name for name in requests if not name.startswith("data:")]
     assert browser.errors() == []
@@ -173,6 +173,13 @@ def test_print_shows_all_trials(browser: Browser, report: Path) -> None:
     assert browser.ask(
         "[...document.querySelectorAll('.tall')].every(t => t.scrollHeight <= t.clientHeight + 1)"
     )
+    widths = "[...document.querySelectorAll('.canvas')].map(c => c.querySelector('svg').clientWidth)"
+    on_screen = browser.ask(widths)
+    browser.driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.ask("document.body.scrollWidth") <= 718
+    assert max(browser.ask(widths)) <= 718
+    browser.driver.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.ask(widths) == on_screen
     pages = browser.driver.execute_cdp_cmd("Page.printToPDF", {})
     assert len(pages["data"]) > 10_000
 

@@ -115,6 +115,7 @@ def test_study_under_way(tmp_path: Path) -> None:
     study.enqueue_trial(PARAMS)
     page = page_of(tmp_path)
     assert " ".join(page.text["crf"].split()).count("8 complete, 1 running and 1 waiting") == 1
+    assert "The dense CRF study is under way: 1 trial running." in page.text["in-short"]
     counts = summarise(tmp_path)["studies"]["crf"]["trials"]
     assert counts == {"complete": 8, "pruned": 0, "failed": 0, "running": 1, "waiting": 1}
 
@@ -155,6 +156,16 @@ def test_metrics_that_disagree_are_pointed_out(tmp_path: Path) -> None:
     text = page_of(tmp_path / "copy").text["in-short"]
     assert "Lovász-Softmax is best" in text
     assert "By miou_paper Cross-entropy would be best instead" in text
+
+
+def test_equal_losses_have_no_winner(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "loss")
+    for loss in ("cross-entropy", "lovasz_softmax"):
+        add(study, LOSS_SPACE, {"loss": loss}, 0.7, setting=loss, seed=0)
+    assert (
+        "No loss stands out (one seed each): all 2 reach miou_multiclass"
+        in page_of(tmp_path).text["in-short"]
+    )
 
 
 def test_a_weighted_baseline_with_fewer_seeds_cannot_win(tmp_path: Path) -> None:
