@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, check_mask, open_survey
-from sonarseg.survey.lists import read_table, tile_name
+from sonarseg.survey.lists import find_pictures, read_table, tile_name
 from sonarseg.survey.mask_labels import write_labels_csv
 from sonarseg.survey.pictures import SUFFIXES, read_mask_file, read_picture
 from sonarseg.survey.splits import write_splits
@@ -57,6 +57,7 @@ def import_girona(source: Path, destination: Path, *, progress: Progress = silen
     with tempfile.TemporaryDirectory(prefix=f".{destination.name}-", dir=destination.parent) as folder:
         root = Path(folder) / "survey"
         _fill(source, root, pictures, progress)
+        open_survey(root)
         if destination.exists():
             destination.rmdir()
         root.replace(destination)
@@ -70,6 +71,7 @@ def _fill(source: Path, root: Path, pictures: dict[str, dict[str, Path]], progre
     labels: dict[str, NDArray[np.bool_]] = {}
     total = sum(len(found) for found in pictures.values())
     for split, found in pictures.items():
+        masks = _find_masks(source / split / "masks")
         for tile, picture in found.items():
             table = source / split / "class_labels" / f"{tile}.csv"
             names, labels[tile] = _read_presence(table)
@@ -78,7 +80,9 @@ def _fill(source: Path, root: Path, pictures: dict[str, dict[str, Path]], progre
             classes = names
             size = read_picture(picture).shape[:2]
             shutil.copyfile(picture, root / "images" / f"{tile}{picture.suffix.lower()}")
-            _copy_mask(source / split / "masks", tile, root / "masks", size, len(names))
+            if tile in masks:
+                check_mask(masks[tile], read_mask_file(masks[tile]), (size[0], size[1]), len(names))
+                shutil.copyfile(masks[tile], root / "masks" / f"{tile}{masks[tile].suffix.lower()}")
             progress("importing tiles", len(labels), total)
     assert classes is not None, "every split has pictures, each with its classes"
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
@@ -99,6 +103,14 @@ def _find_pictures(folder: Path) -> dict[str, Path]:
     if not found:
         raise UserError(f"{folder} holds no .tiff pictures: expected uni_class and multi_class with tiles.")
     return dict(sorted(found.items()))
+
+
+def _find_masks(folder: Path) -> dict[str, Path]:
+    problems: list[str] = []
+    masks = find_pictures(folder, problems)
+    if problems:
+        raise UserError(problems[0])
+    return masks
 
 
 def _read_presence(path: Path) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
@@ -126,12 +138,3 @@ def _read_presence(path: Path) -> tuple[tuple[str, ...], NDArray[np.bool_]]:
             raise UserError(f"{path} lists the classes {', '.join(names)}: expected 0, 1, 2 and so on.")
         names = [f"class {name}" for name in names]
     return tuple(names), np.array(shown, dtype=bool)
-
-
-def _copy_mask(folder: Path, tile: str, target: Path, size: tuple[int, ...], num_classes: int) -> None:
-    for suffix in (".tiff", ".tif", ".png"):
-        path = folder / f"{tile}{suffix}"
-        if path.is_file():
-            check_mask(path, read_mask_file(path), (size[0], size[1]), num_classes)
-            shutil.copyfile(path, target / path.name)
-            return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,10 @@ from sonarseg.errors import UserError
 SUFFIXES = (".png", ".tif", ".tiff")
 Picture = NDArray[np.uint8] | NDArray[np.uint16]
 
+# What tifffile logs comes as an exception too; without a handler it would be printed beside our sentence.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEAD = struct.Struct(">8s4x4sIIBB")
 _PNG_GREY = 0
 _WIDEST_ID = 255
@@ -105,7 +110,7 @@ def _read_tiff(path: Path, *, colours: bool) -> NDArray[np.generic]:
 def _read_png(path: Path) -> NDArray[np.generic]:
     with path.open("rb") as file:
         head = file.read(_PNG_HEAD.size)
-    if len(head) == _PNG_HEAD.size:
+    if len(head) == _PNG_HEAD.size and head.startswith(_PNG_SIGNATURE):
         _, _, width, height, depth, kind = _PNG_HEAD.unpack(head)
         _refuse_huge(path, height, width)
         if depth == 16 and kind != _PNG_GREY:

@@ -1,0 +1,222 @@
+"""Pictures and masks of every kind that people bring."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image
+
+from sonarseg.errors import UserError
+from sonarseg.survey import pictures
+from sonarseg.survey.pictures import picture_size, read_mask_file, read_picture, write_index_png, write_png
+
+RNG = np.random.default_rng(0)
+GREY = RNG.integers(0, 200, (5, 7), dtype=np.uint8)
+GREY16 = RNG.integers(0, 65536, (5, 7), dtype=np.uint16)
+RGB = RNG.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+RGB16 = RNG.integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+PALETTE = RNG.integers(0, 256, (256, 3), dtype=np.uint8)
+
+
+def palette_picture() -> Image.Image:
+    picture = Image.fromarray(GREY)
+    picture = picture.convert("L").convert("P")
+    picture.putdata(GREY.ravel().tolist())
+    picture.putpalette(PALETTE.ravel().tolist())
+    return picture
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF", ".PNG"])
+@pytest.mark.parametrize("array", [GREY, GREY16, RGB], ids=["grey", "grey16", "rgb"])
+def test_plain_pictures_come_back_as_they_were(tmp_path: Path, array: np.ndarray, suffix: str) -> None:
+    path = tmp_path / f"tile{suffix}"
+    Image.fromarray(array).save(path, format="PNG" if suffix.lower() == ".png" else "TIFF")
+    read = read_picture(path)
+    assert read.dtype == array.dtype
+    np.testing.assert_array_equal(read, array)
+    assert picture_size(path) == (5, 7)
+
+
+def test_16_bit_rgb_keeps_its_16_bits(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", RGB16, photometric="rgb")
+    (tmp_path / "t.png").write_bytes(imagecodecs.png_encode(RGB16))
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), RGB16)
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.png"), RGB16)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_alpha_is_dropped(tmp_path: Path, suffix: str) -> None:
+    Image.fromarray(GREY).convert("LA").save(tmp_path / f"la{suffix}")
+    Image.fromarray(RGB).convert("RGBA").save(tmp_path / f"rgba{suffix}")
+    np.testing.assert_array_equal(read_picture(tmp_path / f"la{suffix}"), GREY)
+    np.testing.assert_array_equal(read_picture(tmp_path / f"rgba{suffix}"), RGB)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_palette_gives_colours_in_a_picture_and_indices_in_a_mask(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"palette{suffix}"
+    palette_picture().save(path)
+    np.testing.assert_array_equal(read_picture(path), PALETTE[GREY])
+    np.testing.assert_array_equal(read_mask_file(path), GREY)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_one_bit_is_black_and_white_in_a_picture_and_class_0_and_1_in_a_mask(
+    tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"bits{suffix}"
+    Image.fromarray(GREY > 100).save(path)
+    np.testing.assert_array_equal(read_picture(path), np.where(GREY > 100, 255, 0))
+    np.testing.assert_array_equal(read_mask_file(path), (GREY > 100).astype(int))
+
+
+def test_white_is_zero_is_turned_round_in_pictures_only(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", GREY, photometric="miniswhite")
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), 255 - GREY)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "t.tif"), GREY)
+
+
+@pytest.mark.parametrize("options", [{"compression": "lzw"}, {"compression": "zlib", "tile": (16, 16)}])
+def test_compressed_and_tiled_tiff(tmp_path: Path, options: dict) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", GREY, **options)
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), GREY)
+
+
+def test_planar_tiff(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", np.moveaxis(RGB, 2, 0), photometric="rgb", planarconfig="separate")
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), RGB)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (5, 3), (3, 4), (2, 2)])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_narrow_tiles_keep_their_shape(tmp_path: Path, shape: tuple[int, int], suffix: str) -> None:
+    array = np.arange(shape[0] * shape[1], dtype=np.uint8).reshape(shape)
+    Image.fromarray(array).save(tmp_path / f"t{suffix}")
+    tifffile.imwrite(tmp_path / "u.tif", array, photometric="minisblack")
+    for name in (f"t{suffix}", "u.tif"):
+        np.testing.assert_array_equal(read_picture(tmp_path / name), array)
+        np.testing.assert_array_equal(read_mask_file(tmp_path / name), array)
+        assert picture_size(tmp_path / name) == shape
+
+
+def test_whole_numbers_of_32_bits_within_16_are_taken(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", GREY16.astype(np.int32))
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), GREY16)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (np.full((5, 7), np.nan, np.float32), "float32"),
+        (np.full((5, 7), 3.0, np.float64), "float64"),
+        (np.full((5, 7), -3, np.int16), "int16"),
+        (np.full((5, 7), 70000, np.int32), "int32"),
+        (np.zeros((4, 5, 7), np.uint8), "several pictures"),
+    ],
+)
+def test_other_numbers_are_refused_in_one_sentence(tmp_path: Path, array: np.ndarray, words: str) -> None:
+    path = tmp_path / "t.tif"
+    tifffile.imwrite(path, array, photometric="minisblack")
+    with pytest.raises(UserError, match=words) as error:
+        read_picture(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_cmyk_is_refused(tmp_path: Path) -> None:
+    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "t.tif")
+    Image.fromarray(RGB).convert("CMYK").save(tmp_path / "t.png", format="JPEG")
+    for name in ("t.tif", "t.png"):
+        with pytest.raises(UserError, match="CMYK"):
+            read_picture(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (RGB, "3 channels"),
+        (np.dstack([GREY, GREY]), "2 channels"),
+        (GREY16, "value"),
+        (GREY.astype(np.float32), "float32"),
+        (np.full((5, 7), -1, np.int16), "value -1"),
+    ],
+)
+def test_masks_that_are_no_class_ids_are_refused(tmp_path: Path, array: np.ndarray, words: str) -> None:
+    photometric = "rgb" if array.shape[-1] == 3 else "minisblack"
+    tifffile.imwrite(tmp_path / "m.tif", array, photometric=photometric, planarconfig="contig")
+    with pytest.raises(UserError, match=words):
+        read_mask_file(tmp_path / "m.tif")
+
+
+def test_rgb_png_masks_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "m.png")
+    with pytest.raises(UserError, match="one channel that holds class ids"):
+        read_mask_file(tmp_path / "m.png")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(suffix=st.sampled_from([".png", ".tif"]), share=st.floats(0, 0.9))
+def test_files_cut_short_end_in_a_sentence(tmp_path: Path, suffix: str, share: float) -> None:
+    whole = tmp_path / f"whole{suffix}"
+    Image.fromarray(np.tile(RGB, (8, 8, 1))).save(whole)
+    content = whole.read_bytes()
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(content[: int(len(content) * share)])
+    for read in (read_picture, read_mask_file):
+        with pytest.raises(UserError, match="cut") as error:
+            read(cut)
+        assert "\n" not in str(error.value)
+
+
+def test_missing_and_foreign_files(tmp_path: Path) -> None:
+    (tmp_path / "text.png").write_text("no picture")
+    (tmp_path / "text.tif").write_text("no picture")
+    (tmp_path / "folder.png").mkdir()
+    for name, words in (
+        ("nothing.png", "missing"),
+        ("text.png", "cannot be read"),
+        ("text.tif", "cannot be read"),
+        ("folder.png", "missing"),
+    ):
+        for read in (read_picture, read_mask_file, picture_size):
+            with pytest.raises(UserError, match=words):
+                read(tmp_path / name)
+
+
+def test_huge_pictures_are_refused_before_they_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MOST_PIXELS", 34)
+    Image.fromarray(GREY).save(tmp_path / "t.png")
+    Image.fromarray(GREY).save(tmp_path / "t.tif")
+    for name in ("t.png", "t.tif"):
+        with pytest.raises(UserError, match="7 x 5 pixels"):
+            read_picture(tmp_path / name)
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(mask=hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_index_pictures_come_back(tmp_path: Path, mask: np.ndarray) -> None:
+    write_index_png(tmp_path / "m.png", mask)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "m.png"), mask)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "m.png")), mask)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.png"
+    write_png(path, RGB)
+
+    def fail(self: Image.Image, target: Path, **_: object) -> None:
+        Path(target).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Image.Image, "save", fail)
+    with pytest.raises(OSError, match="space"):
+        write_png(path, GREY)
+    np.testing.assert_array_equal(read_picture(path), RGB)
+    assert list(tmp_path.iterdir()) == [path]

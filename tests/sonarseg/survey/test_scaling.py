@@ -1,0 +1,111 @@
+"""One scaling for a whole survey."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from sonarseg.errors import UserError
+from sonarseg.survey.layout import open_survey
+from sonarseg.survey.scaling import GreyScaling, fit_scaling, is_grey
+
+TILES = ("a1", "a2", "a3", "b1", "c1", "c2", "d1")
+
+
+def make_16_bit(root: Path, scale: float = 1.0) -> np.ndarray:
+    """Replace all pictures by 16-bit ones; returns the train pixels."""
+    rng = np.random.default_rng(5)
+    train = []
+    for tile in TILES:
+        (root / "images" / f"{tile}.png").unlink()
+        array = (rng.gamma(4, 2000 * scale, (6, 10))).clip(0, 65535).astype(np.uint16)
+        tifffile.imwrite(root / "images" / f"{tile}.tif", array)
+        if tile in ("a1", "a2", "a3", "b1"):
+            train.append(array)
+    return np.stack(train)
+
+
+def test_8_bit_grey_stays_as_it_is(root: Path) -> None:
+    scaling = fit_scaling(open_survey(root))
+    assert scaling == GreyScaling(low=0, high=255, channels=1)
+    image = open_survey(root).read_image("a1")
+    np.testing.assert_array_equal(scaling.apply(image), image)
+
+
+def test_16_bit_is_scaled_between_the_percentiles_of_train(root: Path) -> None:
+    train = make_16_bit(root)
+    scaling = fit_scaling(open_survey(root))
+    low, high = np.percentile(train, [0.5, 99.5])
+    assert scaling.low == pytest.approx(low, rel=0.3)
+    assert scaling.high == pytest.approx(high, rel=0.3)
+    scaled = scaling.apply(train[0])
+    expected = np.round((train[0] - scaling.low) * 255 / (scaling.high - scaling.low)).clip(0, 255)
+    assert np.abs(scaled.astype(int) - expected).max() <= 1
+
+
+def test_the_same_value_becomes_the_same_grey_in_every_tile(root: Path) -> None:
+    make_16_bit(root)
+    scaling = fit_scaling(open_survey(root))
+    one, other = np.full((2, 2), 9000, np.uint16), np.array([[9000, 100], [60000, 3]], np.uint16)
+    assert scaling.apply(one)[0, 0] == scaling.apply(other)[0, 0]
+
+
+def test_val_and_test_pixels_do_not_count(root: Path) -> None:
+    make_16_bit(root)
+    before = fit_scaling(open_survey(root))
+    for tile in ("c1", "c2", "d1"):
+        tifffile.imwrite(root / "images" / f"{tile}.tif", np.full((6, 10), 65535, np.uint16))
+    assert fit_scaling(open_survey(root)) == before
+
+
+def test_rgb_with_equal_channels_is_grey(root: Path) -> None:
+    grey = np.asarray(Image.open(root / "images" / "a1.png"))
+    Image.fromarray(np.dstack([grey] * 3)).save(root / "images" / "a1.png")
+    survey = open_survey(root)
+    assert is_grey(survey.read_image("a1"))
+    scaling = fit_scaling(survey)
+    assert scaling.channels == 1
+    np.testing.assert_array_equal(scaling.apply(survey.read_image("a1")), grey)
+
+
+def test_one_coloured_tile_makes_the_survey_rgb(root: Path) -> None:
+    colour = np.random.default_rng(1).integers(0, 256, (6, 10, 3), dtype=np.uint8)
+    Image.fromarray(colour).save(root / "images" / "a2.png")
+    survey = open_survey(root)
+    scaling = fit_scaling(survey)
+    assert scaling.channels == 3
+    np.testing.assert_array_equal(scaling.apply(survey.read_image("a2")), colour)
+    grey = survey.read_image("a1")
+    np.testing.assert_array_equal(scaling.apply(grey), np.dstack([grey] * 3))
+
+
+def test_colours_become_their_mean_where_one_channel_is_wanted() -> None:
+    image = np.array([[[10, 20, 60], [0, 0, 1]]], dtype=np.uint8)
+    np.testing.assert_array_equal(GreyScaling(channels=1).apply(image), [[30, 0]])
+
+
+def test_constant_16_bit_tiles_do_not_divide_by_zero(root: Path) -> None:
+    make_16_bit(root, scale=0)
+    scaling = fit_scaling(open_survey(root))
+    assert scaling.high > scaling.low
+    assert scaling.apply(np.zeros((2, 2), np.uint16)).dtype == np.uint8
+
+
+def test_mixed_depths_are_refused_with_both_files(root: Path) -> None:
+    (root / "images" / "a3.png").unlink()
+    tifffile.imwrite(root / "images" / "a3.tif", np.zeros((6, 10), np.uint16))
+    with pytest.raises(UserError, match=r"a1\.png has 8 bits but .*a3\.tif has 16"):
+        fit_scaling(open_survey(root))
+
+
+def test_an_empty_train_split_is_refused(root: Path) -> None:
+    (root / "splits" / "train.txt").write_text("")
+    with pytest.raises(UserError, match=r"train\.txt"):
+        fit_scaling(open_survey(root))
+
+
+def test_a_stored_scaling_comes_back() -> None:
+    scaling = GreyScaling(low=12.5, high=4000, channels=3)
+    assert GreyScaling.model_validate_json(scaling.model_dump_json()) == scaling
