@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -16,7 +15,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import confusion
-from sonarseg.metrics.scores import survey_scores
+from sonarseg.metrics.scores import SurveyScores, survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
@@ -45,7 +44,7 @@ class Evaluation:
     tiles: tuple[str, ...]
     groups: tuple[str | None, ...]
     confusions: NDArray[np.int64]
-    scores: dict[str, Any]
+    scores: SurveyScores
     uses_image_labels: bool
 
 

@@ -78,7 +78,8 @@ def write_picture_rows(
     truths = {tile: survey.read_mask(tile) for tile in tiles if tile in scored}
     titles = list(settings)
     gains = [
-        _score(truths.get(t), panels[t][titles[-1]], survey) - _score(truths.get(t), panels[t][titles[0]], survey)
+        _score(truths.get(t), panels[t][titles[-1]], survey)
+        - _score(truths.get(t), panels[t][titles[0]], survey)
         for t in tiles
     ]
     chosen = [tiles[i] for i in evenly_ranked(gains, count)] if truths else tiles[:count]
@@ -101,9 +102,7 @@ def _labels(
     scores = read_cam(cams_dir / "val" / f"{tile}.npy")
     image = scaling.apply(survey.read_image(tile))
     return {
-        title: refine(
-            scores, image, parameters, shown=survey.shown(tile), background_id=survey.background_id
-        )
+        title: refine(scores, image, parameters, shown=survey.shown(tile), background_id=survey.background_id)
         for title, parameters in settings.items()
     }
 

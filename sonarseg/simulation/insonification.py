@@ -17,7 +17,7 @@ def ground_range(columns: int, sonar: SonarSettings) -> Array:
 
 
 def cosine_of_incidence(height: Array, sonar: SonarSettings) -> Array:
-    """Cosine of the angle between the surface normal and the direction of the sonar, (H, W); 0 where it faces away.
+    """Cosine of the angle between surface normal and sonar, (H, W); 0 where the surface faces away.
 
     Parameters
     ----------
@@ -31,7 +31,8 @@ def cosine_of_incidence(height: Array, sonar: SonarSettings) -> Array:
     cosine = (across * slope_across + up) / (
         np.sqrt(slope_along**2 + slope_across**2 + 1) * np.sqrt(across**2 + up**2)
     )
-    return np.maximum(cosine, 0)
+    lit: Array = np.maximum(cosine, 0)
+    return lit
 
 
 def in_shadow(height: Array, sonar: SonarSettings) -> NDArray[np.bool_]:
@@ -67,7 +68,9 @@ def residual_gain(shape: tuple[int, int], sonar: SonarSettings, rng: np.random.G
     return np.exp(log_gain + sonar.ping_gain * pings)
 
 
-def record(height: Array, strength: Array, sonar: SonarSettings, rng: np.random.Generator) -> NDArray[np.uint8]:
+def record(
+    height: Array, strength: Array, sonar: SonarSettings, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Record a strip as 8-bit amplitudes, (H, W)."""
     shape = (height.shape[0], height.shape[1])
     intensity = mean_intensity(height, strength, sonar) * residual_gain(shape, sonar, rng)

@@ -13,9 +13,7 @@ from scipy.ndimage import map_coordinates
 OCTAVES = ((1.0, 1.0), (0.16, 0.25), (0.06, 0.08), (0.025, 0.025))
 
 
-def gaussian_field(
-    shape: tuple[int, int], length: float, rng: np.random.Generator
-) -> NDArray[np.float64]:
+def gaussian_field(shape: tuple[int, int], length: float, rng: np.random.Generator) -> NDArray[np.float64]:
     """A random field of unit variance whose correlation falls as a Gaussian.
 
     Parameters
@@ -47,7 +45,8 @@ def gaussian_field(
     noise = rfft2(rng.standard_normal(padded))
     field: NDArray[np.float64] = irfft2(noise * np.outer(along, across), s=padded)[: shape[0], : shape[1]]
     # The variance of smoothed white noise over an endless plane, not of this cut-out.
-    return field * (2 * np.sqrt(np.pi) * length)
+    scaled: NDArray[np.float64] = field * (2 * np.sqrt(np.pi) * length)
+    return scaled
 
 
 def class_fields(
@@ -86,4 +85,5 @@ def offsets_for_shares(fields: Sequence[NDArray[np.float32]], shares: Sequence[f
 
 def regions(fields: NDArray[np.float32], offsets: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Class ids (H, W) from fields (K, H, W) and offsets (K,)."""
-    return (fields + offsets[:, None, None]).argmax(axis=0).astype(np.uint8)
+    classes: NDArray[np.uint8] = (fields + offsets[:, None, None]).argmax(axis=0).astype(np.uint8)
+    return classes

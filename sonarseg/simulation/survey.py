@@ -61,7 +61,9 @@ def simulate(root: Path, *, tiles: int, size: int, seed: int, progress: Progress
         Where a number is out of range or the folder is not empty.
     """
     if tiles < FEWEST_TILES:
-        raise UserError(f"--tiles {tiles} is too few to share out to train, val and test: use {FEWEST_TILES} or more.")
+        raise UserError(
+            f"--tiles {tiles} is too few to share out to train, val and test: use {FEWEST_TILES} or more."
+        )
     if size < 24:
         raise UserError(f"--size {size} is too small to show a texture: use 24 pixels or more.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
@@ -103,9 +105,7 @@ def _tiles(count: int, size: int, seed: int, progress: Progress) -> list[Tile]:
         for index in range(wanted):
             row, column = divmod(index, TILES_ACROSS)
             cut = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
-            made.append(
-                Tile(f"s{number:02d}_{index:03d}", f"s{number:02d}", image[cut], mask[cut])
-            )
+            made.append(Tile(f"s{number:02d}_{index:03d}", f"s{number:02d}", image[cut], mask[cut]))
         progress("simulating strips", number + 1, strips)
     return made
 

@@ -12,7 +12,9 @@ from sonarseg.simulation.settings import SeaFloor
 Array = NDArray[np.float64]
 
 
-def _mud(shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator) -> tuple[Array, Array]:
+def _mud(
+    shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator
+) -> tuple[Array, Array]:
     height = floor.mud_roughness * gaussian_field(shape, 0.4 / pixel, rng)
     return height, np.ones(shape)
 
@@ -32,7 +34,9 @@ def _sand_ripples(
     return floor.ripple_height / 2 * strength * wave, np.ones(shape)
 
 
-def _rock(shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator) -> tuple[Array, Array]:
+def _rock(
+    shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator
+) -> tuple[Array, Array]:
     """Rough ledges with boulders half buried in them."""
     height = floor.rock_roughness * (
         gaussian_field(shape, 1.2 / pixel, rng)

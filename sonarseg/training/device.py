@@ -41,9 +41,5 @@ def pick_device(name: str) -> torch.device:
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
     """Mixed precision on CUDA (bfloat16 where the chip has it), float32 on CPU."""
-    dtype = (
-        torch.bfloat16
-        if device.type != "cuda" or torch.cuda.is_bf16_supported()
-        else torch.float16
-    )
+    dtype = torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
     return torch.autocast(device.type, dtype=dtype, enabled=device.type == "cuda")

@@ -107,9 +107,13 @@ class _Run:
         self.scaling = config.scaling or fit_scaling(self.survey)
         self.device = pick_device(config.device)
         scale = config.network.tile_scale
-        self.train = load_tiles(self.survey, self.survey.splits["train"], self.scaling, scale, progress=progress)
+        self.train = load_tiles(
+            self.survey, self.survey.splits["train"], self.scaling, scale, progress=progress
+        )
         if not len(self.train):
-            raise UserError(f"{self.survey.root}: the train split is empty: list its tiles in splits/train.txt.")
+            raise UserError(
+                f"{self.survey.root}: the train split is empty: list its tiles in splits/train.txt."
+            )
         self.labelled = _labelled(self.survey, self.device)
         self.val, self.val_masks = _validation_tiles(self.survey, config, self.scaling)
         torch.manual_seed(config.seed)
@@ -221,7 +225,7 @@ class _Run:
     def _scores(self, validation: Validation) -> dict[str, Any]:
         if not len(self.val) or not self._decoder_trained():
             return {}
-        return survey_scores(validation.confusions, self.survey.classes)
+        return dict(survey_scores(validation.confusions, self.survey.classes))
 
     def _decoder_trained(self) -> bool:
         return self.config.stage != "warm-up"
@@ -306,5 +310,3 @@ def _note(line: dict[str, Any]) -> str:
         if line.get(name) is not None:
             parts.append(f"{name} {line[name]:.3f}")
     return ", ".join(parts)
-
-

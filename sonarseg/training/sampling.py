@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.errors import UserError
-
 
 def balanced_epoch(multiclass: NDArray[np.bool_], *, seed: int, epoch: int) -> NDArray[np.int64]:
     """Draw the tiles of one epoch: every multi-class tile and as many single-class ones.

@@ -41,9 +41,7 @@ class RoundTargets:
         The train tiles.
     """
 
-    def __init__(
-        self, run_dir: Path, config: RunConfig, survey: Survey, model: Model, tiles: Tiles
-    ) -> None:
+    def __init__(self, run_dir: Path, config: RunConfig, survey: Survey, model: Model, tiles: Tiles) -> None:
         self.run_dir = run_dir
         self.config = config
         self.survey = survey
@@ -118,7 +116,9 @@ class RoundTargets:
         size = scaled_size((label.shape[0], label.shape[1]), self.config.network.tile_scale)
         if size == tuple(tensor.shape):
             return tensor
-        return F.interpolate(tensor[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(torch.uint8)
+        return F.interpolate(tensor[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(
+            torch.uint8
+        )
 
 
 def _frequencies(labels: list[NDArray[np.uint8]], num_classes: int) -> NDArray[np.float64]:

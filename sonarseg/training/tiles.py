@@ -60,14 +60,16 @@ class Tiles:
 
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation over all pixels."""
-        count, total, squares = 0, 0.0, 0.0
+        count = 0
+        total = torch.zeros(self.images[0].shape[0], dtype=torch.float64)
+        squares = torch.zeros_like(total)
         for image in self.images:
             values = image.to(torch.float64) / 255
             count += values[0].numel()
             total = total + values.sum(dim=(1, 2))
             squares = squares + values.square().sum(dim=(1, 2))
-        mean = torch.as_tensor(total) / count
-        std = (torch.as_tensor(squares) / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
+        mean = total / count
+        std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
         return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
 
 
@@ -140,9 +142,9 @@ def stack(images: Sequence[Tensor]) -> Tensor:
     height = max(image.shape[1] for image in images)
     width = max(image.shape[2] for image in images)
     padded = [
-        F.pad(
-            image[None].float(), (0, width - image.shape[2], 0, height - image.shape[1]), mode="replicate"
-        )[0]
+        F.pad(image[None].float(), (0, width - image.shape[2], 0, height - image.shape[1]), mode="replicate")[
+            0
+        ]
         for image in images
     ]
     return torch.stack(padded) / 255

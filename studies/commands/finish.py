@@ -6,6 +6,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
+from reports.dashboard_notes import write_dashboard_notes
 from reports.html import write_report
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
@@ -19,7 +20,7 @@ from studies.workspace import Workspace
 
 
 def write_results(workspace: Workspace, output: Path | None = None) -> Path:
-    """Make the picture rows anew and write the report.
+    """Make the picture rows anew, write the notes that Optuna Dashboard shows, and the report.
 
     Parameters
     ----------
@@ -34,6 +35,7 @@ def write_results(workspace: Workspace, output: Path | None = None) -> Path:
         The report.
     """
     _write_pictures(workspace)
+    write_dashboard_notes(workspace.root)
     return write_report(workspace.root, output)
 
 
@@ -42,12 +44,12 @@ def _write_pictures(workspace: Workspace) -> None:
         return
     scaling = workspace_scaling(workspace)
     settings: dict[str, CrfParameters] = {
-        "CAM": published(NO_CRF, scaling.channels),
-        f"CRF untuned ({UNTUNED})": published(UNTUNED, scaling.channels),
+        "CAM pseudo-label": published(NO_CRF, scaling.channels),
+        f"after CRF untuned ({UNTUNED})": published(UNTUNED, scaling.channels),
     }
     crf_study = load_study(workspace.database_path, "crf")
     if crf_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        settings["CRF tuned"] = best_crf_parameters(crf_study)
+        settings["after CRF tuned"] = best_crf_parameters(crf_study)
     write_picture_rows(
         workspace.pictures_dir,
         workspace.survey(),

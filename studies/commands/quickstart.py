@@ -13,7 +13,13 @@ FOLDER = Path("quickstart")
 TILES, SIZE, SEED = 100, 128, 0
 # A budget that two processor cores work off in a few minutes
 BUDGET = {
-    "network": {"encoder": "resnet18", "decoder_channels": 32, "tile_scale": 0.5},
+    "network": {
+        "encoder": "resnet18",
+        "stages": 2,
+        "output_stride": 8,
+        "decoder_channels": 32,
+        "tile_scale": 0.5,
+    },
     "training": {"warmup_epochs": 15, "rounds": 2, "epochs_per_round": 4},
     "crf": {"trials": 30},
     "loss": {"trials": 6},
@@ -26,10 +32,8 @@ def quickstart(
 ) -> None:
     """Simulate a small survey, run both studies on it, write report and maps; a few minutes on CPU."""
     from sonarseg.simulation import simulate
-
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.init import open_checked
-    from studies.commands.predict import predict
     from studies.commands.tune import both
     from studies.init import new_study, write_study_toml
     from studies.study_config import STUDY_TOML, StudyConfig
@@ -46,7 +50,6 @@ def quickstart(
         config = new_study(open_checked(survey, "none"), workspace, cuda=False)
         write_study_toml(workspace, StudyConfig.model_validate({**config.model_dump(), **BUDGET}))
     both(workspace)
-    predict(workspace)
     minutes = (time.monotonic() - started) / 60
     console.print(
         f"Done in {minutes:.1f} minutes. Open {workspace / 'report.html'} in a browser.", markup=False

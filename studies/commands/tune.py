@@ -16,13 +16,14 @@ def loss(workspace: WorkspaceArgument = None) -> None:
 
 
 def both(workspace: WorkspaceArgument = None) -> None:
-    """Run both studies and write the report; the same command resumes."""
+    """Run both studies, write the report and the best model's maps; the same command resumes."""
     _tune(workspace, "all")
 
 
 def _tune(named: WorkspaceArgument, what: str) -> None:
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.finish import write_results
+    from studies.commands.predict import predict
     from studies.pipeline import Machinery, tune_crf, tune_loss
 
     workspace = find_workspace(named)
@@ -32,4 +33,6 @@ def _tune(named: WorkspaceArgument, what: str) -> None:
             tune_crf(workspace, machinery)
         if what in ("loss", "all"):
             tune_loss(workspace, machinery)
+    if what == "all":
+        predict(workspace.root)
     console.print(f"Report: {write_results(workspace)}")

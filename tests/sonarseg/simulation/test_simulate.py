@@ -81,5 +81,3 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
         simulate(tmp_path, tiles=30, size=32, seed=0)
-
-

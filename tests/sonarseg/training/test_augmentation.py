@@ -8,7 +8,9 @@ from sonarseg.training.config import SonarGeometry, TrainingConfig
 PLAIN = TrainingConfig(gain_jitter=0, speckle=0)
 
 
-def variants(sonar: SonarGeometry, training: TrainingConfig) -> set[tuple[tuple[float, ...], tuple[int, ...]]]:
+def variants(
+    sonar: SonarGeometry, training: TrainingConfig
+) -> set[tuple[tuple[float, ...], tuple[int, ...]]]:
     image = torch.tensor([[[[0.1, 0.2], [0.3, 0.4]]]])
     target = torch.tensor([[[0, 1], [2, 3]]])
     generator = torch.Generator().manual_seed(0)
@@ -47,5 +49,5 @@ def test_gain_and_speckle_are_multiplicative_and_stay_in_range() -> None:
     moved, target = augment(images, None, SonarGeometry(), training, generator)
     assert target is None
     assert moved[:8].abs().max() == 0
-    assert 0 <= moved.min() and moved.max() <= 1
+    assert moved.min() >= 0 and moved.max() <= 1
     assert moved[8:].std() > 0.05

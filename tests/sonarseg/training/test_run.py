@@ -114,14 +114,15 @@ def test_self_training_starts_from_a_warm_up(tmp_path: Path, tiny_config: RunCon
     warm_up = write_run(tmp_path / "warm-up", changed(tiny_config, stage="warm-up"))
     run(warm_up)
     assert "miou" not in read_metrics(warm_up)[0]
-    second = write_run(
-        tmp_path / "second", changed(tiny_config, stage="self-training", warm_up="../warm-up")
-    )
+    second = write_run(tmp_path / "second", changed(tiny_config, stage="self-training", warm_up="../warm-up"))
     run(second)
     full = write_run(tmp_path / "full", tiny_config)
     run(full)
     assert [line["round"] for line in read_metrics(second)] == [1, 2]
-    starts = [read_metrics(second)[0]["val_loss_classification"], read_metrics(full)[0]["val_loss_classification"]]
+    starts = [
+        read_metrics(second)[0]["val_loss_classification"],
+        read_metrics(full)[0]["val_loss_classification"],
+    ]
     assert starts[0] < starts[1]
 
 
