@@ -59,29 +59,27 @@ def open_checked(root: Path, background: str | None) -> Survey:
     UserError
         Where the survey has a problem: the first one, and how many there are.
     """
-    from sonarseg.survey.background import propose_background
-    from sonarseg.survey.check import check_survey
-
     from sonarseg.errors import UserError
+    from sonarseg.survey.check import check_survey
     from sonarseg.survey.layout import open_survey
-    from studies.commands.console import console
+    from studies.commands.console import ConsoleProgress, console
 
-    problems = check_survey(root).problems
-    if problems:
-        more = (
-            f" ({len(problems)} problems; `sonarseg check {root}` lists them all)"
-            if len(problems) > 1
-            else ""
+    named = None if background == "none" else background
+    with ConsoleProgress() as progress:
+        found = check_survey(root, named, progress=progress)
+    if found.problems:
+        first, count = found.problems[0], len(found.problems)
+        if count > 1:
+            first = f"{first.rstrip('.')} (one of {count} problems: `sonarseg check {root}` lists them all)."
+        raise UserError(first)
+    if background is None and found.proposed_background is not None:
+        console.print(
+            f'Nearly every train tile shows "{found.proposed_background}", so presence does not tell where '
+            "it is: it is set as the background class (--background none if you know better).",
+            markup=False,
         )
-        raise UserError(f"{problems[0]}{more}")
-    survey = open_survey(root)
-    if background is None:
-        background = propose_background(survey)
-        if background is not None:
-            console.print(
-                f'Nearly every train tile shows "{background}", so presence does not tell where it is: '
-                "it is set as the background class (--background none if you know better)."
-            )
-    elif background == "none" and "none" not in survey.classes:
-        background = None
-    return open_survey(root, background)
+        named = found.proposed_background
+    survey = open_survey(root, named)
+    if survey.background is not None and named is None:
+        console.print(f'"{survey.background}" has no labels: it is the background class.', markup=False)
+    return survey

@@ -10,24 +10,22 @@ from rich.table import Table
 _METRICS = ("miou", "miou_multiclass", "miou_paper", "fwiou")
 
 
-def scores_table(rows: Mapping[str, Mapping[str, Any]]) -> Table:
-    """Lay scores side by side, one row a thing that was scored.
+def scores_table(columns: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Lay scores side by side, one column a thing that was scored.
 
     Parameters
     ----------
-    rows : mapping
+    columns : mapping
         Title to `survey_scores` of the thing.
     """
-    table = Table(title_justify="left")
+    table = Table()
     table.add_column("")
-    classes = list(next(iter(rows.values())).get("iou", {})) if rows else []
+    for title in columns:
+        table.add_column(title, justify="right")
     for name in _METRICS:
-        table.add_column(name, justify="right")
-    for name in classes:
-        table.add_column(f"iou/{name}", justify="right")
-    for title, scores in rows.items():
-        values = [scores.get(name) for name in _METRICS] + [scores["iou"].get(name) for name in classes]
-        table.add_row(title, *(figure(value) for value in values))
+        table.add_row(name, *(figure(scores.get(name)) for scores in columns.values()))
+    for name in next(iter(columns.values()))["iou"]:
+        table.add_row(f"iou/{name}", *(figure(scores["iou"].get(name)) for scores in columns.values()))
     return table
 
 

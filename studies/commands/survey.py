@@ -6,21 +6,39 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 SurveyArgument = Annotated[Path, typer.Argument(metavar="SURVEY", help="Folder of the survey.")]
 WRONG_INPUT = 2
 
 
-def check(survey: SurveyArgument) -> None:
+def check(
+    survey: SurveyArgument,
+    background: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class that every tile may hold and no label names.")
+    ] = None,
+    all_masks: Annotated[
+        bool,
+        typer.Option("--all-masks", help="Open the masks of train and test too; else only those of val."),
+    ] = False,
+) -> None:
     """Print what a survey holds and every problem in it; exit code 2 where there is one."""
+    from rich.table import Table
+
     from sonarseg.survey.check import check_survey
+    from studies.commands.console import ConsoleProgress, console
 
-    from studies.commands.console import console
-    from studies.commands.survey_table import survey_tables
-
-    found = check_survey(survey)
-    for table in survey_tables(found):
-        console.print(table)
+    opened = ("train", "val", "test") if all_masks else ("val",)
+    with ConsoleProgress() as progress:
+        found = check_survey(survey, background, masks=opened, progress=progress)
+    table = Table()
+    for title in found.header:
+        table.add_column(title, justify="right" if title else "left")
+    for row in found.rows:
+        table.add_row(*map(escape, row))
+    console.print(table)
+    if found.background is not None:
+        console.print(f"background: {found.background}", markup=False)
     for note in found.notes:
         console.print(f"note: {note}", markup=False)
     for problem in found.problems:
@@ -32,16 +50,14 @@ def check(survey: SurveyArgument) -> None:
 
 def simulate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to make; it must be empty or new.")],
-    tiles: Annotated[int, typer.Option(min=4, help="Number of tiles.")] = 120,
-    size: Annotated[int, typer.Option(min=16, max=4096, help="Height and width of a tile, pixels.")] = 128,
+    tiles: Annotated[int, typer.Option(help="Number of tiles, 30 or more.")] = 120,
+    size: Annotated[int, typer.Option(help="Height and width of a tile, pixels, 24 or more.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same survey.")] = 0,
 ) -> None:
     """Make a simulated survey with known masks."""
     from sonarseg.simulation import simulate as simulate_survey
-
     from studies.commands.console import ConsoleProgress, console
 
-    refuse_filled(folder)
     with ConsoleProgress() as progress:
         simulate_survey(folder, tiles=tiles, size=size, seed=seed, progress=progress)
     console.print(f"Simulated survey: {folder}; next: sonarseg init {folder}", markup=False)
@@ -57,11 +73,10 @@ def girona(
 ) -> None:
     """Make a survey from the layout of the Girona framework (w-s3Tseg)."""
     from sonarseg.survey.girona import import_girona
+    from studies.commands.console import ConsoleProgress, console
 
-    from studies.commands.console import console
-
-    refuse_filled(survey)
-    import_girona(source, survey)
+    with ConsoleProgress() as progress:
+        import_girona(source, survey, progress=progress)
     console.print(f"Survey: {survey}; next: sonarseg check {survey}", markup=False)
 
 
@@ -69,31 +84,16 @@ def masks(
     survey: SurveyArgument,
     least_area: Annotated[
         float,
-        typer.Option(
-            min=0, max=1, help="Share of a tile's pixels that a class must cover to count as shown."
-        ),
+        typer.Option(help="Share of a tile's pixels that a class must cover to count as shown, 0 to 1."),
     ] = 0.01,
+    background: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Class that gets no labels: every tile may hold it.")
+    ] = None,
 ) -> None:
-    """Write labels.csv of a survey from its masks, once."""
+    """Write labels.csv of a survey from its masks, once. This opens the masks of every split."""
     from sonarseg.survey.mask_labels import write_labels
+    from studies.commands.console import ConsoleProgress, console
 
-    from studies.commands.console import console
-
-    path = write_labels(survey, least_area)
+    with ConsoleProgress() as progress:
+        path = write_labels(survey, least_area, background=background, progress=progress)
     console.print(f"Image-level labels: {path}", markup=False)
-
-
-def refuse_filled(folder: Path) -> None:
-    """Refuse a folder that holds something already.
-
-    Raises
-    ------
-    UserError
-        Where it does, or is a file.
-    """
-    from sonarseg.errors import UserError
-
-    if folder.is_file():
-        raise UserError(f"{folder} is a file: name a new folder.")
-    if folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"{folder} is not empty and nothing in it is overwritten: name a new folder.")

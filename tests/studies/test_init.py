@@ -23,7 +23,9 @@ from studies.study_config import StudyConfig, load_study_config
 
 
 def survey(background: str | None = None) -> Survey:
-    return Survey(Path("/s/bay"), ("sand", "rock"), background, {"train": (), "val": (), "test": ()}, {}, {}, {})
+    return Survey(
+        Path("/s/bay"), ("sand", "rock"), background, {"train": (), "val": (), "test": ()}, {}, {}, {}
+    )
 
 
 def fields(section: type[BaseModel], prefix: str = "") -> list[str]:
@@ -80,7 +82,14 @@ def test_an_existing_study_is_never_overwritten(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("height", "width", "scale"),
-    [(83, 166, 1.0), (128, 128, 1.0), (216, 240, 0.5), (256, 256, 0.5), (480, 320, 0.25), (1000, 1000, 0.125)],
+    [
+        (83, 166, 1.0),
+        (128, 128, 1.0),
+        (216, 240, 0.5),
+        (256, 256, 0.5),
+        (480, 320, 0.25),
+        (1000, 1000, 0.125),
+    ],
 )
 def test_tiles_are_shrunk_to_fit_the_cpu(height: int, width: int, scale: float) -> None:
     assert cpu_tile_scale([(height, width)]) == scale
