@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,12 @@ CHECKPOINT = "checkpoint.pt"
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write `state` beside `path` and move it into place, so that a reader never sees half a file."""
     partial = path.with_suffix(".partial")
+    # By way of memory: on a full disk torch.save itself raises a RuntimeError that does not say so.
+    content = io.BytesIO()
+    torch.save(state, content)
     try:
         with partial.open("wb") as file:
-            torch.save(state, file)
+            file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
