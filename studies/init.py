@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import Survey
+from sonarseg.training.record import write_atomically
 from studies.study_config import STUDY_TOML, StudyConfig
 
 # On CPU the network sees the median tile at this many pixels at most.
@@ -207,5 +208,5 @@ def write_study_toml(workspace: Path, config: StudyConfig) -> Path:
             f"{path} exists and is not overwritten: edit it, or name another folder with --workspace."
         )
     workspace.mkdir(parents=True, exist_ok=True)
-    path.write_text(study_toml(config), encoding="utf-8")
+    write_atomically(path, study_toml(config))
     return path

@@ -112,44 +112,48 @@ def test_a_whole_survey_is_described(survey: Path) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of its own, 16 MiB: room for a database, not for a checkpoint."""
+def small_disk(fresh: Path, tmp_path: Path) -> Iterator[Path]:
+    """A disk of 16 MiB, room for a database and a checkpoint or two, that holds the workspace `ws`."""
     disk = tmp_path / "disk"
     disk.mkdir()
     if os.geteuid() != 0:
         pytest.skip("mounting a small tmpfs needs root")
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, text=True
-    )
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk]
+    mounted = subprocess.run(mount, capture_output=True, text=True)
     if mounted.returncode != 0:
         pytest.skip(f"mounting a small tmpfs is not permitted here ({mounted.stderr.strip()})")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
+    try:
+        shutil.copytree(fresh / "ws", disk / "ws")
+        text = (disk / "ws" / "study.toml").read_text()
+        (disk / "ws" / "study.toml").write_text(text.replace('"../survey"', f'"{fresh / "survey"}"'))
+        yield disk
+    finally:
+        subprocess.run(["umount", disk], check=True)
 
 
-def test_a_disk_that_fills_up_during_training(folder: Path, small_disk: Path) -> None:
-    shutil.copytree(folder / "ws", small_disk / "ws")
-    text = (small_disk / "ws" / "study.toml").read_text()
-    (small_disk / "ws" / "study.toml").write_text(text.replace('"../survey"', f'"{folder / "survey"}"'))
-    sentence = sonarseg("tune", "all", "ws", cwd=small_disk).sentence()
-    assert re.search(r"space|full", sentence), sentence
-
-
-def test_a_full_disk(folder: Path, small_disk: Path) -> None:
-    shutil.copytree(folder / "ws", small_disk / "ws")
-    text = (small_disk / "ws" / "study.toml").read_text()
-    (small_disk / "ws" / "study.toml").write_text(text.replace('"../survey"', f'"{folder / "survey"}"'))
-    with (small_disk / "ballast").open("wb") as file, pytest.raises(OSError, match="No space"):
+def fill(disk: Path) -> None:
+    """Write until nothing more fits."""
+    file = os.open(disk / "ballast", os.O_WRONLY | os.O_CREAT)
+    with pytest.raises(OSError, match="No space"):
         while True:
-            file.write(bytes(4096))
-            file.flush()
-    for command in (["tune", "all", "ws"], ["init", folder / "survey", "-w", "new"]):
+            os.write(file, bytes(4096))
+    os.close(file)
+
+
+def test_a_disk_that_fills_up_during_training(small_disk: Path) -> None:
+    sentence = sonarseg("tune", "all", "ws", cwd=small_disk).sentence()
+    assert "No space left" in sentence
+    assert not list((small_disk / "ws").rglob("*.partial"))
+
+
+def test_a_full_disk(fresh: Path, small_disk: Path) -> None:
+    fill(small_disk)
+    for command in (["tune", "all", "ws"], ["init", fresh / "survey", "-w", "new"]):
         sentence = sonarseg(*command, cwd=small_disk).sentence()
-        assert re.search(r"space|full", sentence), sentence
+        assert re.search("space|full", sentence), sentence
 
 
-def test_a_workspace_that_cannot_be_written_to(folder: Path, small_disk: Path) -> None:
-    shutil.copytree(folder / "ws", small_disk / "ws")
+def test_a_workspace_that_cannot_be_written_to(fresh: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    assert "ead-only" in sonarseg("tune", "all", "ws", cwd=small_disk).sentence()
-    assert "ead-only" in sonarseg("init", folder / "survey", "-w", "new", cwd=small_disk).sentence()
+    for command in (["tune", "all", "ws"], ["init", fresh / "survey", "-w", "new"]):
+        assert "Read-only file system" in sonarseg(*command, cwd=small_disk).sentence()
