@@ -120,10 +120,9 @@ def check_survey(
     if survey.images:
         problems += _missing_pictures(read)
     tallies = {split: tally_split(survey, split, problems, step) for split in SPLITS}
-    if not wrong_labels:
-        problems += _missing_labels(read, tallies["train"])
+    problems += _missing_labels(read, tallies["train"], wrong_labels)
     problems += _mixed_depths(survey, tallies)
-    problems += _unknown_to_train(survey, tallies)
+    problems += _unknown_to_train(read, tallies)
     notes = _find_notes(read, tallies, problems)
     proposed = propose_background(survey) if survey.background is None else None
     if proposed is not None:
@@ -156,11 +155,14 @@ def _missing_pictures(read: ReadSurvey) -> list[str]:
     return problems
 
 
-def _missing_labels(read: ReadSurvey, train: SplitTally) -> list[str]:
+def _missing_labels(read: ReadSurvey, train: SplitTally, wrong_labels: bool) -> list[str]:
     survey, path = read.survey, read.survey.root / "labels.csv"
     if not survey.splits["train"]:
         return [f"{survey.root / 'splits' / 'train.txt'} lists no tile: a study needs train tiles."]
-    if not train.label_counts.any():
+    if wrong_labels and not read.label_lines:
+        # Not one row could be read, and the reason is told already.
+        return []
+    if not wrong_labels and not train.label_counts.any():
         return [
             f"{path} labels no train tile: write the columns tile and one for each class with 0 or 1, "
             "or make it from masks with `sonarseg import masks`."
@@ -168,7 +170,7 @@ def _missing_labels(read: ReadSurvey, train: SplitTally) -> list[str]:
     return [
         f"{path} has no row for the train tile {tile}: add one, or take the tile from the split."
         for tile in survey.splits["train"]
-        if tile not in survey.labels
+        if tile not in read.label_lines
     ]
 
 
@@ -183,9 +185,11 @@ def _mixed_depths(survey: Survey, tallies: dict[str, SplitTally]) -> list[str]:
     ]
 
 
-def _unknown_to_train(survey: Survey, tallies: dict[str, SplitTally]) -> list[str]:
-    train = tallies["train"]
-    if not train.label_counts.any():
+def _unknown_to_train(read: ReadSurvey, tallies: dict[str, SplitTally]) -> list[str]:
+    survey, train = read.survey, tallies["train"]
+    # A row that could not be read may show any class.
+    unread = read.label_lines.keys() - survey.labels.keys()
+    if not train.label_counts.any() or not unread.isdisjoint(survey.splits["train"]):
         return []
     return [
         f"{survey.root / 'splits' / 'val.txt'}: the tile {tile} shows "

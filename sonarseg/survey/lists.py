@@ -146,9 +146,6 @@ def read_labels(root: Path, classes: tuple[str, ...], background: str | None, pr
     labels = Labels(unlabelled=unlabelled)
     for number, row in rows:
         row += [""] * (len(header) - len(row))
-        if any(row[len(header) :]):
-            problems.append(f"{path} line {number} has {len(row)} cells, the first has {len(header)}.")
-            continue
         tile = tile_name(row[columns["tile"]])
         if not tile:
             problems.append(f"{path} line {number} names no tile: fill in its column tile.")
@@ -158,6 +155,9 @@ def read_labels(root: Path, classes: tuple[str, ...], background: str | None, pr
             )
         else:
             labels.lines[tile] = number
+            if any(row[len(header) :]):
+                problems.append(f"{path} line {number} has {len(row)} cells, the first has {len(header)}.")
+                continue
             shown = _read_row(path, number, row, columns, classes, background, problems)
             if shown is not None:
                 labels.shown[tile] = shown

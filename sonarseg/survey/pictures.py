@@ -107,15 +107,22 @@ def _read_tiff(path: Path, *, colours: bool) -> NDArray[np.generic]:
         return array
 
 
-def _read_png(path: Path) -> NDArray[np.generic]:
+def _png_kind(path: Path) -> tuple[int, int]:
+    """Bits a channel and colour type of a PNG, from its header; zeros where the file is something else."""
     with path.open("rb") as file:
         head = file.read(_PNG_HEAD.size)
-    if len(head) == _PNG_HEAD.size and head.startswith(_PNG_SIGNATURE):
-        _, _, width, height, depth, kind = _PNG_HEAD.unpack(head)
-        _refuse_huge(path, height, width)
-        if depth == 16 and kind != _PNG_GREY:
-            # Pillow would cut these to 8 bits.
-            return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    if len(head) < _PNG_HEAD.size or not head.startswith(_PNG_SIGNATURE):
+        return 0, 0
+    _, _, width, height, depth, kind = _PNG_HEAD.unpack(head)
+    _refuse_huge(path, height, width)
+    return depth, kind
+
+
+def _read_png(path: Path) -> NDArray[np.generic]:
+    depth, kind = _png_kind(path)
+    if depth == 16 and kind != _PNG_GREY:
+        # Pillow would cut these to 8 bits.
+        return np.asarray(imagecodecs.png_decode(path.read_bytes()))
     with Image.open(path) as picture:
         if picture.mode == "CMYK":
             raise UserError(f"{path} is a CMYK picture: save it as grey or RGB.")
@@ -174,6 +181,16 @@ def picture_size(path: Path) -> tuple[int, int]:
             return picture.height, picture.width
 
 
+def _read_png_ids(path: Path) -> NDArray[np.generic]:
+    depth, kind = _png_kind(path)
+    with Image.open(path) as picture:
+        array = np.asarray(picture)
+    if kind == _PNG_GREY and depth in (2, 4):
+        # Pillow stretches these to 0..255: the highest id would become "no data".
+        array = array // np.uint8(_WIDEST_ID // (2**depth - 1))
+    return array
+
+
 def read_mask_file(path: Path) -> NDArray[np.uint8]:
     """Read a mask of class ids, uint8 (H, W); pictures with a palette give their indices.
 
@@ -186,8 +203,7 @@ def read_mask_file(path: Path) -> NDArray[np.uint8]:
         if _is_tiff(path):
             array = _read_tiff(path, colours=False)
         else:
-            with Image.open(path) as picture:
-                array = np.asarray(picture)
+            array = _read_png_ids(path)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[..., 0]
     if array.ndim != 2:

@@ -1,5 +1,7 @@
 """Pictures and masks of every kind that people bring."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import imagecodecs
@@ -151,6 +153,33 @@ def test_masks_that_are_no_class_ids_are_refused(tmp_path: Path, array: np.ndarr
     tifffile.imwrite(tmp_path / "m.tif", array, photometric=photometric, planarconfig="contig")
     with pytest.raises(UserError, match=words):
         read_mask_file(tmp_path / "m.tif")
+
+
+def grey_png(rows: list[list[int]], depth: int) -> bytes:
+    """A grey PNG of fewer than 8 bits a pixel, put together by hand (PNG specification, sections 5 and 7)."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        crc = struct.pack(">I", zlib.crc32(kind + content))
+        return struct.pack(">I", len(content)) + kind + content + crc
+
+    packed = b""
+    for row in rows:
+        bits = "".join(f"{value:0{depth}b}" for value in row)
+        bits += "0" * (-len(bits) % 8)
+        packed += b"\0" + int(bits, 2).to_bytes(len(bits) // 8, "big")
+    head = struct.pack(">IIBBBBB", len(rows[0]), len(rows), depth, 0, 0, 0, 0)
+    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(packed)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4])
+def test_few_bits_are_ids_in_a_mask_and_grey_levels_in_a_picture(tmp_path: Path, depth: int) -> None:
+    most = 2**depth - 1
+    rows = [[0, 1, most], [most, 0, 1]]
+    path = tmp_path / "a.png"
+    path.write_bytes(grey_png(rows, depth))
+    np.testing.assert_array_equal(read_mask_file(path), rows)
+    np.testing.assert_array_equal(read_picture(path), np.array(rows) * (255 // most))
 
 
 def test_rgb_png_masks_are_refused(tmp_path: Path) -> None:

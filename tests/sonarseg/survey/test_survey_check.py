@@ -138,6 +138,26 @@ def test_a_train_tile_without_a_row(root: Path, edit: Edit) -> None:
     assert "labels.csv has no row for the train tile a2" in problems[0]
 
 
+def test_a_wrong_row_does_not_hide_a_missing_one(root: Path, edit: Edit) -> None:
+    edit(root / "labels.csv", "a2,0,1,0\n", "")
+    edit(root / "labels.csv", "a1,1,0,0", "a1,1,0,maybe")
+    edit(root / "labels.csv", "b1,1,1,0", "b1,1,1,0,1")
+    problems = check_survey(root).problems
+    # Each once: a row that is wrong is not missing as well.
+    assert len(problems) == 3
+    assert "line 2" in problems[0]
+    assert "line 4" in problems[1]
+    assert "no row for the train tile a2" in problems[2]
+
+
+def test_an_empty_train_split_is_told_beside_wrong_labels(root: Path, edit: Edit) -> None:
+    edit(root / "labels.csv", "c1,1,1,0", "c1,1,1,2")
+    (root / "splits" / "train.txt").write_text("")
+    problems = check_survey(root).problems
+    assert len(problems) == 2
+    assert "train.txt lists no tile" in problems[1]
+
+
 def test_lists_that_cannot_be_read_do_not_end_the_check(root: Path) -> None:
     (root / "classes.txt").write_bytes(b"\xff\xfe\x00")
     (root / "images" / "a1.png").write_bytes(b"not a picture")
