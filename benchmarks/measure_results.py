@@ -19,6 +19,7 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import paired_interval
 from studies.commands.evaluate import file_name
 from studies.main import app
+from studies.storage import load_study
 
 METRICS = ("miou", "miou_multiclass", "miou_paper")
 CRF_ROWS = {
@@ -28,6 +29,13 @@ CRF_ROWS = {
     "PSA's CRF": "psa",
     "DeepLab's CRF": "deeplab",
     "**tuned CRF**": "tuned",
+}
+# Trials of the loss study whose first run is the row's run with the study's seed.
+TRIALS = {
+    "tuned": "cross-entropy",
+    "class-weighted": "class-weighted cross-entropy",
+    "focal": "focal gamma 2",
+    "lovasz": "Lovász-Softmax",
 }
 RUN_ROWS = {
     "cross-entropy, no CRF": ("no-crf", ["--crf", "no-crf"]),
@@ -57,8 +65,17 @@ def evaluation(workspace: Path, target: str, split: str) -> dict[str, Any]:
 
 
 def run_evaluations(workspace: Path, name: str, options: list[str], seeds: int) -> Iterator[list[Any]]:
-    """Train and score a run with each seed: [val, test] a seed."""
+    """Train and score a run with each seed: [val, test] a seed.
+
+    A trial of the loss study serves for the first.
+    """
+    trials = load_study(workspace / "study.db", "loss").get_trials(deepcopy=False)
+    done = [t for t in trials if t.user_attrs.get("name") == TRIALS.get(name, "") and t.value is not None]
     for seed in range(seeds):
+        if seed == 0 and done:
+            target = f"loss:{done[0].number}"
+            yield [evaluation(workspace, target, split) for split in ("val", "test")]
+            continue
         run_dir = workspace / "runs" / f"results-{name}-{seed}"
         if not (run_dir / "summary.json").is_file():
             command("run", str(run_dir), "--workspace", str(workspace), *options, "--seed", str(seed))

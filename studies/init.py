@@ -95,7 +95,7 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
     settings: dict[str, Any] = {"name": survey.name, "background": survey.background}
     if cuda:
         settings["network"] = {"encoder": "resnet50", "decoder_channels": 256, "tile_scale": 1.0}
-        settings["training"] = {"warmup_epochs": 40, "rounds": 4, "epochs_per_round": 15, "batch_size": 16}
+        settings["training"] = {"warmup_epochs": 40, "rounds": 4, "epochs_per_round": 15}
         settings["crf"] = {"trials": 150}
         settings["loss"] = {"trials": 25}
     else:
@@ -108,7 +108,7 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
             "decoder_channels": 64,
             "tile_scale": scale,
         }
-        settings["training"] = {"warmup_epochs": 15, "rounds": 2, "epochs_per_round": 6}
+        settings["training"] = {"warmup_epochs": 15, "rounds": 2, "epochs_per_round": 5}
         settings["crf"] = {"trials": 60}
         settings["loss"] = {"trials": 9}
     return settings

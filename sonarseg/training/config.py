@@ -62,7 +62,7 @@ class TrainingConfig(Section):
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
     rounds: Annotated[int, Field(ge=1)] = 3
     epochs_per_round: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 8
+    batch_size: Annotated[int, Field(ge=1)] = 16
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     head_factor: Annotated[float, Field(gt=0)] = 3.0
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
@@ -70,7 +70,7 @@ class TrainingConfig(Section):
     poly_power: Annotated[float, Field(ge=0)] = 0.9
     segmentation_weight: Annotated[float, Field(ge=0)] = 1.0
     classification_weight: Annotated[float, Field(ge=0)] = 1.0
-    gain_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    gain_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.4
     speckle: Annotated[float, Field(ge=0, lt=1)] = 0.1
     break_shadow_direction: bool = False
 

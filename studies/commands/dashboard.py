@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from typing import Annotated
 
 import typer
@@ -26,6 +28,7 @@ def dashboard(
     chosen = find_workspace(workspace)
     storage = open_storage(chosen.database_path)
     chosen.artifacts_dir.mkdir(exist_ok=True)
+    _refuse_address_in_use(host, port)
     console.print(f"Optuna Dashboard: http://{host}:{port}/dashboard/ (stop with Ctrl-C)")
     run_server(
         storage,
@@ -33,3 +36,21 @@ def dashboard(
         port=port,
         artifact_store=FileSystemArtifactStore(chosen.artifacts_dir),
     )
+
+
+def _refuse_address_in_use(host: str, port: int) -> None:
+    """Try the address first: the server says that it listens before it finds out that it cannot.
+
+    Raises
+    ------
+    UserError
+        Where another program listens there, or the address is not this machine's.
+    """
+    from sonarseg.errors import UserError
+
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        what = "another --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "another --host"
+        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}): choose {what}.") from error

@@ -10,17 +10,17 @@ from typing import Annotated
 import typer
 
 FOLDER = Path("quickstart")
-TILES, SIZE, SEED = 100, 128, 0
+TILES, SIZE, SEED = 240, 96, 0
 # A budget that two processor cores work off in a few minutes
 BUDGET = {
     "network": {
         "encoder": "resnet18",
         "stages": 2,
         "output_stride": 8,
-        "decoder_channels": 32,
-        "tile_scale": 0.5,
+        "decoder_channels": 64,
+        "tile_scale": 1.0,
     },
-    "training": {"warmup_epochs": 15, "rounds": 2, "epochs_per_round": 4},
+    "training": {"warmup_epochs": 12, "rounds": 2, "epochs_per_round": 5},
     "crf": {"trials": 30},
     "loss": {"trials": 6},
     "device": "cpu",

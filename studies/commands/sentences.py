@@ -28,7 +28,6 @@ _REMEDIES = {
     errno.EISDIR: "a file is needed there: name another place, or move the folder away",
     errno.ENAMETOOLONG: "use a shorter name",
     errno.EIO: "check the disk, then run the same command again, it resumes",
-    errno.EADDRINUSE: "choose another port with --port",
 }
 _DATABASE_REMEDIES = {
     "disk is full": "free some space and run the same command again, it resumes",

@@ -162,7 +162,7 @@ def test_the_dashboard_serves_both_studies_on_loopback(study: Path) -> None:
 
     wait_for(answered)
     process.send_signal(signal.SIGINT)
-    assert finish(process).code == 130
+    assert finish(process).code == 0
     assert {one["study_name"] for one in found} == {"crf", "loss"}
 
 
@@ -178,8 +178,10 @@ def test_train_masks_change_nothing(study: Path, tmp_path: Path) -> None:
     done("tune", "all", cwd=tmp_path)
     ours, theirs = read_studies(study / "survey-study"), read_studies(tmp_path / "survey-study")
     for kind in TRIALS:
+        # The interrupted trial was run again after the others: only its number may differ.
         expected = [identity(t) for t in ours[kind].trials if t.state == "complete"]
-        assert [identity(t) for t in theirs[kind].trials] == expected
+        found = [identity(t) for t in theirs[kind].trials]
+        assert sorted(found, key=str) == sorted(expected, key=str)
         assert ours[kind].survey["fingerprint"] == theirs[kind].survey["fingerprint"]
 
 

@@ -47,7 +47,6 @@ FULL = sqlite3.OperationalError("database or disk is full")
         (OSError(errno.ENOSPC, "No space left on device", "/w/x"), 2, "/w/x: No space left on device; free"),
         (OSError(errno.EACCES, "Permission denied", "/w/x"), 2, "/w/x: Permission denied; choose"),
         (OSError(errno.EROFS, "Read-only file system"), 2, "Read-only file system; choose"),
-        (OSError(errno.EADDRINUSE, "Address already in use"), 2, "choose another port with --port"),
         (sqlalchemy.exc.OperationalError("INSERT", {}, FULL), 2, "study.db: database or disk is full; free"),
         (chained(RuntimeError("wrapped"), FULL), 2, "study.db: database or disk is full; free"),
         (sqlite3.OperationalError("attempt to write a readonly database"), 2, "make the workspace writable"),
