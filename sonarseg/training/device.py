@@ -43,3 +43,8 @@ def autocast(device: torch.device) -> AbstractContextManager[None]:
     """Mixed precision on CUDA (bfloat16 where the chip has it), float32 on CPU."""
     dtype = torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
     return torch.autocast(device.type, dtype=dtype, enabled=device.type == "cuda")
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device as the report shows it."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -61,3 +61,14 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     """Read summary.json of a finished run."""
     content: dict[str, Any] = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
     return content
+
+
+def epoch_note(line: dict[str, Any]) -> str:
+    """Put the figures of one line of metrics.jsonl into words."""
+    parts = [f"classification loss {line['loss_classification']:.3f}"]
+    if line["loss_segmentation"] is not None:
+        parts.append(f"segmentation loss {line['loss_segmentation']:.3f}")
+    for name in ("miou", "miou_multiclass"):
+        if line.get(name) is not None:
+            parts.append(f"{name} {line[name]:.3f}")
+    return ", ".join(parts)

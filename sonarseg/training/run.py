@@ -22,15 +22,16 @@ from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.ranking import average_precision
 from sonarseg.metrics.scores import survey_scores
 from sonarseg.network.weights import load_encoder_weights
+from sonarseg.prediction import overlay
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey, open_survey
-from sonarseg.survey.pictures import write_index_png
+from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.survey.scaling import fit_scaling
 from sonarseg.training import record
 from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from sonarseg.training.config import RunConfig
-from sonarseg.training.device import pick_device
+from sonarseg.training.device import device_name, pick_device
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.schedule import Epoch, plan
 from sonarseg.training.targets import RoundTargets
@@ -39,6 +40,8 @@ from sonarseg.training.trainer import RunFailed, Trainer
 from sonarseg.training.validation import Validation, validate
 
 CONFIG = "config.json"
+MASKS, PREVIEWS = "masks", "previews"
+PREVIEW_COUNT = 4
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -201,17 +204,22 @@ class _Run:
             },
         )
         record.append_metrics(self.run_dir, line)
-        note = _note(line)
+        note = record.epoch_note(line)
         record.log(self.run_dir, f"epoch {epoch.number}/{total} ({epoch.stage}, round {epoch.round}): {note}")
         self.progress("training", epoch.number, total, note)
         return validation
 
     def _validate(self, loss: Loss | None, save_masks: bool = False) -> Validation:
         def save(name: str, labels: NDArray[np.uint8]) -> None:
-            write_index_png(self.run_dir / "masks" / f"{name}.png", labels)
+            write_index_png(self.run_dir / MASKS / f"{name}.png", labels)
+            if name in self.val.names[:PREVIEW_COUNT]:
+                image = self.scaling.apply(self.survey.read_image(name))
+                preview = overlay(image, labels, self.survey.num_classes)
+                write_png(self.run_dir / PREVIEWS / f"{name}.png", preview)
 
         if save_masks:
-            (self.run_dir / "masks").mkdir(exist_ok=True)
+            (self.run_dir / MASKS).mkdir(exist_ok=True)
+            (self.run_dir / PREVIEWS).mkdir(exist_ok=True)
         return validate(
             self.model,
             self.val,
@@ -244,7 +252,7 @@ class _Run:
             "frequencies": None
             if self.targets.frequencies is None
             else [float(f) for f in self.targets.frequencies],
-            "device": _device_name(self.device),
+            "device": device_name(self.device),
             "seed": self.config.seed,
             "config_hash": config_hash(self.config),
             "survey_fingerprint": survey_fingerprint(self.survey),
@@ -296,17 +304,3 @@ def _validation_tiles(
     names = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
     tiles = load_tiles(survey, names, scaling, config.network.tile_scale)
     return tiles, [survey.read_mask(tile) for tile in names]
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def _note(line: dict[str, Any]) -> str:
-    parts = [f"classification loss {line['loss_classification']:.3f}"]
-    if line["loss_segmentation"] is not None:
-        parts.append(f"segmentation loss {line['loss_segmentation']:.3f}")
-    for name in ("miou", "miou_multiclass"):
-        if line.get(name) is not None:
-            parts.append(f"{name} {line[name]:.3f}")
-    return ", ".join(parts)

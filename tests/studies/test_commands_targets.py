@@ -91,6 +91,8 @@ def test_neither_run_nor_setting(workspace: Workspace) -> None:
 
 def test_a_run_is_not_gone_on_with_under_other_settings(tmp_path: Path) -> None:
     stored = RunConfig(survey="s", seed=1)
-    refuse_other_settings(stored, stored, tmp_path)
+    wanted = stored.model_copy(update={"seed": 2, "supervision": "masks"})
+    refuse_other_settings(stored, stored, {"seed", "supervision"}, tmp_path)
+    refuse_other_settings(stored, wanted, {"crf"}, tmp_path)
     with pytest.raises(UserError, match="has another seed than was asked for"):
-        refuse_other_settings(stored, stored.model_copy(update={"seed": 2}), tmp_path)
+        refuse_other_settings(stored, wanted, {"seed"}, tmp_path)

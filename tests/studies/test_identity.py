@@ -1,7 +1,6 @@
 from pathlib import Path
 
 import pytest
-from conftest import make_workspace, rewrite
 from PIL import Image
 
 from sonarseg.errors import UserError
@@ -9,6 +8,7 @@ from studies.identity import describe
 from studies.pipeline import open_studies
 from studies.storage import load_study
 from studies.workspace import Workspace
+from tests.studies.conftest import make_workspace, rewrite
 
 
 def test_what_a_study_knows_of_itself(workspace: Workspace) -> None:

@@ -1,6 +1,5 @@
 import optuna
 import pytest
-from conftest import make_machinery, rewrite
 from optuna.trial import TrialState
 
 from objectives.search_space import NAMED_LOSSES
@@ -11,6 +10,7 @@ from studies.loss_study import best_loss, best_loss_trial, best_run_dir, enqueue
 from studies.pipeline import Machinery, tune_loss
 from studies.storage import load_study
 from studies.workspace import Workspace
+from tests.studies.conftest import make_machinery, rewrite
 
 
 def _settings(study: optuna.Study) -> list[str]:

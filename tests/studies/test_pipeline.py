@@ -3,7 +3,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_machinery, make_workspace, rewrite
 from optuna.trial import TrialState
 from PIL import Image
 
@@ -15,6 +14,7 @@ from studies.loss_study import best_run_dir
 from studies.pipeline import Machinery, prepare, tune_all, tune_crf, tune_loss
 from studies.storage import load_study
 from studies.workspace import Workspace
+from tests.studies.conftest import make_machinery, make_workspace, rewrite
 
 
 def test_the_crf_study_holds_its_baselines_and_its_best(workspace: Workspace, machinery: Machinery) -> None:
