@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,15 +93,26 @@ def _loss(workspace: Workspace, wishes: Wishes) -> LossConfig:
         raise UserError(f"--{first['loc'][0]} {first['input']}: {first['msg']}.") from error
 
 
-def refuse_other_settings(stored: RunConfig, wanted: RunConfig, run_dir: Path) -> None:
+def refuse_other_settings(
+    stored: RunConfig, wanted: RunConfig, fields: Collection[str], run_dir: Path
+) -> None:
     """Refuse to go on with a run whose settings are not those asked for.
+
+    Parameters
+    ----------
+    stored, wanted : RunConfig
+        What config.json says, and what it would say if the run were new.
+    fields : collection of str
+        The fields that were asked for.
+    run_dir : Path
+        The run.
 
     Raises
     ------
     UserError
         Where they differ.
     """
-    for name in RunConfig.model_fields:
+    for name in sorted(fields):
         if getattr(stored, name) != getattr(wanted, name):
             raise UserError(
                 f"{run_dir / 'config.json'} has another {name} than was asked for: name a new folder, "

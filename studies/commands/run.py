@@ -10,7 +10,16 @@ import typer
 
 from studies.commands.workspace_choice import WorkspaceOption, find_workspace
 
-_SETTINGS = ("supervision", "crf", "loss", "gamma", "alpha", "seed", "from_scratch")
+# Option to the field of config.json that it decides
+_SETTINGS = {
+    "supervision": "supervision",
+    "crf": "crf",
+    "loss": "loss",
+    "gamma": "loss",
+    "alpha": "loss",
+    "seed": "seed",
+    "from_scratch": "stage",
+}
 
 
 class SupervisionChoice(StrEnum):
@@ -74,10 +83,10 @@ def run(
     wishes = Wishes(supervision.value, crf, loss.value, gamma, alpha, seed, from_scratch)
     if (run_dir / CONFIG).is_file():
         stored = read_config(run_dir)
-        if any(_was_typed(context, name) for name in _SETTINGS):
-            refuse_other_settings(
-                stored, lone_run_config(find_workspace(workspace), run_dir, wishes), run_dir
-            )
+        typed = {field for option, field in _SETTINGS.items() if _was_typed(context, option)}
+        if typed:
+            wanted = lone_run_config(find_workspace(workspace), run_dir, wishes)
+            refuse_other_settings(stored, wanted, typed, run_dir)
         state = "is finished" if (run_dir / SUMMARY).is_file() else "goes on"
         console.print(f"{run_dir} {state}, with the settings in its config.json.")
     else:
