@@ -1,4 +1,4 @@
-"""Start the real command line in a process of its own, and see how it ends."""
+"""Run the command line, in a process of its own or here, and see how it ends."""
 
 import os
 import re
@@ -6,8 +6,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+
+from typer.testing import CliRunner
+
+from studies.main import app
 
 SONARSEG = Path(sys.executable).with_name("sonarseg")
 BUDGET = {
@@ -62,6 +67,21 @@ def sonarseg(*arguments: object, cwd: Path) -> Outcome:
 
 def done(*arguments: object, cwd: Path) -> str:
     outcome = sonarseg(*arguments, cwd=cwd)
+    assert outcome.code == 0, outcome.err
+    return outcome.out
+
+
+def sonarseg_here(*arguments: object, cwd: Path) -> Outcome:
+    """Run a command inside this process, which has imported torch already."""
+    with chdir(cwd):
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+def done_here(*arguments: object, cwd: Path) -> str:
+    outcome = sonarseg_here(*arguments, cwd=cwd)
     assert outcome.code == 0, outcome.err
     return outcome.out
 

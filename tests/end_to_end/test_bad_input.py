@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import done, shrink, sonarseg
+from command_line import done_here, shrink, sonarseg, sonarseg_here
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def fresh(survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The survey and a workspace `ws` in which nothing has run; copy before changing."""
     folder = tmp_path_factory.mktemp("fresh")
     shutil.copytree(survey, folder / "survey")
-    done("init", "survey", "-w", "ws", "--background", "none", cwd=folder)
+    done_here("init", "survey", "-w", "ws", "--background", "none", cwd=folder)
     shrink(folder / "ws" / "study.toml")
     return folder
 
@@ -53,34 +53,34 @@ def test_a_wrong_field_is_named_with_its_line(folder: Path, old: str, new: str, 
 
 def test_toml_that_cannot_be_read(folder: Path) -> None:
     edit(folder, "[network]", "[network")
-    assert "is not valid TOML" in sonarseg("status", cwd=folder).sentence()
+    assert "is not valid TOML" in sonarseg_here("status", cwd=folder).sentence()
 
 
 def test_a_missing_survey(folder: Path) -> None:
-    assert "nowhere" in sonarseg("init", "nowhere", cwd=folder).sentence()
+    assert "nowhere" in sonarseg_here("init", "nowhere", cwd=folder).sentence()
     shutil.rmtree(folder / "survey")
-    assert "survey is not a folder" in sonarseg("tune", "all", cwd=folder).sentence()
+    assert "survey is not a folder" in sonarseg_here("tune", "all", cwd=folder).sentence()
 
 
 def test_a_device_that_is_not_there(folder: Path) -> None:
     edit(folder, 'device = "cpu"', 'device = "abacus"')
-    assert 'device = "abacus" is not a device' in sonarseg("tune", "all", cwd=folder).sentence()
+    assert 'device = "abacus" is not a device' in sonarseg_here("tune", "all", cwd=folder).sentence()
 
 
 def test_a_study_is_not_overwritten(folder: Path) -> None:
     text = (folder / "ws" / "study.toml").read_text()
-    assert "not overwritten" in sonarseg("init", "survey", "-w", "ws", cwd=folder).sentence()
+    assert "not overwritten" in sonarseg_here("init", "survey", "-w", "ws", cwd=folder).sentence()
     assert (folder / "ws" / "study.toml").read_text() == text
 
 
 def test_a_file_in_place_of_the_workspace(folder: Path) -> None:
     (folder / "file").write_text("")
-    assert "file" in sonarseg("init", "survey", "-w", "file", cwd=folder).sentence()
-    assert "file" in sonarseg("init", "survey", "-w", "file/ws", cwd=folder).sentence()
+    assert "file" in sonarseg_here("init", "survey", "-w", "file", cwd=folder).sentence()
+    assert "file" in sonarseg_here("init", "survey", "-w", "file/ws", cwd=folder).sentence()
 
 
 def test_a_simulation_keeps_what_is_there(folder: Path) -> None:
-    assert "not empty" in sonarseg("simulate", "survey", cwd=folder).sentence()
+    assert "not empty" in sonarseg_here("simulate", "survey", cwd=folder).sentence()
 
 
 @pytest.mark.parametrize(
@@ -98,15 +98,15 @@ def test_a_damaged_survey_is_refused_by_check_and_init(
     shutil.copytree(survey, tmp_path / "survey")
     tile = (survey / "splits" / "train.txt").read_text().split()[0]
     damage(tmp_path / "survey", tile)
-    assert says in sonarseg("init", "survey", cwd=tmp_path).sentence()
-    checked = sonarseg("check", "survey", cwd=tmp_path)
+    assert says in sonarseg_here("init", "survey", cwd=tmp_path).sentence()
+    checked = sonarseg_here("check", "survey", cwd=tmp_path)
     assert checked.code == 2
     assert says in checked.out + checked.err
     assert "Traceback" not in checked.err
 
 
 def test_a_whole_survey_is_described(survey: Path) -> None:
-    shown = done("check", survey, cwd=survey)
+    shown = done_here("check", survey, cwd=survey)
     assert "No problem found" in shown
     assert re.search(r"train\D+15", shown)
 
@@ -149,11 +149,11 @@ def test_a_disk_that_fills_up_during_training(small_disk: Path) -> None:
 def test_a_full_disk(fresh: Path, small_disk: Path) -> None:
     fill(small_disk)
     for command in (["tune", "all", "ws"], ["init", fresh / "survey", "-w", "new"]):
-        sentence = sonarseg(*command, cwd=small_disk).sentence()
+        sentence = sonarseg_here(*command, cwd=small_disk).sentence()
         assert re.search("space|full", sentence), sentence
 
 
 def test_a_workspace_that_cannot_be_written_to(fresh: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     for command in (["tune", "all", "ws"], ["init", fresh / "survey", "-w", "new"]):
-        assert "Read-only file system" in sonarseg(*command, cwd=small_disk).sentence()
+        assert "Read-only file system" in sonarseg_here(*command, cwd=small_disk).sentence()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from command_line import TRIALS, done, finish, shrink, sonarseg, start, wait_for
+from command_line import TRIALS, done, done_here, finish, shrink, sonarseg_here, start, wait_for
 from PIL import Image
 
 from reports.database import Trial, read_studies
@@ -21,7 +21,7 @@ from sonarseg.metrics.scores import miou
 
 
 def status(folder: Path) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(done("status", "--json", cwd=folder))
+    facts: dict[str, Any] = json.loads(done_here("status", "--json", cwd=folder))
     return facts
 
 
@@ -64,7 +64,7 @@ def test_running_again_repeats_nothing(study: Path) -> None:
     before = {kind: s.trials for kind, s in read_studies(study / "survey-study").items()}
     metrics = study / "survey-study" / "runs" / "loss-0000" / "metrics.jsonl"
     written = metrics.stat().st_mtime_ns
-    done("tune", "all", cwd=study)
+    done_here("tune", "all", cwd=study)
     after = read_studies(study / "survey-study")
     for kind, trials in before.items():
         assert [identity(t) for t in after[kind].trials] == [identity(t) for t in trials]
@@ -83,7 +83,7 @@ def test_the_report_is_one_file_that_needs_no_network(study: Path) -> None:
 
 @pytest.mark.parametrize("target", ["best", "loss:0", "tuned", "cam", "W-S3Tseg"])
 def test_evaluation_agrees_with_its_confusions(study: Path, target: str) -> None:
-    shown = done("evaluate", target, "--split", "val", cwd=study)
+    shown = done_here("evaluate", target, "--split", "val", cwd=study)
     name = target.lower().replace(":", "-")
     result = json.loads((study / "survey-study" / "evaluations" / f"{name}-val.json").read_text())
     assert result["scores"]["miou"] == miou(unpack_confusions(result["confusions"]))
@@ -92,7 +92,7 @@ def test_evaluation_agrees_with_its_confusions(study: Path, target: str) -> None
 
 
 def test_a_trial_is_evaluated_to_its_own_value(study: Path) -> None:
-    done("evaluate", "tuned", cwd=study)
+    done_here("evaluate", "tuned", cwd=study)
     result = json.loads((study / "survey-study" / "evaluations" / "tuned-val.json").read_text())
     best = read_studies(study / "survey-study")["crf"].best()
     assert best is not None
@@ -125,20 +125,20 @@ def test_maps_of_the_best_model(study: Path) -> None:
 
 def test_a_lone_run_and_its_evaluation(study: Path) -> None:
     run = ("run", "lone", "--supervision", "single-label", "--seed", "3")
-    assert "lone on val" in done(*run, cwd=study)
+    assert "lone on val" in done_here(*run, cwd=study)
     config = json.loads((study / "lone" / "config.json").read_text())
     assert config["supervision"] == "single-label"
     assert config["seed"] == 3
     assert config["warm_up"] == "../survey-study/runs/warm-up"
-    assert "is finished" in done(*run, cwd=study)
-    assert "another seed" in sonarseg("run", "lone", "--seed", 4, cwd=study).sentence()
-    done("evaluate", "lone", cwd=study)
+    assert "is finished" in done_here(*run, cwd=study)
+    assert "another seed" in sonarseg_here("run", "lone", "--seed", 4, cwd=study).sentence()
+    done_here("evaluate", "lone", cwd=study)
 
 
 def test_the_workspace_works_elsewhere(study: Path, tmp_path: Path) -> None:
     shutil.copytree(study, tmp_path / "moved")
     assert status(tmp_path / "moved")["studies"]["loss"]["best"] == status(study)["studies"]["loss"]["best"]
-    done("predict", "--images", "survey/images", cwd=tmp_path / "moved")
+    done_here("predict", "--images", "survey/images", cwd=tmp_path / "moved")
     assert (tmp_path / "moved" / "survey-study" / "maps" / "areas.csv").is_file()
 
 
@@ -147,7 +147,7 @@ def test_the_dashboard_serves_both_studies_on_loopback(study: Path) -> None:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.listen()
-        assert "--port" in sonarseg("dashboard", "--port", port, cwd=study).sentence()
+        assert "--port" in sonarseg_here("dashboard", "--port", port, cwd=study).sentence()
     process = start("dashboard", "--port", port, cwd=study)
     address = f"http://127.0.0.1:{port}/api/studies"
     found: list[dict[str, Any]] = []
@@ -175,7 +175,7 @@ def test_train_masks_change_nothing(study: Path, tmp_path: Path) -> None:
         for tile in (tmp_path / "survey" / "splits" / f"{split}.txt").read_text().split():
             noise = rng.integers(0, 4, (48, 48)).astype(np.uint8)
             Image.fromarray(noise).save(tmp_path / "survey" / "masks" / f"{tile}.png")
-    done("tune", "all", cwd=tmp_path)
+    done_here("tune", "all", cwd=tmp_path)
     ours, theirs = read_studies(study / "survey-study"), read_studies(tmp_path / "survey-study")
     for kind in TRIALS:
         # The interrupted trial was run again after the others: only its number may differ.
@@ -189,12 +189,12 @@ def test_without_val_masks_it_trains_and_says_what_was_not_tuned(survey: Path, t
     shutil.copytree(survey, tmp_path / "survey")
     for tile in (tmp_path / "survey" / "splits" / "val.txt").read_text().split():
         (tmp_path / "survey" / "masks" / f"{tile}.png").unlink()
-    done("init", "survey", "--background", "none", "--workspace", "ws", cwd=tmp_path)
+    done_here("init", "survey", "--background", "none", "--workspace", "ws", cwd=tmp_path)
     shrink(tmp_path / "ws" / "study.toml")
-    done("tune", "all", cwd=tmp_path)
+    done_here("tune", "all", cwd=tmp_path)
     reason = "no masks for its val split"
     assert reason in (tmp_path / "ws" / "report.html").read_text()
     facts = status(tmp_path)
     assert all(reason in facts["studies"][kind]["untuned"] for kind in TRIALS)
-    assert "holds no mask of the val split" in sonarseg("evaluate", "best", cwd=tmp_path).sentence()
-    assert "30 tiles mapped" in done("predict", cwd=tmp_path)
+    assert "holds no mask of the val split" in sonarseg_here("evaluate", "best", cwd=tmp_path).sentence()
+    assert "30 tiles mapped" in done_here("predict", cwd=tmp_path)
