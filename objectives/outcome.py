@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class TrialFailed(Exception):  # noqa: N818 a sibling of optuna.TrialPruned
+class TrialFailed(Exception):
     """The trial has no value; the message is the reason, one sentence for the person."""

@@ -37,7 +37,7 @@ class Timing:
 DEFAULT_TIMING = Timing()
 
 
-class StopRun(Exception):  # noqa: N818 an order, not an error
+class StopRun(Exception):
     """Raised by a watcher to end the run; what it carries is raised once the process is gone."""
 
     def __init__(self, because: Exception) -> None:

@@ -14,11 +14,16 @@ from sonarseg.cam_store import read_cam
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.errors import UserError
+from sonarseg.metrics.boundary import boundary_counts, boundary_iou, boundary_width
 from sonarseg.metrics.confusion import confusion
 from sonarseg.metrics.scores import SurveyScores, survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
+
+# A confusion matrix, int64 (K, K), and boundary counts, int64 (2, K), of one tile.
+Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
+TILES_IN_MEMORY = 256
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Evaluation:
         A confusion matrix a tile, rows truth.
     scores : dict
         `survey_scores` of the confusions.
+    boundary_iou : float or None
+        Mean boundary IoU (Cheng et al., arXiv 2103.16562) over the classes present.
     uses_image_labels : bool
         Whether the split's image-level labels were used: CAM and CRF rows use them, a decoder does not.
     """
@@ -45,6 +52,7 @@ class Evaluation:
     groups: tuple[str | None, ...]
     confusions: NDArray[np.int64]
     scores: SurveyScores
+    boundary_iou: float | None
     uses_image_labels: bool
 
 
@@ -72,7 +80,7 @@ def _tile_confusion(
     parameters: CrfParameters,
     scaling: GreyScaling,
     on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
-) -> NDArray[np.int64]:
+) -> Counts:
     labels = refine(
         read_cam(cam_path),
         scaling.apply(survey.read_image(tile)),
@@ -82,7 +90,13 @@ def _tile_confusion(
     )
     if on_labels is not None:
         on_labels(tile, labels)
-    return confusion(survey.read_mask(tile), labels, survey.num_classes)
+    return _count(survey.read_mask(tile), labels, survey.num_classes)
+
+
+def _count(truth: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: int) -> Counts:
+    """Confusion matrix (K, K) and boundary counts (2, K) of one tile."""
+    width = boundary_width(truth.shape[0], truth.shape[1])
+    return confusion(truth, labels, num_classes), boundary_counts(truth, labels, num_classes, width)
 
 
 def evaluate_crf(
@@ -124,11 +138,11 @@ def evaluate_crf(
         )
         for tile in tiles
     )
-    found: list[NDArray[np.int64]] = []
-    for matrix in Parallel(n_jobs=jobs, return_as="generator")(work):
-        found.append(matrix)
+    found: list[Counts] = []
+    for counts in Parallel(n_jobs=jobs, return_as="generator")(work):
+        found.append(counts)
         progress("scoring", len(found), len(tiles))
-    return _evaluation(survey, split, tiles, np.stack(found), uses_image_labels=True)
+    return _evaluation(survey, split, tiles, found, uses_image_labels=True)
 
 
 def evaluate_run(
@@ -157,18 +171,20 @@ def evaluate_run(
     model = load_model(run_dir, pick_device(device))
     check_classes(run_dir, model.classes, survey)
     tiles = tiles_with_masks(survey, split)
-    loaded = load_tiles(survey, tiles, model.scaling, model.network_config.tile_scale, labels=False)
-    masks = [survey.read_mask(tile) for tile in tiles]
-    result = validate(
-        model,
-        loaded,
-        masks,
-        None,
-        torch.ones(survey.num_classes, dtype=torch.bool, device=model.device),
-        batch_size,
-        on_prediction=on_labels,
-    )
-    return _evaluation(survey, split, tiles, result.confusions, uses_image_labels=False)
+    counted: dict[str, Counts] = {}
+
+    def count(tile: str, labels: NDArray[np.uint8]) -> None:
+        counted[tile] = _count(survey.read_mask(tile), labels, survey.num_classes)
+        if on_labels is not None:
+            on_labels(tile, labels)
+
+    labelled = torch.ones(survey.num_classes, dtype=torch.bool, device=model.device)
+    for start in range(0, len(tiles), TILES_IN_MEMORY):
+        part = tiles[start : start + TILES_IN_MEMORY]
+        loaded = load_tiles(survey, part, model.scaling, model.network_config.tile_scale, labels=False)
+        masks = [survey.read_mask(tile) for tile in part]
+        validate(model, loaded, masks, None, labelled, batch_size, on_prediction=count)
+    return _evaluation(survey, split, tiles, [counted[tile] for tile in tiles], uses_image_labels=False)
 
 
 def check_classes(run_dir: Path, classes: tuple[str, ...], survey: Survey) -> None:
@@ -190,15 +206,17 @@ def _evaluation(
     survey: Survey,
     split: str,
     tiles: Sequence[str],
-    confusions: NDArray[np.int64],
+    counts: Sequence[Counts],
     *,
     uses_image_labels: bool,
 ) -> Evaluation:
+    confusions = np.stack([matrix for matrix, _ in counts])
     return Evaluation(
         split,
         tuple(tiles),
         tuple(survey.groups.get(tile) for tile in tiles),
         confusions,
         survey_scores(confusions, survey.classes),
+        boundary_iou(np.sum([boundary for _, boundary in counts], axis=0)),
         uses_image_labels,
     )

@@ -97,7 +97,7 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
         settings["network"] = {"encoder": "resnet50", "decoder_channels": 256, "tile_scale": 1.0}
         settings["training"] = {"warmup_epochs": 40, "rounds": 4, "epochs_per_round": 15}
         settings["crf"] = {"trials": 150}
-        settings["loss"] = {"trials": 25}
+        settings["loss"] = {"trials": 25, "seeds": 3}
     else:
         scale = cpu_tile_scale(sizes)
         # Trained from scratch in minutes, two stages place classes better than four: their view is local.

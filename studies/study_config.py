@@ -57,7 +57,7 @@ class StudyConfig(Section):
     survey: Annotated[str, Field(min_length=1)]
     background: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    device: str = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     metric: Literal["miou_multiclass", "miou"] = "miou_multiclass"
     sonar: SonarGeometry = SonarGeometry()
     network: NetworkConfig = NetworkConfig()

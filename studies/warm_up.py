@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.record import SUMMARY, read_summary, write_atomically
 from studies.identity import val_tiles
 from studies.workspace import Workspace
@@ -39,13 +40,22 @@ def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunC
         survey=workspace.survey_seen_from(workspace.warm_up_dir),
         background=config.background,
         sonar=config.sonar,
-        network=config.network,
+        network=_network_seen_from(workspace, workspace.warm_up_dir),
         cam=config.cam,
         training=config.training,
         scaling=scaling,
         device=config.device,
         **{"seed": config.seed, **stage},
     )
+
+
+def _network_seen_from(workspace: Workspace, run_dir: Path) -> NetworkConfig:
+    """Name a weights file, which study.toml names from where it stands, as a run folder sees it."""
+    network = workspace.config.network
+    if network.weights in ("none", "imagenet") or Path(network.weights).is_absolute():
+        return network
+    path = os.path.relpath(workspace.root.resolve() / network.weights, run_dir.resolve())
+    return network.model_copy(update={"weights": Path(path).as_posix()})
 
 
 def warm_up(

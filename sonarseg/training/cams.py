@@ -77,7 +77,9 @@ def extract_cams(
     model = load_model(run_dir, pick_device(device))
     config = RunConfig.model_validate_json((run_dir / "config.json").read_text(encoding="utf-8"))
     for split in missing:
-        tiles = load_tiles(survey, survey.splits[split], model.scaling, model.network_config.tile_scale)
+        # A tile whose classes nobody knows has no CAM: it cannot be scored either.
+        known = [tile for tile in survey.splits[split] if survey.has_labels(tile)]
+        tiles = load_tiles(survey, known, model.scaling, model.network_config.tile_scale)
         write_cams(model, tiles, range(len(tiles)), cams_dir / split, config.cam, progress)
 
 

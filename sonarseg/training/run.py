@@ -132,7 +132,10 @@ class _Run:
             state = load_checkpoint(config.path(self.run_dir, config.warm_up) / CHECKPOINT, self.device)
             network.load_state_dict(state["network"])
         elif config.network.weights != "none":
-            load_encoder_weights(network, config.network.weights, config.network.encoder)
+            weights = config.network.weights
+            if weights != "imagenet":
+                weights = str(config.path(self.run_dir, weights))
+            load_encoder_weights(network, weights, config.network.encoder)
         network.to(self.device)
         return Model(
             network,
@@ -239,8 +242,10 @@ class _Run:
         return self.config.stage != "warm-up"
 
     def _finish(self, epochs: int, last: Validation, started: float) -> dict[str, Any]:
+        frequencies = None
         if self._decoder_trained():
             last = self._validate(None, save_masks=True)
+            frequencies = self.targets.first_frequencies()
         summary: dict[str, Any] = {
             "finished": True,
             "stopped": None,
@@ -249,9 +254,7 @@ class _Run:
             "tiles": list(self.val.names),
             "confusions": pack_confusions(last.confusions) if len(self.val) else None,
             "average_precision": self._average_precision(last),
-            "frequencies": None
-            if self.targets.frequencies is None
-            else [float(f) for f in self.targets.frequencies],
+            "frequencies": None if frequencies is None else [float(f) for f in frequencies],
             "device": device_name(self.device),
             "seed": self.config.seed,
             "config_hash": config_hash(self.config),
@@ -280,8 +283,9 @@ class _Run:
 
 
 def config_hash(config: RunConfig) -> str:
-    """A short hash of all settings of a run."""
-    return hashlib.sha256(config.model_dump_json().encode()).hexdigest()[:16]
+    """A short hash of what a run computes; where its survey lies and on which device do not count."""
+    described = config.model_dump_json(exclude={"survey", "device"})
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
 def _open(run_dir: Path, config: RunConfig) -> Survey:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.errors import UserError
+
 
 def balanced_epoch(multiclass: NDArray[np.bool_], *, seed: int, epoch: int) -> NDArray[np.int64]:
     """Draw the tiles of one epoch: every multi-class tile and as many single-class ones.
@@ -37,9 +39,19 @@ def single_class_epoch(multiclass: NDArray[np.bool_], *, seed: int, epoch: int) 
 
     Tiles repeat where there are too few, so that a run on single-label tiles alone takes as
     many steps as the run it is compared with.
+
+    Raises
+    ------
+    UserError
+        Where every tile may hold several classes.
     """
     rng = np.random.default_rng([seed, epoch, 2])
     single = np.flatnonzero(~multiclass)
+    if not len(single):
+        raise UserError(
+            'supervision = "single-label" needs train tiles of one class, and every train tile may hold '
+            'several: use supervision = "labels".'
+        )
     wanted = len(balanced_epoch(multiclass, seed=seed, epoch=epoch))
     repeats = -(-wanted // len(single))
     drawn = np.concatenate([rng.permutation(single) for _ in range(repeats)])

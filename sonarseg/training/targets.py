@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from joblib import cpu_count
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -73,6 +73,12 @@ class RoundTargets:
         self._round = number
         return self._targets
 
+    def first_frequencies(self) -> NDArray[np.float64] | None:
+        """Class frequencies of the first round, also for a run resumed after its last epoch."""
+        if self.frequencies is None and (self._folder(1) / "frequencies.npy").is_file():
+            self.frequencies = read_frequencies(self._folder(1))
+        return self.frequencies
+
     def clean(self) -> None:
         """Remove what only a resumed run would need; the last round's pseudo-labels stay."""
         shutil.rmtree(self.run_dir / "cams", ignore_errors=True)
@@ -99,7 +105,7 @@ class RoundTargets:
             folder,
             self.config.crf,
             self.model.scaling,
-            jobs=max(1, len(os.sched_getaffinity(0))),
+            jobs=int(cpu_count()),
             progress=progress,
         )
         shutil.rmtree(cam_dir)
@@ -107,7 +113,7 @@ class RoundTargets:
 
     def _whole(self, index: int) -> NDArray[np.uint8]:
         label = np.full(self.tiles.sizes[index], IGNORE, dtype=np.uint8)
-        if not self.tiles.multiclass[index]:
+        if self.tiles.shown[index].sum() == 1:
             label[...] = int(np.flatnonzero(self.tiles.shown[index])[0])
         return label
 

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
+from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
 from studies.commands.scaling import has_warm_up, workspace_scaling
-from studies.commands.targets import crf_named
+from studies.commands.targets import TUNED, crf_named
 from studies.loss_study import best_loss
+from studies.pipeline import UNTUNED_CRF
 from studies.storage import load_study
 from studies.warm_up import run_config
 from studies.workspace import Workspace
@@ -71,10 +74,18 @@ def lone_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunC
     if warmed_up:
         update["warm_up"] = os.path.relpath(workspace.warm_up_dir.resolve(), run_dir.resolve())
     if wishes.supervision == "labels":
-        update["crf"] = crf_named(workspace, wishes.crf, scaling)
+        update["crf"] = _crf(workspace, wishes.crf, scaling)
     if wishes.seed is not None:
         update["seed"] = wishes.seed
     return config.model_copy(update=update)
+
+
+def _crf(workspace: Workspace, named: str, scaling: GreyScaling) -> CrfParameters:
+    """Find the setting; where no val mask lets anything be tuned, the published one stands in."""
+    known = named == TUNED and workspace.database_path.is_file()
+    if known and "untuned" in load_study(workspace.database_path, "crf").user_attrs:
+        named = UNTUNED_CRF
+    return crf_named(workspace, named, scaling)
 
 
 def _loss(workspace: Workspace, wishes: Wishes) -> LossConfig:

@@ -50,7 +50,26 @@ def quickstart(
         config = new_study(open_checked(survey, "none"), workspace, cuda=False)
         write_study_toml(workspace, StudyConfig.model_validate({**config.model_dump(), **BUDGET}))
     both(workspace)
+    _compare(workspace)
     minutes = (time.monotonic() - started) / 60
     console.print(
         f"Done in {minutes:.1f} minutes. Open {workspace / 'report.html'} in a browser.", markup=False
     )
+
+
+def _compare(folder: Path) -> None:
+    """Show what self-training added: the model beside the maps it learned from and a constant guess."""
+    from studies.commands.console import console
+    from studies.commands.scores_table import scores_table
+    from studies.commands.scoring import score_target
+    from studies.workspace import Workspace
+
+    workspace = Workspace(folder)
+    model, cam = (score_target(workspace, target, "val") for target in ("best", "cam"))
+    rows = {
+        "best model": model["scores"],
+        "CAM argmax": cam["scores"],
+        "best constant guess": model["constant_guess"],
+    }
+    console.print(scores_table(rows))
+    console.print("On val; the CAM is told the classes of each tile, the model is not.")

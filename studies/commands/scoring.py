@@ -67,7 +67,7 @@ def score_target(
         "tiles": list(evaluation.tiles),
         "groups": list(evaluation.groups),
         "uses_image_labels": evaluation.uses_image_labels,
-        "scores": evaluation.scores,
+        "scores": {**evaluation.scores, "boundary_iou": evaluation.boundary_iou},
         "constant_guess": constant_guess(evaluation, survey.classes),
         "confusions": pack_confusions(evaluation.confusions),
         "survey_fingerprint": survey_fingerprint(survey),
