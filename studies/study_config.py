@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from objectives.search_space import LOSSES, NAMED_LOSSES, CrfRanges
 from sonarseg.errors import UserError
@@ -50,6 +50,12 @@ class LossStudyConfig(Section):
         return self
 
 
+def _known_device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError(f'"{name}" is not a device: use "auto", "cpu", "cuda" or "cuda:N"')
+    return name
+
+
 class StudyConfig(Section):
     """Everything that `study.toml` says; `survey` is relative to the workspace or absolute."""
 
@@ -57,7 +63,7 @@ class StudyConfig(Section):
     survey: Annotated[str, Field(min_length=1)]
     background: str | None = None
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, AfterValidator(_known_device)] = "auto"
     metric: Literal["miou_multiclass", "miou"] = "miou_multiclass"
     sonar: SonarGeometry = SonarGeometry()
     network: NetworkConfig = NetworkConfig()

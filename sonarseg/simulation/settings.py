@@ -25,9 +25,10 @@ class SonarSettings:
     noise_floor : float
         Intensity in shadow, relative to mud on a flat floor.
     residual_gain : float
-        Standard deviation of the log gain that time-varying gain leaves along the range.
+        Size of the log intensity gain that time-varying gain leaves: a profile along the range and a
+        slow drift of it, together a standard deviation of about nine tenths of this.
     ping_gain : float
-        Standard deviation of the log gain from ping to ping.
+        Standard deviation of the log intensity gain from ping to ping.
     grey_of_mud : float
         Mean grey level of mud on a flat floor, 0..255.
     """

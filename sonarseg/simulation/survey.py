@@ -1,10 +1,9 @@
-"""Simulated strips cut into tiles and written as a survey."""
+"""The simulated survey on disk: pictures, masks, labels, strips and splits."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,35 +11,25 @@ from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from sonarseg.simulation.insonification import record
-from sonarseg.simulation.regions import class_fields, offsets_for_shares, regions
-from sonarseg.simulation.settings import CLASSES, SHARES, SeaFloor, SonarSettings
-from sonarseg.simulation.terrain import terrain
+from sonarseg.simulation.settings import CLASSES, SeaFloor, SonarSettings
+from sonarseg.simulation.strips import FEWEST_STRIPS, Strip, insonify, lay_out
 from sonarseg.survey.layout import classes_in_mask
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.survey.splits import SPLITS, split_by_group, write_splits
 
-FEWEST_STRIPS = 10
-TILES_PER_STRIP = 10
-TILES_ACROSS = 2
-# Length of the largest regions in tiles: most tiles then hold one class.
-REGION_LENGTH = 1.5
 SPLIT_ATTEMPTS = 200
+LAYOUT_ATTEMPTS = 50
 FEWEST_TILES = 3 * FEWEST_STRIPS
+SMALLEST_SIZE = 24
 
-
-@dataclass(frozen=True)
-class Tile:
-    """One tile of a strip: picture uint8 (S, S) and class ids uint8 (S, S)."""
-
-    name: str
-    strip: str
-    image: NDArray[np.uint8]
-    mask: NDArray[np.uint8]
+Splits = dict[str, tuple[str, ...]]
+Shown = dict[str, NDArray[np.bool_]]
 
 
 def simulate(root: Path, *, tiles: int, size: int, seed: int, progress: Progress = silent) -> None:
     """Write a simulated survey.
+
+    Every split shows every class and holds tiles of several classes.
 
     Parameters
     ----------
@@ -64,73 +53,68 @@ def simulate(root: Path, *, tiles: int, size: int, seed: int, progress: Progress
         raise UserError(
             f"--tiles {tiles} is too few to share out to train, val and test: use {FEWEST_TILES} or more."
         )
-    if size < 24:
-        raise UserError(f"--size {size} is too small to show a texture: use 24 pixels or more.")
+    if size < SMALLEST_SIZE:
+        raise UserError(f"--size {size} is too small to show a texture: use {SMALLEST_SIZE} pixels or more.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} exists and is not empty: name a new folder.")
-    made = list(_tiles(tiles, size, seed, progress))
-    shown = {tile.name: classes_in_mask(tile.mask, len(CLASSES)) for tile in made}
-    groups = {tile.name: tile.strip for tile in made}
+    strips, shown, splits = _lay_out_and_split(tiles, size, seed)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
-    for tile in made:
-        write_png(root / "images" / f"{tile.name}.png", tile.image)
-        write_index_png(root / "masks" / f"{tile.name}.png", tile.mask)
+    sonar, floor = SonarSettings(), SeaFloor()
+    for number, strip in enumerate(strips):
+        for name, image in strip.cut(insonify(strip, sonar, floor)):
+            write_png(root / "images" / f"{name}.png", image)
+        for name, mask in strip.cut(strip.mask):
+            write_index_png(root / "masks" / f"{name}.png", mask)
+        progress("simulating strips", number + 1, len(strips))
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
-    _write_csv(root / "groups.csv", [("tile", "strip"), *groups.items()])
+    _write_csv(root / "groups.csv", [("tile", "strip"), *_groups(strips).items()])
     rows = [(name, *(int(value) for value in flags)) for name, flags in shown.items()]
     _write_csv(root / "labels.csv", [("tile", *CLASSES), *rows])
-    write_splits(root, balanced_splits(shown, groups, seed))
+    write_splits(root, splits)
 
 
-def _tiles(count: int, size: int, seed: int, progress: Progress) -> list[Tile]:
-    strips = max(FEWEST_STRIPS, round(count / TILES_PER_STRIP))
-    per_strip = -(-count // strips)
-    rows = -(-per_strip // TILES_ACROSS)
-    shape = (rows * size, TILES_ACROSS * size)
-    sonar, floor = SonarSettings(), SeaFloor()
-    seeds = np.random.SeedSequence(seed).spawn(2 * strips)
-    fields = [
-        class_fields(shape, len(CLASSES), REGION_LENGTH * size, np.random.default_rng(s))
-        for s in seeds[:strips]
-    ]
-    offsets = offsets_for_shares(fields, SHARES)
-    made: list[Tile] = []
-    for number in range(strips):
-        rng = np.random.default_rng(seeds[strips + number])
-        mask = regions(fields[number], offsets)
-        height, strength = terrain(mask, floor, sonar.pixel, rng)
-        image = record(height, strength, sonar, rng)
-        wanted = count // strips + (number < count % strips)
-        for index in range(wanted):
-            row, column = divmod(index, TILES_ACROSS)
-            cut = np.s_[row * size : (row + 1) * size, column * size : (column + 1) * size]
-            made.append(Tile(f"s{number:02d}_{index:03d}", f"s{number:02d}", image[cut], mask[cut]))
-        progress("simulating strips", number + 1, strips)
-    return made
+def _lay_out_and_split(tiles: int, size: int, seed: int) -> tuple[list[Strip], Shown, Splits]:
+    for attempt in range(LAYOUT_ATTEMPTS):
+        strips = lay_out(tiles, size, np.random.SeedSequence((seed, attempt) if attempt else seed))
+        shown = {
+            name: classes_in_mask(mask, len(CLASSES))
+            for strip in strips
+            for name, mask in strip.cut(strip.mask)
+        }
+        splits = balanced_splits(shown, _groups(strips), seed)
+        # In a small survey the rarest class may lie in too few strips: such a sea floor is drawn again.
+        if splits is not None:
+            return strips, shown, splits
+    raise UserError(f"--tiles {tiles} are too few to show every class in train, val and test: use more.")
+
+
+def _groups(strips: Sequence[Strip]) -> dict[str, str]:
+    return {name: strip.name for strip in strips for name, _ in strip.cut(strip.mask)}
 
 
 def balanced_splits(
     shown: Mapping[str, NDArray[np.bool_]], groups: Mapping[str, str], seed: int
-) -> dict[str, tuple[str, ...]]:
+) -> Splits | None:
     """Split by strip so that the splits show the classes, and tiles of several classes, about equally often.
 
-    Of several random splits the one is taken whose rarest sight is least rare, relative to the survey.
+    Of several random splits the one is taken whose rarest sight is least rare, relative to the survey;
+    None where each of them has a split that lacks a class or a tile of several classes.
     """
     tiles = list(shown)
     order = {tile: index for index, tile in enumerate(tiles)}
     flags = np.stack([shown[tile] for tile in tiles])
     sights = np.column_stack([flags, flags.sum(axis=1) > 1]).astype(float)
     overall = np.maximum(sights.mean(axis=0), 1e-9)
-    best, best_score = split_by_group(tiles, groups, seed=seed), -np.inf
+    best, best_score = None, 0.0
     for attempt in range(SPLIT_ATTEMPTS):
         splits = split_by_group(tiles, groups, seed=seed * SPLIT_ATTEMPTS + attempt)
-        ratios = [
-            sights[[order[tile] for tile in splits[split]]].mean(axis=0) / overall
+        if not all(splits[split] for split in SPLITS):
+            continue
+        score = min(
+            float((sights[[order[tile] for tile in splits[split]]].mean(axis=0) / overall).min())
             for split in SPLITS
-            if splits[split]
-        ]
-        score = float(np.min(ratios)) if len(ratios) == len(SPLITS) else -np.inf
+        )
         if score > best_score:
             best, best_score = splits, score
     return best

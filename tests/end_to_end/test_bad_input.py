@@ -64,7 +64,8 @@ def test_a_missing_survey(folder: Path) -> None:
 
 def test_a_device_that_is_not_there(folder: Path) -> None:
     edit(folder, 'device = "cpu"', 'device = "abacus"')
-    assert 'device = "abacus" is not a device' in sonarseg_here("tune", "all", cwd=folder).sentence()
+    sentence = sonarseg_here("tune", "all", cwd=folder).sentence()
+    assert 'study.toml, line 9: [device] "abacus" is not a device' in sentence
 
 
 def test_a_study_is_not_overwritten(folder: Path) -> None:
@@ -128,7 +129,7 @@ def small_disk(fresh: Path, tmp_path: Path) -> Iterator[Path]:
         (disk / "ws" / "study.toml").write_text(text.replace('"../survey"', f'"{fresh / "survey"}"'))
         yield disk
     finally:
-        subprocess.run(["umount", disk], check=True)
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def fill(disk: Path) -> None:

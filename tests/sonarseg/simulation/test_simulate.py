@@ -8,7 +8,9 @@ from sklearn.metrics import jaccard_score
 
 from sonarseg.errors import UserError
 from sonarseg.simulation import simulate
+from sonarseg.simulation import survey as writing
 from sonarseg.simulation.settings import SHARES
+from sonarseg.simulation.survey import balanced_splits
 from sonarseg.survey.layout import Survey, open_survey
 
 
@@ -25,6 +27,12 @@ def pixels(survey: Survey, split: str) -> tuple[np.ndarray, np.ndarray]:
     return grey, np.concatenate([survey.read_mask(t).ravel() for t in tiles])
 
 
+def assert_every_split_shows_everything(survey: Survey) -> None:
+    for tiles in survey.splits.values():
+        assert np.stack([survey.shown(t) for t in tiles]).any(axis=0).all()
+        assert any(survey.multiclass(t) for t in tiles)
+
+
 def test_shares_are_as_imbalanced_as_asked(survey: Survey) -> None:
     truth = np.concatenate([pixels(survey, split)[1] for split in survey.splits])
     shares = np.bincount(truth, minlength=4) / truth.size
@@ -35,15 +43,33 @@ def test_strips_stay_in_one_split_and_every_split_shows_every_class(survey: Surv
     strips = {split: {survey.groups[t] for t in tiles} for split, tiles in survey.splits.items()}
     assert not strips["train"] & strips["val"] and not strips["train"] & strips["test"]
     assert not strips["val"] & strips["test"]
-    for tiles in survey.splits.values():
-        assert np.stack([survey.shown(t) for t in tiles]).any(axis=0).all()
-        assert any(survey.multiclass(t) for t in tiles)
+    assert_every_split_shows_everything(survey)
     assert sum(len(tiles) for tiles in survey.splits.values()) == 100
+
+
+# With seeds 14, 16 and 19 the first sea floor drawn has too little seagrass or rock to go round.
+@pytest.mark.parametrize("seed", [0, 14, 16, 19])
+def test_every_split_of_the_smallest_survey_shows_every_class(tmp_path: Path, seed: int) -> None:
+    simulate(tmp_path / "survey", tiles=30, size=48, seed=seed)
+    assert_every_split_shows_everything(open_survey(tmp_path / "survey"))
+
+
+def test_splits_that_cannot_show_every_class_are_not_made() -> None:
+    shown = {f"t{i}": np.array([True, i == 0]) for i in range(12)}
+    assert balanced_splits(shown, {tile: tile for tile in shown}, 0) is None
+
+
+def test_a_sea_floor_that_never_fits_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "balanced_splits", lambda *_: None)
+    monkeypatch.setattr(writing, "LAYOUT_ATTEMPTS", 2)
+    with pytest.raises(UserError, match="use more"):
+        simulate(tmp_path / "survey", tiles=30, size=24, seed=0)
+    assert not (tmp_path / "survey").exists()
 
 
 def test_most_tiles_hold_one_class_and_some_several(survey: Survey) -> None:
     several = np.mean([survey.multiclass(t) for tiles in survey.splits.values() for t in tiles])
-    assert 0.2 < several < 0.65
+    assert 0.3 < several < 0.55
 
 
 def test_labels_tell_what_masks_show(survey: Survey) -> None:
