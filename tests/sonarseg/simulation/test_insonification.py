@@ -75,11 +75,14 @@ def test_incidence_on_a_plane_tilted_both_ways_is_the_angle_between_two_vectors(
     assert cosine_of_incidence(height, SONAR)[4, 25] == pytest.approx(expected, abs=1e-9)
 
 
-def test_slopes_that_face_the_sonar_are_brighter() -> None:
-    columns = np.arange(200)
-    bump = 0.2 * np.exp(-(((columns - 100) / 10) ** 2))
-    seen = mean_intensity(np.tile(bump, (3, 1)), np.ones((3, 200)), SONAR)[1]
-    assert seen[90] > 1.1 * seen[30] and seen[110] < 0.9 * seen[30]
+@pytest.mark.parametrize("tilt", [-0.1, 0.15, 0.4])
+def test_echoes_of_a_tilted_plane_rise_with_the_square_of_the_cosine(tilt: float) -> None:
+    across = ground_range(200, SONAR)
+    height = np.tile(tilt * (across - across[100]), (5, 1))
+    seen = mean_intensity(height, np.full((5, 200), 1.7), SONAR)[2, 100]
+    grazing = np.arctan2(SONAR.altitude, across[100])
+    expected = 1.7 * np.sin(grazing + np.arctan(tilt)) ** 2 / np.sin(grazing) ** 2
+    assert seen == pytest.approx(expected + SONAR.noise_floor, rel=1e-9)
 
 
 def test_a_flat_floor_is_even_after_time_varying_gain() -> None:

@@ -20,7 +20,7 @@ def test_a_field_has_unit_variance_and_the_correlation_of_its_kernel(length: flo
 
 
 def test_offsets_bring_the_shares() -> None:
-    wanted = np.array([0.5, 0.3, 0.15, 0.05])
+    wanted = (0.5, 0.3, 0.15, 0.05)
     fields = [class_fields((120, 120), 4, 12, np.random.default_rng(i)) for i in range(6)]
     offsets = offsets_for_shares(fields, wanted)
     classes = np.stack([regions(f, offsets) for f in fields])
