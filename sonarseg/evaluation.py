@@ -132,6 +132,8 @@ def evaluate_crf(
         Called a tile.
     """
     tiles = tiles_with_masks(survey, split)
+    # Worker processes outlive a change of the current folder: they are given absolute paths.
+    cams_dir = cams_dir.resolve()
     work = (
         delayed(_tile_confusion)(
             survey, tile, cams_dir / split / f"{tile}.npy", parameters, scaling, on_labels

@@ -77,6 +77,8 @@ def make_pseudo_labels(
     progress : Progress
         Called a tile.
     """
+    # Worker processes outlive a change of the current folder: they are given absolute paths.
+    folder, cam_dir = folder.resolve(), cam_dir.resolve()
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
