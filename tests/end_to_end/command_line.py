@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -44,6 +45,11 @@ class Outcome:
         return lines[0]
 
 
+def _heed_ctrl_c() -> None:
+    # A shell starts background jobs with Ctrl-C ignored, and their children inherit it.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
     assert SONARSEG.is_file(), f"{SONARSEG} is missing: install the project with `make install`"
     return subprocess.Popen(
@@ -52,6 +58,7 @@ def start(*arguments: object, cwd: Path) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_ctrl_c,
         env=os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"},
     )
 
