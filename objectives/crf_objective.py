@@ -1,120 +1,40 @@
-"""What one crf trial does: refine all tuning tiles with one setting and score the pseudo-labels."""
+"""What one crf trial does: refine all tuning tiles with one setting and score the pseudo-labels.
+
+One run of the engine gives the labels after every iteration. The trial's value is that of the number
+of iterations it was told; the whole curve is stored with it.
+"""
 
 from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 import optuna
-from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
 from objectives.outcome import TrialFailed
+from objectives.racing import FindIncumbent, Race, counted_tiles
 from objectives.search_space import CrfRanges, suggest_crf
+from objectives.tuning_tiles import TuningTile, telling_order
+from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
+from sonarseg.densecrf.history import confusion_histories
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.refine import refine
-from sonarseg.errors import UserError
-from sonarseg.metrics.confusion import confusion, pack_confusions
+from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.scores import METRICS, survey_scores
-from sonarseg.progress import Progress, silent
-from sonarseg.survey.guide import Guide, guide_image
-from sonarseg.survey.layout import Survey
-from sonarseg.survey.scaling import GreyScaling
+
+# Tiles in one call of an engine that takes batches; races look at the standing between calls.
+_BATCH = 16
 
 
-@dataclass(frozen=True)
-class TuningTile:
-    """One tile on disk, ready to be refined; worker processes map the files and share their pages.
-
-    Attributes
-    ----------
-    name : str
-        The tile.
-    scores : Path
-        CAM scores, float16 (K, H, W).
-    guides : dict
-        Guide image of each kind, uint8 (H, W) or (H, W, 3).
-    mask : Path
-        Class ids, uint8 (H, W).
-    shown : tuple of bool (K,)
-        Classes that the tile may hold.
-    """
-
-    name: str
-    scores: Path
-    guides: dict[Guide, Path]
-    mask: Path
-    shown: tuple[bool, ...]
-
-
-def prepare_tiles(
-    survey: Survey,
-    tiles: Sequence[str],
-    cam_dir: Path,
-    scaling: GreyScaling,
-    guides: Sequence[Guide],
-    folder: Path,
-    progress: Progress = silent,
-) -> list[TuningTile]:
-    """Filter the guide images once, so that no trial does it again.
-
-    Parameters
-    ----------
-    survey : Survey
-        Its masks of the tuning split are read.
-    tiles : sequence of str
-        Tiles with a mask.
-    cam_dir : Path
-        Folder of `NAME.npy`, float16 (K, H, W).
-    scaling : GreyScaling
-        The survey-wide scaling to 0..255.
-    guides : sequence of Guide
-        The kinds that trials may choose.
-    folder : Path
-        Where to put guide images and masks.
-    progress : Progress
-        Called a tile.
-
-    Raises
-    ------
-    UserError
-        Where a tile has no CAM scores.
-    """
-    prepared = []
-    for index, tile in enumerate(tiles):
-        scores = cam_dir / f"{tile}.npy"
-        if not scores.is_file():
-            raise UserError(f"{scores} is missing: delete the folder {cam_dir} and start again.")
-        image = scaling.apply(survey.read_image(tile))
-        paths: dict[Guide, Path] = {}
-        for kind in guides:
-            paths[kind] = folder / f"{index:06d}.{kind}.npy"
-            np.save(paths[kind], guide_image(image, kind))
-        mask = folder / f"{index:06d}.mask.npy"
-        np.save(mask, survey.read_mask(tile))
-        shown = tuple(bool(flag) for flag in survey.shown(tile))
-        prepared.append(TuningTile(tile, scores, paths, mask, shown))
-        progress("preparing tuning tiles", index + 1, len(tiles))
-    return prepared
-
-
-def tile_confusion(
-    tile: TuningTile, parameters: CrfParameters, num_classes: int, background_id: int | None
-) -> NDArray[np.int64]:
-    """Refine one tile and count its pixels: int64 (K, K), rows truth."""
-    labels = refine(
-        np.load(tile.scores, mmap_mode="r").astype(np.float32),
-        np.load(tile.guides[parameters.guide], mmap_mode="r"),
-        parameters.model_copy(update={"guide": "raw"}),
-        shown=np.array(tile.shown),
-        background_id=background_id,
-    )
-    return confusion(np.load(tile.mask, mmap_mode="r"), labels, num_classes)
+def no_race() -> None:
+    """No incumbent: every trial is scored on all tiles."""
 
 
 @dataclass(frozen=True)
@@ -133,8 +53,12 @@ class CrfObjective:
         The search space.
     metric : str
         The score that is the trial's value, a key of `sonarseg.metrics.scores.METRICS`.
+    engine : Engine
+        What computes the dense CRF.
     jobs : int
-        Processes. The CRF holds the interpreter's lock, so threads would not help.
+        Threads of the numba engine, processes of pydensecrf.
+    incumbent : callable
+        Gives the trial to race against, or None for no race.
     """
 
     tiles: Sequence[TuningTile]
@@ -142,32 +66,99 @@ class CrfObjective:
     background_id: int | None
     ranges: CrfRanges
     metric: str
+    engine: Engine = DEFAULT_ENGINE
     jobs: int = 1
+    incumbent: FindIncumbent = no_race
 
-    def confusions(self, parameters: CrfParameters) -> NDArray[np.int64]:
-        """Confusion matrices of the refined tuning tiles, (T, K, K).
+    @cached_property
+    def _counted(self) -> NDArray[np.bool_]:
+        truths = np.array([np.diag(tile.pixels) for tile in self.tiles], dtype=np.int64)
+        return counted_tiles(truths, self.metric)
+
+    @cached_property
+    def _constant(self) -> dict[int, NDArray[np.int64]]:
+        """Confusion matrices of the tiles that need no CRF."""
+        return {
+            index: tile.constant_confusion(len(self.classes))
+            for index, tile in enumerate(self.tiles)
+            if len(tile.kept) < 2
+        }
+
+    @cached_property
+    def _batches(self) -> list[list[int]]:
+        """Tiles that need a CRF, the most telling first, in the portions given to the engine."""
+        pixels = np.array([tile.pixels for tile in self.tiles], dtype=np.int64)
+        order = [tile for tile in telling_order(pixels, self._counted) if tile not in self._constant]
+        size = _BATCH if self.engine.name == "torch" else 1
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def histories(
+        self, parameters: CrfParameters, iterations: int, race: Race | None = None
+    ) -> NDArray[np.int64]:
+        """Confusion matrices (T, iterations + 1, K, K) of the tiles after 0, 1, ... iterations.
 
         Raises
         ------
+        optuna.TrialPruned
+            Where the race is lost.
         TrialFailed
             Where the system killed a worker process.
         """
-        work = (
-            delayed(tile_confusion)(tile, parameters, len(self.classes), self.background_id)
-            for tile in self.tiles
-        )
+        classes = len(self.classes)
+        found = np.empty((len(self.tiles), iterations + 1, classes, classes), dtype=np.int64)
+        for index, known in self._constant.items():
+            found[index] = known
+            if race is not None:
+                race.add(index, found[index, 1:])
+        for batch, counts in self._scored(parameters, iterations):
+            for index, history in zip(batch, counts, strict=True):
+                found[index] = history
+                if race is not None:
+                    race.add(index, history[1:])
+            if race is not None and race.lost():
+                raise optuna.TrialPruned
+        return found
+
+    def _scored(
+        self, parameters: CrfParameters, iterations: int
+    ) -> Iterator[tuple[list[int], list[NDArray[np.int64]]]]:
+        """Batches and their confusion histories, in order, a few under way ahead of the one asked for."""
+        executor = self._executor()
+        waiting: list[tuple[list[int], Future[list[NDArray[np.int64]]]]] = []
+        ahead = 1 if self.engine.name == "torch" else self.jobs + 1
         try:
-            return np.stack(Parallel(n_jobs=self.jobs)(work))
+            for batch in self._batches:
+                tiles = [self.tiles[index] for index in batch]
+                work = (tiles, parameters, iterations, len(self.classes), self.engine)
+                waiting.append((batch, executor.submit(score_tiles, *work)))
+                if len(waiting) >= ahead:
+                    first, future = waiting.pop(0)
+                    yield first, future.result()
+            for first, future in waiting:
+                yield first, future.result()
         except TerminatedWorkerError as error:
             raise TrialFailed(
                 "a worker process was killed, as the system does when memory runs out: use fewer jobs."
             ) from error
+        finally:
+            for _, future in waiting:
+                future.cancel()
+            if isinstance(executor, ThreadPoolExecutor):
+                executor.shutdown()
+
+    def _executor(self) -> Executor:
+        if self.engine.name == "pydensecrf":
+            executor: Executor = get_reusable_executor(max_workers=self.jobs)
+            return executor
+        return ThreadPoolExecutor(self.jobs if self.engine.threads else 1)
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Run one trial and return its value.
 
         Raises
         ------
+        optuna.TrialPruned
+            Where the tiles scored so far show that the trial cannot win.
         TrialFailed
             Where the metric is undefined or a worker process was killed.
         """
@@ -176,11 +167,68 @@ class CrfObjective:
             # A published setting is run although the person searches narrower ranges.
             warnings.filterwarnings("ignore", message="Fixed parameter")
             parameters = suggest_crf(trial, self.ranges, self.background_id is not None)
-        confusions = self.confusions(parameters)
-        trial.set_user_attr("metrics", dict(survey_scores(confusions, self.classes)))
-        trial.set_user_attr("confusions", pack_confusions(confusions))
-        trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
-        value = METRICS[self.metric](confusions)
+        incumbent = None if trial.user_attrs.get("enqueued") else self.incumbent()
+        race = None if incumbent is None else Race(incumbent, self._counted)
+        longest = max(parameters.iterations, self.ranges.iterations[1])
+        try:
+            histories = self.histories(parameters, longest, race)
+        except optuna.TrialPruned as pruned:
+            assert race is not None
+            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
+            trial.report(race.expected(), race.scored)
+            raise optuna.TrialPruned(
+                f"after {race.scored} of {int(self._counted.sum())} tiles every number of iterations was "
+                f"worse than the best trial, by {race.incumbent.value - race.expected():.3f} at least."
+            ) from pruned
+        curve = [METRICS[self.metric](histories[:, count]) for count in range(longest + 1)]
+        value = curve[parameters.iterations]
         if value is None:
             raise TrialFailed(f"{self.metric} is undefined on these tiles: their masks have no valid pixel.")
+        confusions = histories[:, parameters.iterations]
+        trial.set_user_attr("metrics", dict(survey_scores(confusions, self.classes)))
+        trial.set_user_attr("confusions", pack_confusions(confusions))
+        trial.set_user_attr("curve", curve)
+        self._note_better_iterations(trial, parameters, histories, curve)
+        trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
         return value
+
+    def _note_better_iterations(
+        self,
+        trial: optuna.Trial,
+        parameters: CrfParameters,
+        histories: NDArray[np.int64],
+        curve: Sequence[float | None],
+    ) -> None:
+        """Store the confusion matrices of a searched number of iterations that beats the trial's own."""
+        low, high = self.ranges.iterations
+        scores = {count: curve[count] or 0.0 for count in range(max(1, low), high + 1)}
+        best = max(scores, key=lambda count: (scores[count], -count), default=parameters.iterations)
+        if best != parameters.iterations and scores[best] > (curve[parameters.iterations] or 0.0):
+            confusions = histories[:, best]
+            better = {
+                "iterations": best,
+                "value": scores[best],
+                "metrics": dict(survey_scores(confusions, self.classes)),
+                "confusions": pack_confusions(confusions),
+            }
+            trial.set_user_attr("better_iterations", better)
+
+
+def score_tiles(
+    tiles: Sequence[TuningTile],
+    parameters: CrfParameters,
+    iterations: int,
+    num_classes: int,
+    engine: Engine,
+) -> list[NDArray[np.int64]]:
+    """Confusion histories, int64 (iterations + 1, K, K) a tile; runs in threads and worker processes."""
+    opened = [tile.open(parameters.guide) for tile in tiles]
+    return confusion_histories(
+        [tile for tile, _ in opened],
+        [mask for _, mask in opened],
+        [np.array(tile.kept, dtype=np.uint8) for tile in tiles],
+        parameters,
+        iterations,
+        num_classes,
+        engine,
+    )

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.refine import refine
+from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.errors import UserError
 from sonarseg.metrics.boundary import boundary_counts, boundary_iou, boundary_width
 from sonarseg.metrics.confusion import confusion
@@ -73,26 +73,6 @@ def tiles_with_masks(survey: Survey, split: str) -> tuple[str, ...]:
     return tiles
 
 
-def _tile_confusion(
-    survey: Survey,
-    tile: str,
-    cam_path: Path,
-    parameters: CrfParameters,
-    scaling: GreyScaling,
-    on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
-) -> Counts:
-    labels = refine(
-        read_cam(cam_path),
-        scaling.apply(survey.read_image(tile)),
-        parameters,
-        shown=survey.shown(tile),
-        background_id=survey.background_id,
-    )
-    if on_labels is not None:
-        on_labels(tile, labels)
-    return _count(survey.read_mask(tile), labels, survey.num_classes)
-
-
 def _count(truth: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: int) -> Counts:
     """Confusion matrix (K, K) and boundary counts (2, K) of one tile."""
     width = boundary_width(truth.shape[0], truth.shape[1])
@@ -106,6 +86,7 @@ def evaluate_crf(
     parameters: CrfParameters,
     scaling: GreyScaling,
     *,
+    engine: Engine = DEFAULT_ENGINE,
     jobs: int = 1,
     on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
     progress: Progress = silent,
@@ -124,24 +105,33 @@ def evaluate_crf(
         Setting to score; `iterations = 0` scores the CAM's argmax.
     scaling : GreyScaling
         The survey-wide scaling to 0..255.
+    engine : Engine
+        What computes the dense CRF.
     jobs : int
-        Processes.
+        Threads or processes.
     on_labels : callable, optional
-        Given each tile's name and labels; runs in the worker processes.
+        Given each tile's name and labels; runs in the threads or processes.
     progress : Progress
         Called a tile.
     """
     tiles = tiles_with_masks(survey, split)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     cams_dir = cams_dir.resolve()
-    work = (
-        delayed(_tile_confusion)(
-            survey, tile, cams_dir / split / f"{tile}.npy", parameters, scaling, on_labels
-        )
-        for tile in tiles
-    )
+
+    def load(tile: str) -> ScoredTile:
+        scores = read_cam(cams_dir / split / f"{tile}.npy")
+        return ScoredTile(scores, scaling.apply(survey.read_image(tile)), survey.shown(tile))
+
+    def count(tile: str, labels: NDArray[np.uint8]) -> Counts:
+        if on_labels is not None:
+            on_labels(tile, labels)
+        return _count(survey.read_mask(tile), labels, survey.num_classes)
+
     found: list[Counts] = []
-    for counts in Parallel(n_jobs=jobs, return_as="generator")(work):
+    results = refine_tiles(
+        tiles, load, count, parameters, engine=engine, background_id=survey.background_id, jobs=jobs
+    )
+    for counts in results:
         found.append(counts)
         progress("scoring", len(found), len(tiles))
     return _evaluation(survey, split, tiles, found, uses_image_labels=True)

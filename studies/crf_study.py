@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from objectives.crf_objective import CrfObjective, prepare_tiles
+from objectives.crf_objective import CrfObjective, no_race
+from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import named_crf_settings
+from objectives.tuning_tiles import prepare_tiles
+from sonarseg.densecrf.engine import Engine, pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import PUBLISHED
 from sonarseg.errors import UserError
+from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.storage import storage_errors, tpe_sampler
-from studies.trial_loop import finished, revive, run_trials, spent
+from studies.study_config import STUDY_TOML
+from studies.trial_loop import DERIVED, finished, revive, run_trials, spent
 from studies.workspace import Workspace
 
 
@@ -44,18 +50,25 @@ def run_crf_study(
     scaling : GreyScaling
         The survey-wide scaling to 0..255.
     jobs : int
-        Processes.
+        Threads or processes.
     progress : Progress
         Called a trial.
+
+    Raises
+    ------
+    UserError
+        Where the study was begun with another engine.
     """
     config = workspace.config.crf
     with workspace.alone(progress), storage_errors(workspace.database_path):
+        engine = _same_engine(study, pick_engine(config.engine, workspace.config.device), workspace)
         revive(study)
+        add_better_iterations(study)
         _enqueue_named(study, named_crf_settings(scaling.channels, survey.background_id is not None))
     if spent(study) >= config.trials and len(finished(study)) >= config.trials:
         return
     so_far = len(study.get_trials(deepcopy=False))
-    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, len(PUBLISHED))
+    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, len(PUBLISHED), each_counts=2)
     with storage_errors(workspace.database_path), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         tiles = prepare_tiles(
             survey,
@@ -67,9 +80,75 @@ def run_crf_study(
             progress,
         )
         objective = CrfObjective(
-            tiles, survey.classes, survey.background_id, config, study.user_attrs["metric"], jobs
+            tiles,
+            survey.classes,
+            survey.background_id,
+            config,
+            study.user_attrs["metric"],
+            engine,
+            jobs,
+            incumbent=partial(_incumbent, study) if config.race else no_race,
         )
-        run_trials(study, objective, config.trials, workspace, progress=progress)
+        run_trials(
+            study,
+            objective,
+            config.trials,
+            workspace,
+            after_tell=partial(add_better_iterations, study),
+            progress=progress,
+        )
+
+
+def _same_engine(study: optuna.Study, engine: Engine, workspace: Workspace) -> Engine:
+    """Note the engine of a new study; refuse another one later."""
+    begun_with = study.user_attrs.get("engine")
+    if begun_with is None:
+        study.set_user_attr("engine", engine.name)
+    elif begun_with != engine.name:
+        raise UserError(
+            f"the crf study in {workspace.root} was begun with the engine {begun_with}, and its trials could "
+            f'not be compared with those of {engine.name}: write engine = "{begun_with}" under [crf] in '
+            f"{workspace.root / STUDY_TOML}, or start a new workspace."
+        )
+    return engine
+
+
+def _incumbent(study: optuna.Study) -> Incumbent | None:
+    """Find the trial that others are raced against: the best complete one, None before there is one."""
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        return None
+    best = best_crf_trial(study)
+    confusions = unpack_confusions(best.user_attrs["confusions"])
+    return incumbent_of(confusions, study.user_attrs["metric"], float(best.value or 0.0))
+
+
+def add_better_iterations(study: optuna.Study) -> None:
+    """Add a completed trial for every trial in which another number of iterations was better.
+
+    One run of the dense CRF scores all numbers of iterations, so these trials cost nothing: they are
+    marked as derived and are no part of the budget. Calling it again adds nothing twice.
+    """
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    done = {trial.user_attrs.get(DERIVED) for trial in trials}
+    for trial in trials:
+        better = trial.user_attrs.get("better_iterations")
+        if better is None or trial.number in done:
+            continue
+        study.add_trial(
+            create_trial(
+                state=TrialState.COMPLETE,
+                value=better["value"],
+                params={**trial.params, "iterations": better["iterations"]},
+                distributions=trial.distributions,
+                user_attrs={
+                    DERIVED: trial.number,
+                    "metrics": better["metrics"],
+                    "confusions": better["confusions"],
+                    "curve": trial.user_attrs["curve"],
+                    "seconds": 0.0,
+                },
+            )
+        )
 
 
 def _enqueue_named(study: optuna.Study, settings: dict[str, dict[str, Any]]) -> None:

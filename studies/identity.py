@@ -19,7 +19,17 @@ from studies.study_config import StudyConfig
 
 PACKAGES = ("sonarseg", "optuna", "torch", "torchvision", "pydensecrf2", "numpy", "scikit-learn")
 # Fields that may change while a study goes on: its name, where things are, how much is done.
-FREE = {"name", "survey", "device", "crf.trials", "loss.trials", "loss.seeds", "loss.prune"}
+FREE = {
+    "name",
+    "survey",
+    "device",
+    "crf.trials",
+    "crf.engine",
+    "crf.race",
+    "loss.trials",
+    "loss.seeds",
+    "loss.prune",
+}
 IGNORE = 255
 
 

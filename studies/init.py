@@ -58,6 +58,8 @@ _COMMENTS = {
     "training.break_shadow_direction": "true allows flips that turn the shadows round.",
     "crf": "The crf study: dense CRF parameters, scored by pseudo-labels against the masks of val.",
     "crf.trials": "Trials of the whole study, the published settings included.",
+    "crf.engine": 'What computes the dense CRF: "numba" (CPU), "torch" (CUDA), "pydensecrf"; "auto" chooses.',
+    "crf.race": "true ends a trial once the tiles scored so far show that it cannot win.",
     "crf.guides": 'Pictures the CRF may follow: "raw", "log", "median", "lee".',
     "crf.sigma_alpha": "Range searched: reach of the bilateral kernel, pixels.",
     "crf.sigma_beta": "Range searched: grey levels (of 0..255) that count as alike.",

@@ -12,6 +12,7 @@ from optuna.trial import TrialState
 
 from objectives.outcome import TrialFailed
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
+from sonarseg.densecrf.engine import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import published
 from sonarseg.errors import UserError
@@ -256,6 +257,7 @@ def _first_pseudo_labels(
         folder,
         parameters,
         ready.scaling,
+        engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
         jobs=machinery.processes,
         progress=machinery.progress,
     )

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from objectives.search_space import LOSSES, NAMED_LOSSES, CrfRanges
+from sonarseg.densecrf.engine import EngineName
 from sonarseg.errors import UserError
 from sonarseg.training.config import CamConfig, NetworkConfig, Section, SonarGeometry, TrainingConfig
 
@@ -17,9 +18,21 @@ STUDY_TOML = "study.toml"
 
 
 class CrfStudyConfig(CrfRanges):
-    """Budget of the crf study, the named first trials included, and its search space."""
+    """Budget and search space of the crf study, and how its trials are computed.
+
+    Attributes
+    ----------
+    trials : int
+        Trials of the whole study, the named first ones included.
+    engine : {"auto", "numba", "torch", "pydensecrf"}
+        What computes the dense CRF, in trials and in runs; "auto" is torch on a CUDA device, else numba.
+    race : bool
+        End a trial once the tiles scored so far show that it cannot win.
+    """
 
     trials: Annotated[int, Field(ge=1)] = 60
+    engine: EngineName = "auto"
+    race: bool = True
 
 
 class LossStudyConfig(Section):

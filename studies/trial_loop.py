@@ -17,6 +17,8 @@ from studies.storage import storage_errors
 from studies.workspace import Workspace
 
 INTERRUPTED = "interrupted"
+# User attribute of a trial that is read off another one and costs nothing: the other one's number
+DERIVED = "derived_from"
 DIED = "the program ended before this trial did."
 # What a trial that is run again keeps: it is the same run, gone on with.
 _KEPT = ("name", "enqueued", "repetition", "seed", "run")
@@ -29,6 +31,7 @@ def run_trials(
     workspace: Workspace,
     *,
     before_ask: Callable[[int], None] | None = None,
+    after_tell: Callable[[], None] | None = None,
     progress: Progress = silent,
 ) -> None:
     """Run trials until `budget` trials of the study are finished.
@@ -48,6 +51,8 @@ def run_trials(
         Where the study lives.
     before_ask : callable, optional
         Given the trials left, before each is asked for; may enqueue.
+    after_tell : callable, optional
+        Called when a trial has ended; may add trials that are outside the budget.
     progress : Progress
         Called a trial.
 
@@ -71,6 +76,8 @@ def run_trials(
                 trial = study.ask()
                 trial.set_user_attr("worker", process_identity(os.getpid()))
             _run(study, trial, objective)
+            if after_tell is not None:
+                after_tell()
 
 
 def _run(study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float]) -> None:
@@ -131,11 +138,11 @@ def _is_interrupted(trial: FrozenTrial) -> bool:
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """Trials that have ended for good: complete, pruned, or failed with a reason of their own."""
+    """Trials of the budget that have ended: complete, pruned, or failed with a reason of their own."""
     return [
         trial
         for trial in study.get_trials(deepcopy=False)
-        if trial.state.is_finished() and not _is_interrupted(trial)
+        if trial.state.is_finished() and not _is_interrupted(trial) and DERIVED not in trial.user_attrs
     ]
 
 

@@ -43,6 +43,7 @@ def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunC
         network=_network_seen_from(workspace, workspace.warm_up_dir),
         cam=config.cam,
         training=config.training,
+        engine=config.crf.engine,
         scaling=scaling,
         device=config.device,
         **{"seed": config.seed, **stage},
@@ -106,7 +107,7 @@ def _check_same(workspace: Workspace, survey: Survey) -> None:
     run_dir = workspace.warm_up_dir
     stored = RunConfig.model_validate_json((run_dir / CONFIG).read_text(encoding="utf-8"))
     wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
-    moved = {"survey": wanted.survey, "device": wanted.device}
+    moved = {"survey": wanted.survey, "device": wanted.device, "engine": wanted.engine}
     if stored.model_copy(update=moved) != wanted:
         raise UserError(
             f"{run_dir} was trained with other settings than study.toml has now: "

@@ -25,8 +25,15 @@ def spatial_features(height: int, width: int, sigma: float) -> NDArray[np.float3
     -------
     ndarray, float32 (2, height * width), C order
     """
-    rows, columns = np.mgrid[:height, :width].astype(np.float32)
-    return np.ascontiguousarray(np.stack([columns, rows]).reshape(2, -1) / np.float32(sigma))
+    features = np.empty((2, height, width), dtype=np.float32)
+    _fill_positions(features, sigma)
+    return features.reshape(2, -1)
+
+
+def _fill_positions(features: NDArray[np.float32], sigma: float) -> None:
+    _, height, width = features.shape
+    features[0] = np.arange(width, dtype=np.float32) / np.float32(sigma)
+    features[1] = (np.arange(height, dtype=np.float32) / np.float32(sigma))[:, None]
 
 
 def bilateral_features(
@@ -44,9 +51,12 @@ def bilateral_features(
     ndarray, float32 (3 or 5, H * W), C order
     """
     height, width = image.shape[:2]
-    channels = image.reshape(height * width, -1).T.astype(np.float32) / np.float32(sigma_beta)
-    positions = spatial_features(height, width, sigma_alpha)
-    return np.ascontiguousarray(np.concatenate([positions, channels]))
+    channels = image.reshape(height, width, -1)
+    features = np.empty((2 + channels.shape[2], height, width), dtype=np.float32)
+    _fill_positions(features[:2], sigma_alpha)
+    features[2:] = np.moveaxis(channels, 2, 0)
+    features[2:] /= np.float32(sigma_beta)
+    return features.reshape(len(features), -1)
 
 
 def refuse_wrapping_keys(features: NDArray[np.float32], kernel: str) -> None:

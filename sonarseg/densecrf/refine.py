@@ -1,21 +1,20 @@
 """Refinement of class scores by a dense CRF (Krähenbühl and Koltun, arXiv 1210.5644).
 
-The engine is pydensecrf: mean-field inference with Gaussian kernels filtered on a permutohedral lattice,
-symmetric normalisation, Potts compatibility. The function keeps no state, so it can be called in
-worker processes; pydensecrf holds the interpreter lock, so threads gain nothing.
+Mean-field inference with Gaussian kernels filtered on a permutohedral lattice, symmetric normalisation,
+Potts compatibility; `sonarseg.densecrf.engine` says which engine computes it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from pydensecrf.densecrf import DenseCRF
 
-from sonarseg.densecrf.kernels import bilateral_features, refuse_wrapping_keys, spatial_features
+from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.unary import unary_energy
+from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
 from sonarseg.seeds import argmax_labels, with_background
 from sonarseg.survey.guide import guide_image
@@ -29,6 +28,7 @@ def refine(
     *,
     shown: NDArray[np.bool_] | None = None,
     background_id: int | None = None,
+    engine: Engine = DEFAULT_ENGINE,
     return_probabilities: Literal[False] = False,
 ) -> NDArray[np.uint8]: ...
 @overload
@@ -39,6 +39,7 @@ def refine(
     *,
     shown: NDArray[np.bool_] | None = None,
     background_id: int | None = None,
+    engine: Engine = DEFAULT_ENGINE,
     return_probabilities: Literal[True],
 ) -> NDArray[np.float32]: ...
 
@@ -50,6 +51,7 @@ def refine(
     *,
     shown: NDArray[np.bool_] | None = None,
     background_id: int | None = None,
+    engine: Engine = DEFAULT_ENGINE,
     return_probabilities: bool = False,
 ) -> NDArray[np.uint8] | NDArray[np.float32]:
     """Turn the class scores of a tile into labels that follow its image.
@@ -67,6 +69,8 @@ def refine(
         Classes the tile may hold; all by default.
     background_id : int or None
         The class that gets the constant `parameters.background_score`.
+    engine : Engine
+        What computes the dense CRF.
     return_probabilities : bool
         Return the mean-field marginals in place of their argmax.
 
@@ -84,42 +88,82 @@ def refine(
         Where an array has another shape or type, the scores hold NaN, infinite or negative
         values, or a kernel is too narrow for the size of the tile.
     """
-    kept = _checked(scores, image, shown)
-    labelled = with_background(scores, background_id, parameters.background_score)
-    if kept.sum() < 2:
-        probabilities = np.zeros_like(labelled)
-        probabilities[kept] = 1
-    elif parameters.iterations == 0 and not return_probabilities:
-        return argmax_labels(labelled, kept)
-    else:
-        probabilities = _mean_field(labelled, image, parameters, kept)
-    return probabilities if return_probabilities else argmax_labels(probabilities, kept)
+    if return_probabilities:
+        kept = _checked(scores, image, shown)
+        return _probabilities(scores, image, parameters, kept, background_id, engine)
+    (labels,) = refine_batch([(scores, image, shown)], parameters, background_id, engine)
+    return labels
 
 
-def _mean_field(
-    scores: NDArray[np.float32],
+def refine_batch(
+    tiles: Sequence[tuple[NDArray[np.floating], NDArray[np.uint8], NDArray[np.bool_] | None]],
+    parameters: CrfParameters,
+    background_id: int | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> list[NDArray[np.uint8]]:
+    """Refine several tiles, (scores, image, shown) each, in one call of the engine: see `refine`."""
+    labels: list[NDArray[np.uint8] | None] = []
+    waiting: list[tuple[int, NDArray[np.bool_], CrfTile]] = []
+    for index, (scores, image, shown) in enumerate(tiles):
+        kept = _checked(scores, image, shown)
+        if parameters.iterations == 0 or kept.sum() < 2:
+            labelled = with_background(scores, background_id, parameters.background_score)
+            labels.append(argmax_labels(labelled, kept))
+        else:
+            guide = guide_image(image, parameters.guide)
+            waiting.append((index, kept, crf_tile(scores, guide, kept, background_id)))
+            labels.append(None)
+    histories = engine.label_histories([tile for _, _, tile in waiting], parameters, parameters.iterations)
+    for (index, kept, _), history in zip(waiting, histories, strict=True):
+        labels[index] = np.flatnonzero(kept).astype(np.uint8)[history[-1]]
+    return [found for found in labels if found is not None]
+
+
+def crf_tile(
+    scores: NDArray[np.floating],
+    guide: NDArray[np.uint8],
+    kept: NDArray[np.bool_],
+    background_id: int | None,
+) -> CrfTile:
+    """Cut a tile down to its kept classes.
+
+    Parameters
+    ----------
+    scores : ndarray, float (K, H, W)
+        Class scores.
+    guide : ndarray, uint8 (H, W) or (H, W, 3)
+        The filtered image.
+    kept : ndarray, bool (K,)
+        Classes that the tile may hold, two or more.
+    background_id : int or None
+        The background class.
+    """
+    chosen: NDArray[np.float16] | NDArray[np.float32] = (
+        np.ascontiguousarray(scores[kept], dtype=np.float16)
+        if scores.dtype == np.float16
+        else np.ascontiguousarray(scores[kept], dtype=np.float32)
+    )
+    background = None
+    if background_id is not None and kept[background_id]:
+        background = int(kept[:background_id].sum())
+    return CrfTile(chosen, guide, background)
+
+
+def _probabilities(
+    scores: NDArray[np.floating],
     image: NDArray[np.uint8],
     parameters: CrfParameters,
     kept: NDArray[np.bool_],
+    background_id: int | None,
+    engine: Engine,
 ) -> NDArray[np.float32]:
-    """Marginals (K, H, W) over two or more kept classes; 0 for the others."""
-    height, width = image.shape[:2]
-    count = int(kept.sum())
-    crf = DenseCRF(height * width, count)
-    crf.setUnaryEnergy(unary_energy(scores[kept], parameters))
-    if parameters.w_spatial > 0:
-        features = spatial_features(height, width, parameters.sigma_gamma)
-        refuse_wrapping_keys(features, f"sigma_gamma {parameters.sigma_gamma:g}")
-        crf.addPairwiseEnergy(features, compat=parameters.w_spatial)
-    if parameters.w_bilateral > 0:
-        guide = guide_image(image, parameters.guide)
-        features = bilateral_features(guide, parameters.sigma_alpha, parameters.sigma_beta)
-        widths = f"sigma_alpha {parameters.sigma_alpha:g} and sigma_beta {parameters.sigma_beta:g}"
-        refuse_wrapping_keys(features, widths)
-        crf.addPairwiseEnergy(features, compat=parameters.w_bilateral)
-    probabilities = np.zeros_like(scores)
-    marginals = np.asarray(crf.inference(parameters.iterations), dtype=np.float32)
-    probabilities[kept] = marginals.reshape(count, height, width)
+    """Marginals (K, H, W); 0 for the classes that are not kept."""
+    probabilities = np.zeros(scores.shape, dtype=np.float32)
+    if kept.sum() < 2:
+        probabilities[kept] = 1
+        return probabilities
+    tile = crf_tile(scores, guide_image(image, parameters.guide), kept, background_id)
+    (probabilities[kept],) = engine.marginals([tile], parameters)
     return probabilities
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sonarseg.densecrf.engine import EngineName
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.losses.config import LossConfig
 from sonarseg.survey.scaling import GreyScaling
@@ -90,6 +91,7 @@ class RunConfig(Section):
     first_pseudo_labels: str | None = None
     supervision: Supervision = "labels"
     crf: CrfParameters = CrfParameters()
+    engine: EngineName = "auto"
     loss: LossConfig = LossConfig()
     seed: int = 0
     device: str = "auto"

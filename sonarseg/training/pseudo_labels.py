@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.refine import refine
+from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file, write_index_png
@@ -21,26 +21,9 @@ from sonarseg.survey.scaling import GreyScaling
 IGNORE = 255
 
 
-def _refine_to_file(
-    survey: Survey,
-    tile: str,
-    cam_path: Path,
-    target: Path,
-    parameters: CrfParameters,
-    scaling: GreyScaling,
-) -> NDArray[np.int64]:
-    """Write one tile's pseudo-label; return the pixels a class."""
-    image = scaling.apply(survey.read_image(tile))
-    shown = survey.shown(tile)
-    if shown.sum() <= 1:
-        labels = np.full(image.shape[:2], IGNORE, dtype=np.uint8)
-        labels[...] = int(np.flatnonzero(shown)[0]) if shown.any() else IGNORE
-    else:
-        labels = refine(
-            read_cam(cam_path), image, parameters, shown=shown, background_id=survey.background_id
-        )
-    write_index_png(target, labels)
-    return np.bincount(labels[labels != IGNORE], minlength=survey.num_classes)
+def _no_scores(image: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
+    """Scores of a tile that is labelled whole: none of them is read."""
+    return np.zeros((classes, *image.shape[:2]), dtype=np.float32)
 
 
 def make_pseudo_labels(
@@ -51,6 +34,7 @@ def make_pseudo_labels(
     parameters: CrfParameters,
     scaling: GreyScaling,
     *,
+    engine: Engine = DEFAULT_ENGINE,
     jobs: int = 1,
     progress: Progress = silent,
 ) -> None:
@@ -72,8 +56,10 @@ def make_pseudo_labels(
         Dense CRF settings.
     scaling : GreyScaling
         The survey-wide scaling to 0..255.
+    engine : Engine
+        What computes the dense CRF.
     jobs : int
-        Processes; the CRF holds the interpreter's lock, so threads would not help.
+        Threads or processes.
     progress : Progress
         Called a tile.
     """
@@ -82,14 +68,22 @@ def make_pseudo_labels(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    work = (
-        delayed(_refine_to_file)(
-            survey, tile, cam_dir / f"{tile}.npy", partial / f"{tile}.png", parameters, scaling
-        )
-        for tile in tiles
-    )
+
+    def load(tile: str) -> ScoredTile:
+        image = scaling.apply(survey.read_image(tile))
+        shown = survey.shown(tile)
+        several = shown.sum() > 1
+        scores = read_cam(cam_dir / f"{tile}.npy") if several else _no_scores(image, len(shown))
+        return ScoredTile(scores, image, shown)
+
+    def write(tile: str, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+        write_index_png(partial / f"{tile}.png", labels)
+        return np.bincount(labels[labels != IGNORE], minlength=survey.num_classes)
+
     counts = np.zeros(survey.num_classes, dtype=np.int64)
-    results = Parallel(n_jobs=jobs, return_as="generator")(work)
+    results = refine_tiles(
+        tiles, load, write, parameters, engine=engine, background_id=survey.background_id, jobs=jobs
+    )
     for done, pixels in enumerate(results):
         counts += pixels
         progress("pseudo-labels", done + 1, len(tiles))

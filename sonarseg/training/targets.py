@@ -12,6 +12,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.densecrf.engine import pick_engine
 from sonarseg.progress import Progress
 from sonarseg.survey.layout import Survey
 from sonarseg.training.cams import write_cams
@@ -105,6 +106,7 @@ class RoundTargets:
             folder,
             self.config.crf,
             self.model.scaling,
+            engine=pick_engine(self.config.engine, str(self.model.device)),
             jobs=int(cpu_count()),
             progress=progress,
         )

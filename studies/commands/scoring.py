@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from joblib import cpu_count
 
+from sonarseg.densecrf.engine import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
@@ -91,8 +92,16 @@ def _score_crf(
         extract_cams(
             workspace.warm_up_dir, survey, [split], workspace.cams_dir, workspace.config.device, progress
         )
-    jobs = int(cpu_count())
-    return evaluate_crf(survey, split, workspace.cams_dir, parameters, scaling, jobs=jobs, progress=progress)
+    return evaluate_crf(
+        survey,
+        split,
+        workspace.cams_dir,
+        parameters,
+        scaling,
+        engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
+        jobs=int(cpu_count()),
+        progress=progress,
+    )
 
 
 def constant_guess(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:

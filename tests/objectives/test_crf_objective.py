@@ -6,8 +6,10 @@ import pytest
 from optuna.trial import FixedTrial
 from tiny_survey import CLASSES, write_cams, write_survey
 
-from objectives.crf_objective import CrfObjective, prepare_tiles
+from objectives.crf_objective import CrfObjective
 from objectives.search_space import CrfRanges, named_crf_settings
+from objectives.tuning_tiles import prepare_tiles
+from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import evaluate_crf
@@ -48,13 +50,17 @@ def test_a_trial_scores_what_evaluate_scores(
 ) -> None:
     """The filtered guides and mapped files of a study give the labels of the plain path."""
     plain = evaluate_crf(survey, "val", survey.root.parent / "cams", parameters, SCALING)
-    assert np.array_equal(objective.confusions(parameters), plain.confusions)
+    assert np.array_equal(objective.histories(parameters, parameters.iterations)[:, -1], plain.confusions)
 
 
-def test_processes_give_the_same_as_one(objective: CrfObjective) -> None:
+@pytest.mark.parametrize("engine", [Engine("numba"), Engine("pydensecrf"), Engine("torch")], ids=str)
+def test_threads_and_processes_give_the_same_as_one(objective: CrfObjective, engine: Engine) -> None:
     parameters = CrfParameters(iterations=2)
-    several = CrfObjective(objective.tiles, CLASSES, None, RANGES, "miou", jobs=2)
-    assert np.array_equal(several.confusions(parameters), objective.confusions(parameters))
+    one = CrfObjective(objective.tiles, CLASSES, None, RANGES, "miou", engine)
+    several = CrfObjective(objective.tiles, CLASSES, None, RANGES, "miou", engine, jobs=2)
+    assert np.array_equal(several.histories(parameters, 3), one.histories(parameters, 3))
+    shares = np.abs(one.histories(parameters, 3) - objective.histories(parameters, 3)).sum() / 2
+    assert shares <= 0.001 * one.histories(parameters, 3).sum()
 
 
 def test_a_trial_stores_what_every_metric_needs(objective: CrfObjective) -> None:

@@ -8,19 +8,23 @@ from PIL import Image
 
 from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.errors import UserError
+from sonarseg.metrics.confusion import unpack_confusions
+from sonarseg.metrics.scores import METRICS
 from sonarseg.training.config import RunConfig
+from studies import crf_study
 from studies.crf_study import best_crf_parameters
 from studies.loss_study import best_run_dir
 from studies.pipeline import Machinery, prepare, tune_all, tune_crf, tune_loss
 from studies.storage import load_study
+from studies.trial_loop import DERIVED, finished
 from studies.workspace import Workspace
 from tests.studies.conftest import make_machinery, make_workspace, rewrite
 
 
 def test_the_crf_study_holds_its_baselines_and_its_best(workspace: Workspace, machinery: Machinery) -> None:
     study = tune_crf(workspace, machinery)
-    assert len(study.trials) == 7
-    assert [t.user_attrs.get("name") for t in study.trials] == [*PUBLISHED, None, None]
+    assert len(finished(study)) == 7
+    assert [t.user_attrs.get("name") for t in finished(study)] == [*PUBLISHED, None, None]
     assert all(t.user_attrs.get("enqueued", False) == ("name" in t.user_attrs) for t in study.trials)
     best = best_crf_parameters(study)
     assert best.sigma_alpha == study.best_params["sigma_alpha"]
@@ -32,9 +36,36 @@ def test_more_trials_are_added_to_those_there_are(tuned: Workspace, machinery: M
     before = load_study(tuned.database_path, "crf").trials
     assert tune_crf(tuned, machinery).trials == before
     study = tune_crf(rewrite(tuned, "trials = 7", "trials = 9"), machinery)
-    assert study.trials[:7] == before
-    assert len(study.trials) == 9
-    assert study.trials[7].params != study.trials[5].params
+    assert study.trials[: len(before)] == before
+    assert len(finished(study)) == 9
+    assert finished(study)[7].params != finished(study)[5].params
+
+
+def test_a_better_number_of_iterations_becomes_a_trial_of_its_own(
+    workspace: Workspace, machinery: Machinery
+) -> None:
+    study = tune_crf(workspace, machinery)
+    derived = [trial for trial in study.trials if DERIVED in trial.user_attrs]
+    assert derived
+    for trial in derived:
+        parent = study.trials[trial.user_attrs[DERIVED]]
+        assert trial.params == {**parent.params, "iterations": trial.params["iterations"]}
+        curve = parent.user_attrs["curve"]
+        assert trial.value == curve[trial.params["iterations"]] == max(curve[1:4]) > parent.value
+        confusions = unpack_confusions(trial.user_attrs["confusions"])
+        assert METRICS[study.user_attrs["metric"]](confusions) == trial.value
+    crf_study.add_better_iterations(study)
+    assert len(study.trials) == 7 + len(derived)
+
+
+def test_another_engine_is_refused(workspace: Workspace, machinery: Machinery) -> None:
+    study = tune_crf(workspace, machinery)
+    assert study.user_attrs["engine"] == "numba"
+    for engine in ("numba", "auto"):
+        tune_crf(rewrite(workspace, "trials = 7", f'engine = "{engine}"\ntrials = 7'), machinery)
+        rewrite(workspace, f'engine = "{engine}"\n', "")
+    with pytest.raises(UserError, match=r'begun with the engine numba.*write engine = "numba" under'):
+        tune_crf(rewrite(workspace, "trials = 7", 'engine = "pydensecrf"\ntrials = 8'), machinery)
 
 
 def test_the_same_seed_finds_the_same_trials(
@@ -162,4 +193,4 @@ def test_an_interrupted_crf_study_goes_on(workspace: Workspace, machinery: Machi
     with pytest.raises(KeyboardInterrupt):
         tune_crf(workspace, make_machinery("good", progress=interrupt))
     study = tune_crf(workspace, machinery)
-    assert [t.state for t in study.trials] == [TrialState.COMPLETE] * 7
+    assert [t.state for t in finished(study)] == [TrialState.COMPLETE] * 7

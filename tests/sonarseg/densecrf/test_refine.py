@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.errors import UserError
@@ -147,11 +148,12 @@ def test_arrays_of_other_shape_or_type_are_refused_in_one_sentence(scores, image
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("engine", ["numba", "torch", "pydensecrf"])
 @pytest.mark.parametrize("name", ["sigma_alpha", "sigma_beta", "sigma_gamma"])
-def test_a_width_that_the_lattice_cannot_resolve_is_refused(name):
+def test_a_width_that_the_lattice_cannot_resolve_is_refused(name, engine):
     scores, image = random_tile()
-    with pytest.raises(UserError, match=f"{name} 0.0001"):
-        refine(scores, image, SOFT.model_copy(update={name: 1e-4}))
+    with pytest.raises(UserError, match=f"{name} 1e-06"):
+        refine(scores, image, SOFT.model_copy(update={name: 1e-6}), engine=Engine(engine))
 
 
 def test_background_score_decides_against_weak_scores():

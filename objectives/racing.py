@@ -1,0 +1,122 @@
+"""End a crf trial as soon as the tiles scored so far say that it cannot win.
+
+The survey's mIoU is not a mean over tiles, and a mean of per-tile mIoU orders some settings otherwise. To
+first order, though, its change against the incumbent (the best trial so far) is a sum over tiles: with the
+incumbent's IoU J_c and union U_c of the C classes present, tile t contributes
+sum_c (i_tc - J_c u_tc) / (C U_c), which adds up to 0 for the incumbent itself. The differences of these
+contributions, paired by tile, are put to a one-sided t-test for a finite population.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+
+from sonarseg.metrics.scores import multiclass_tiles
+
+# Fewer tiles than this say nothing about the spread.
+LEAST_TILES = 8
+# A trial ends where the chance that it is as good as the incumbent is below this.
+LEVEL = 0.1
+
+
+@dataclass(frozen=True)
+class Incumbent:
+    """The best trial so far, as a race needs it.
+
+    Attributes
+    ----------
+    value : float
+        Its score.
+    iou : float (K,)
+        IoU J_c of each class, 0 where absent.
+    weight : float (K,)
+        1 / (C U_c), 0 where absent.
+    contributions : float (T,)
+        Of its own tiles; they add up to 0.
+    """
+
+    value: float
+    iou: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    contributions: NDArray[np.float64]
+
+
+def counted_tiles(confusions: NDArray[np.int64], metric: str) -> NDArray[np.bool_]:
+    """Tiles, bool (T,), that a metric counts: for `miou_multiclass` those of several true classes."""
+    return multiclass_tiles(confusions) if metric == "miou_multiclass" else confusions.sum(axis=(1, 2)) > 0
+
+
+def incumbent_of(confusions: NDArray[np.int64], metric: str, value: float) -> Incumbent:
+    """Read off a trial's confusion matrices (T, K, K) what others are raced against."""
+    counted = confusions[counted_tiles(confusions, metric)]
+    intersection, union = _intersection_and_union(counted.sum(axis=0))
+    present = union > 0
+    iou = np.where(present, intersection / np.maximum(1, union), 0.0)
+    weight = np.where(present, 1.0 / (max(1, present.sum()) * np.maximum(1, union)), 0.0)
+    own = _contributions(confusions, iou, weight)
+    return Incumbent(value, iou, weight, own)
+
+
+def _intersection_and_union(confusions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    intersection = np.diagonal(confusions, axis1=-2, axis2=-1)
+    return intersection, confusions.sum(axis=-1) + confusions.sum(axis=-2) - intersection
+
+
+def _contributions(
+    confusions: NDArray[np.int64], iou: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    intersection, union = _intersection_and_union(confusions)
+    return np.asarray(((intersection - iou * union) * weight).sum(axis=-1))
+
+
+class Race:
+    """A trial against the incumbent, tile by tile.
+
+    Parameters
+    ----------
+    incumbent : Incumbent
+    counted : bool (T,)
+        Tiles that the metric counts; the others are not looked at.
+    """
+
+    def __init__(self, incumbent: Incumbent, counted: NDArray[np.bool_]) -> None:
+        self.incumbent = incumbent
+        self.counted = counted
+        self.differences: list[NDArray[np.float64]] = []
+
+    def add(self, tile: int, confusions: NDArray[np.int64]) -> None:
+        """Add a tile's confusion matrices, int64 (V, K, K), of V variants of the trial."""
+        if self.counted[tile]:
+            own = _contributions(confusions, self.incumbent.iou, self.incumbent.weight)
+            self.differences.append(own - self.incumbent.contributions[tile])
+
+    @property
+    def scored(self) -> int:
+        """Counted tiles that were added."""
+        return len(self.differences)
+
+    def lost(self) -> bool:
+        """Whether every variant is surely worse than the incumbent."""
+        total = int(self.counted.sum())
+        if self.scored < LEAST_TILES or self.scored == total:
+            return False
+        differences = np.stack(self.differences)
+        mean, spread = differences.mean(axis=0), differences.std(axis=0, ddof=1)
+        error = spread * np.sqrt((1 - self.scored / total) / self.scored)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            chance = np.where(error > 0, stdtr(self.scored - 1, mean / error), np.where(mean < 0, 0.0, 1.0))
+        return bool((chance < LEVEL).all())
+
+    def expected(self) -> float:
+        """Score of the best variant if the other tiles are like those scored, below the incumbent's."""
+        mean = np.stack(self.differences).mean(axis=0).max()
+        value = self.incumbent.value + float(mean) * int(self.counted.sum())
+        return min(value, float(np.nextafter(self.incumbent.value, -np.inf)))
+
+
+FindIncumbent = Callable[[], Incumbent | None]

@@ -1,0 +1,161 @@
+"""The tiles that crf trials are scored on, prepared once: guides filtered, scores cut to shown classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.refine import crf_tile
+from sonarseg.densecrf.tile import CrfTile
+from sonarseg.errors import UserError
+from sonarseg.metrics.confusion import confusion
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.guide import Guide, guide_image
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.scaling import GreyScaling
+
+IGNORE = 255
+
+
+@dataclass(frozen=True)
+class TuningTile:
+    """One tile on disk, ready to be refined; threads and processes map the files and share their pages.
+
+    Attributes
+    ----------
+    name : str
+        The tile.
+    kept : tuple of int (k,)
+        Ids of the classes that it may hold. With fewer than two its labels are known beforehand.
+    scores : Path
+        CAM scores of those classes, float16 (k, H, W).
+    background : int or None
+        The row of the background class.
+    guides : dict
+        Guide image of each kind, uint8 (H, W) or (H, W, 3).
+    mask : Path
+        Class ids, uint8 (H, W).
+    pixels : tuple of int (K,)
+        Pixels of each class in the mask.
+    """
+
+    name: str
+    kept: tuple[int, ...]
+    scores: Path
+    background: int | None
+    guides: dict[Guide, Path]
+    mask: Path
+    pixels: tuple[int, ...]
+
+    def open(self, guide: Guide) -> tuple[CrfTile, NDArray[np.uint8]]:
+        """Map the tile and its mask."""
+        scores = np.load(self.scores, mmap_mode="r")
+        image = np.load(self.guides[guide], mmap_mode="r")
+        return CrfTile(scores, image, self.background), np.load(self.mask, mmap_mode="r")
+
+    def constant_confusion(self, num_classes: int) -> NDArray[np.int64]:
+        """Confusion matrix (K, K) of a tile that needs no CRF: its one class, or none, everywhere."""
+        truth: NDArray[np.uint8] = np.load(self.mask)
+        return confusion(truth, np.full_like(truth, self.kept[0] if self.kept else IGNORE), num_classes)
+
+
+def prepare_tiles(
+    survey: Survey,
+    tiles: Sequence[str],
+    cam_dir: Path,
+    scaling: GreyScaling,
+    guides: Sequence[Guide],
+    folder: Path,
+    progress: Progress = silent,
+) -> list[TuningTile]:
+    """Read, cut and filter once what every trial would do again.
+
+    Parameters
+    ----------
+    survey : Survey
+        Its masks of the tuning split are read.
+    tiles : sequence of str
+        Tiles with a mask.
+    cam_dir : Path
+        Folder of `NAME.npy`, float16 (K, H, W).
+    scaling : GreyScaling
+        The survey-wide scaling to 0..255.
+    guides : sequence of Guide
+        The kinds that trials may choose.
+    folder : Path
+        Where to put scores, guide images and masks.
+    progress : Progress
+        Called a tile.
+
+    Raises
+    ------
+    UserError
+        Where a tile has no CAM scores, or they do not fit its image.
+    """
+    prepared = []
+    for index, tile in enumerate(tiles):
+        prepared.append(_prepare(survey, tile, cam_dir, scaling, guides, folder / f"{index:06d}"))
+        progress("preparing tuning tiles", index + 1, len(tiles))
+    return prepared
+
+
+def _prepare(
+    survey: Survey, tile: str, cam_dir: Path, scaling: GreyScaling, guides: Sequence[Guide], stem: Path
+) -> TuningTile:
+    path = cam_dir / f"{tile}.npy"
+    if not path.is_file():
+        raise UserError(f"{path} is missing: delete the folder {cam_dir} and start again.")
+    scores, image, shown = read_cam(path), scaling.apply(survey.read_image(tile)), survey.shown(tile)
+    if scores.shape[1:] != image.shape[:2]:
+        raise UserError(
+            f"{path} holds scores of {scores.shape[1]} x {scores.shape[2]} pixels, but its image is "
+            f"{image.shape[0]} x {image.shape[1]}: delete the folder {cam_dir} and start again."
+        )
+    cut = crf_tile(scores, image, shown, survey.background_id)
+    files = {"scores": stem.with_suffix(".scores.npy"), "mask": stem.with_suffix(".mask.npy")}
+    np.save(files["scores"], cut.scores.astype(np.float16))
+    mask = survey.read_mask(tile)
+    # The counting of a trial does not look again whether ids and shapes fit.
+    confusion(mask, np.zeros(image.shape[:2], np.uint8), survey.num_classes)
+    np.save(files["mask"], mask)
+    paths: dict[Guide, Path] = {}
+    for kind in guides:
+        paths[kind] = stem.with_suffix(f".{kind}.npy")
+        np.save(paths[kind], guide_image(image, kind))
+    pixels = np.bincount(mask[mask != IGNORE], minlength=survey.num_classes)
+    kept = tuple(int(k) for k in np.flatnonzero(shown))
+    return TuningTile(
+        tile, kept, files["scores"], cut.background, paths, files["mask"], tuple(pixels.tolist())
+    )
+
+
+def telling_order(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> list[int]:
+    """Order tiles so that the first ones tell most about the survey's score.
+
+    In turn the class of which the least share has been seen takes its largest tile. Tiles that the metric
+    does not count come last.
+
+    Parameters
+    ----------
+    pixels : int (T, K)
+        Pixels of each class in the truth of each tile.
+    counted : bool (T,)
+        Tiles that the metric counts.
+    """
+    share = pixels / np.maximum(1, pixels[counted].sum(axis=0))
+    left = [int(tile) for tile in np.flatnonzero(counted)]
+    classes = np.flatnonzero(pixels[counted].sum(axis=0))
+    seen = np.zeros(pixels.shape[1])
+    order: list[int] = []
+    while left:
+        least = classes[np.argmin(seen[classes])] if len(classes) else 0
+        best = max(left, key=lambda tile: (share[tile, least], share[tile].sum(), -tile))
+        order.append(best)
+        left.remove(best)
+        seen += share[best]
+    return order + [int(tile) for tile in np.flatnonzero(~counted)]

@@ -1,0 +1,64 @@
+"""Confusion matrices of a tile after every mean-field iteration, from one run of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.tile import CrfTile
+
+IGNORE = 255
+
+
+def confusion_histories(
+    tiles: Sequence[CrfTile],
+    truths: Sequence[NDArray[np.uint8]],
+    kept: Sequence[NDArray[np.uint8]],
+    parameters: CrfParameters,
+    iterations: int,
+    num_classes: int,
+    engine: Engine,
+) -> list[NDArray[np.int64]]:
+    """Count what each number of iterations from 0 on makes of every tile.
+
+    Parameters
+    ----------
+    tiles : sequence of CrfTile
+    truths : sequence of uint8 (H, W)
+        Class ids; 255 is left out.
+    kept : sequence of uint8 (k,)
+        Class ids of the rows of each tile's scores.
+    parameters : CrfParameters
+        `iterations` is not used.
+    iterations : int
+        The largest number of iterations.
+    num_classes : int
+        K.
+    engine : Engine
+
+    Returns
+    -------
+    list of int64 (iterations + 1, K, K)
+        Rows truth, columns labels.
+    """
+    histories = engine.label_histories(tiles, parameters, iterations)
+    return [
+        _count(history.reshape(len(history), -1), truth.reshape(-1), ids, num_classes)
+        for history, truth, ids in zip(histories, truths, kept, strict=True)
+    ]
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _count(history: Any, truth: Any, ids: Any, num_classes: int) -> Any:
+    counts = np.zeros((len(history), num_classes, num_classes), np.int64)
+    for row in range(len(history)):
+        for n in range(np.uint64(len(truth))):
+            if truth[n] != IGNORE:
+                counts[row, truth[n], ids[history[row, n]]] += 1
+    return counts

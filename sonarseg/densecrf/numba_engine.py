@@ -1,0 +1,70 @@
+"""The dense CRF of one tile in one thread, without the interpreter's lock: the engine of the CPU."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.densecrf.kernels import bilateral_features
+from sonarseg.densecrf.numba_lattice import Lattice, build_lattice, spatial_lattice
+from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.tile import CrfTile
+from sonarseg.densecrf.unary import unary_energy
+
+
+def label_history(tile: CrfTile, parameters: CrfParameters, iterations: int) -> NDArray[np.uint8]:
+    """Labels after each of 0 to `iterations` mean-field iterations.
+
+    Returns
+    -------
+    uint8 (iterations + 1, H, W)
+        Rows of `tile.scores`; the lowest of equals.
+
+    Raises
+    ------
+    UserError
+        Where a kernel is too narrow for the size of the tile.
+    """
+    height, width = tile.shape
+    labels = np.empty((iterations + 1, height * width), dtype=np.uint8)
+    unary = unary_energy(tile.scores, parameters, tile.background)
+    mean_field(unary, _kernels(tile, parameters), iterations, labels=labels)
+    return labels.reshape(iterations + 1, height, width)
+
+
+def marginals(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.float32]:
+    """Class probabilities float32 (k, H, W) after `parameters.iterations`; UserError as `label_history`."""
+    height, width = tile.shape
+    classes = len(tile.scores)
+    unary = unary_energy(tile.scores, parameters, tile.background)
+    found = np.empty((height * width, lanes_for(classes)), dtype=np.float32)
+    mean_field(unary, _kernels(tile, parameters), parameters.iterations, marginals=found)
+    return np.ascontiguousarray(found[:, :classes].T).reshape(classes, height, width)
+
+
+def _kernels(tile: CrfTile, parameters: CrfParameters) -> tuple[tuple[Lattice, float], tuple[Lattice, float]]:
+    """Both kernels with their weights. A kernel of weight 0 gets the cheapest lattice there is."""
+    height, width = tile.shape
+    sigma_gamma = parameters.sigma_gamma if parameters.w_spatial > 0 else math.inf
+    if parameters.w_bilateral > 0:
+        features = bilateral_features(tile.guide, parameters.sigma_alpha, parameters.sigma_beta)
+        widths = f"sigma_alpha {parameters.sigma_alpha:g} and sigma_beta {parameters.sigma_beta:g}"
+        bilateral = build_lattice(features, widths)
+    else:
+        bilateral = spatial_lattice(height, width, math.inf)
+    spatial = spatial_lattice(height, width, sigma_gamma)
+    return (bilateral, parameters.w_bilateral), (spatial, parameters.w_spatial)
+
+
+def compile_engine(channels: int = 1) -> None:
+    """Compile, or load from the cache, what tiles of up to 16 classes and these channels need."""
+    guide = np.zeros((4, 4) if channels == 1 else (4, 4, channels), dtype=np.uint8)
+    # Wide kernels number the vertices by place, narrow ones by hash.
+    for classes in (4, 8, 16):
+        scores = np.zeros((classes, 4, 4), dtype=np.float32)
+        for sigma in (10.0, 0.01):
+            parameters = CrfParameters(sigma_alpha=sigma, sigma_beta=sigma, unary="soft", iterations=1)
+            marginals(CrfTile(scores, guide), parameters)

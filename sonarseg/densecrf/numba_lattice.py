@@ -1,0 +1,371 @@
+"""The permutohedral lattice of Adams, Baek and Davis (2010), built by one thread in numba.
+
+Pixel features are points of d dimensions. The lattice cuts their space into simplices of d + 1 vertices;
+a pixel hands its value to the vertices of its simplex by barycentric weights, neighbouring
+vertices are blurred along d + 1 axes, and the pixel reads the result back by the same weights.
+
+Vertices are found by one packed integer instead of d coordinates. All coordinates of a vertex have the
+same remainder modulo d + 1, so coordinate i is (d + 1) q_i + r, and the key is r + sum q_i stride_i over
+the box that the features reach. A step along an axis is then a constant added to the key, one for r = 0
+and one for r > 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from sonarseg.densecrf.kernels import spatial_features
+from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
+from sonarseg.errors import UserError
+
+# Above so many keys a pixel the table is hashed, below it every key has a place of its own.
+_PLACES_A_PIXEL = 32
+_LARGEST_KEY = 2**62
+# Cells along one axis: beyond, float32 has too few bits left for the place within a cell.
+_MOST_CELLS = 2**18
+# An odd number near 2^64 over the golden ratio spreads neighbouring keys over the hash table.
+_SPREAD = np.uint64(0x9E3779B97F4A7C15)
+_PIXELS_AT_ONCE = 16
+_SPATIAL_LATTICES_KEPT = 16
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """The lattice of one kernel over the pixels of one tile.
+
+    Attributes
+    ----------
+    vertices : int32 (N, d + 1)
+        Vertices of each pixel's simplex.
+    weights : float32 (N, d + 1)
+        Barycentric weight times the pixel's symmetric normalisation 1 / sqrt(K 1), so that splatting
+        and slicing by these weights is the normalised kernel.
+    neighbours : int32 (M, d + 1, 2)
+        The two neighbours of each vertex along each axis; M, a row of zeros, where there is none.
+    """
+
+    vertices: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    neighbours: NDArray[np.int32]
+
+    @property
+    def slice_factor(self) -> float:
+        """What the blur takes away: slicing multiplies by 1 / (1 + 2^-d)."""
+        return slice_factor(self.vertices.shape[1] - 1)
+
+
+def slice_factor(dimensions: int) -> float:
+    """1 / (1 + 2^-d): the gain of the blur along d + 1 axes is its inverse."""
+    return 1.0 / (1.0 + 2.0**-dimensions)
+
+
+def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -> Lattice:
+    """Build the lattice of a Gaussian kernel exp(-|f_i - f_j|^2 / 2).
+
+    Parameters
+    ----------
+    features : float32 (d, N), C order
+        As `sonarseg.densecrf.kernels` makes them.
+    kernel : str
+        Names of the widths, for the message.
+
+    Raises
+    ------
+    UserError
+        Where the features reach too far for 62-bit keys or for float32.
+    """
+    dimensions, pixels = features.shape
+    scale = elevation_scale(dimensions)
+    lowest, counts = _box(features, scale)
+    size = math.prod(int(count) for count in counts) * (dimensions + 1)
+    excess = max(int(counts.max()) / _MOST_CELLS, (size / _LARGEST_KEY) ** (1 / dimensions))
+    if excess >= 1:
+        raise UserError(
+            f"The dense CRF cannot resolve {kernel} on a tile of this size: "
+            f"make the smallest of them at least {excess:.1f} times as wide."
+        )
+    strides = np.empty(dimensions, dtype=np.int64)
+    strides[0] = dimensions + 1
+    for i in range(1, dimensions):
+        strides[i] = strides[i - 1] * int(counts[i - 1])
+    axes = (0,) * (dimensions + 1)
+    padded = _PIXELS_AT_ONCE * math.ceil(pixels / _PIXELS_AT_ONCE)
+    if padded > pixels:
+        features = np.pad(features, ((0, 0), (0, padded - pixels)), mode="edge")
+    keys = np.empty((padded, dimensions + 1), dtype=np.int64)
+    weights = np.empty((padded, dimensions + 1), dtype=np.float32)
+    _locate(features, scale, lowest, strides, keys, weights, axes, (0,) * _PIXELS_AT_ONCE)
+    keys, weights = keys[:pixels], weights[:pixels]
+    vertices = np.empty((pixels, dimensions + 1), dtype=np.int32)
+    if size <= _PLACES_A_PIXEL * max(pixels, 1024):
+        neighbours = _index_by_place(keys, size, strides, vertices, axes)
+    else:
+        neighbours = _index_by_hash(keys, strides, vertices, axes)
+    _normalise(vertices, weights, neighbours, np.float32(slice_factor(dimensions)), axes)
+    return Lattice(vertices, weights, neighbours)
+
+
+def elevation_scale(dimensions: int) -> NDArray[np.float32]:
+    """Scale of each coordinate before it is lifted into the hyperplane of the lattice (section 3.1)."""
+    steps = np.arange(1, dimensions + 1)
+    scale: NDArray[np.float32] = np.float32(math.sqrt(2 / 3) * (dimensions + 1)) / np.sqrt(
+        steps * (steps + 1), dtype=np.float32
+    )
+    return scale.astype(np.float32)
+
+
+def _box(
+    features: NDArray[np.float32], scale: NDArray[np.float32]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Lowest q and number of q of each of the first d coordinates, with room for neighbours.
+
+    Elevated coordinate i is the sum of scaled features j > i less (i times) scaled feature i - 1.
+    """
+    dimensions = len(features)
+    low = features.min(axis=1).astype(np.float64) * scale
+    high = features.max(axis=1).astype(np.float64) * scale
+    lowest, counts = [], []
+    for i in range(dimensions):
+        smallest = low[i:].sum() - (i * high[i - 1] if i else 0.0)
+        greatest = high[i:].sum() - (i * low[i - 1] if i else 0.0)
+        first = math.floor(smallest / (dimensions + 1)) - 3
+        lowest.append(first)
+        counts.append(math.ceil(greatest / (dimensions + 1)) + 3 - first + 1)
+    return np.array(lowest, dtype=np.int64), np.array(counts, dtype=np.int64)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _locate(
+    features: Any, scale: Any, lowest: Any, strides: Any, keys: Any, weights: Any, axes: Any, pixels: Any
+) -> None:
+    """Keys of the simplex round every pixel, and barycentric weights (Adams et al., section 3.1).
+
+    Works on as many pixels at once as `pixels` has lanes; features and results are padded to whole vectors.
+    """
+    corners = len(axes)
+    lanes = len(pixels)
+    blocks = features.shape[1] // lanes
+    whole = np.empty((corners, lanes), np.float32)
+    rank = np.empty((corners, lanes), np.float32)
+    offset = np.empty((corners, lanes), np.float32)
+    barycentric = np.empty((corners, lanes), np.float32)
+    stride_of_rank = np.zeros(corners, np.int64)
+    for block in range(blocks):
+        _elevate(features, scale, block, blocks, whole, offset, axes, pixels)
+        _rank(whole, rank, offset, axes, pixels)
+        _barycentric(rank, offset, barycentric, axes, pixels)
+        for lane in range(lanes):
+            n = block * lanes + lane
+            key = 0
+            for i in range(corners - 1):
+                key += (np.int64(whole[i, lane]) - lowest[i]) * strides[i]
+                stride_of_rank[np.uint64(rank[i, lane])] = strides[i]
+            stride_of_rank[np.uint64(rank[corners - 1, lane])] = 0
+            for remainder in range(corners):
+                # Vertex `remainder` lies one cell lower along the coordinates of the highest ranks.
+                if remainder > 0:
+                    key -= stride_of_rank[corners - remainder]
+                keys[n, remainder] = key + remainder
+                weights[n, remainder] = barycentric[remainder, lane]
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _elevate(
+    features: Any, scale: Any, block: int, blocks: int, whole: Any, offset: Any, axes: Any, pixels: Any
+) -> None:
+    """Lift into the hyperplane; the nearest point of remainder 0 (`whole`) and what is left."""
+    corners = len(axes)
+    down, up = broadcast(np.float32(1.0 / corners), pixels), broadcast(np.float32(corners), pixels)
+    sum_above = broadcast(np.float32(0), pixels)
+    for j in range(corners - 1, -1, -1):
+        elevated = sum_above
+        if j > 0:
+            scaled = load(features, (j - 1) * blocks + block, pixels) * broadcast(scale[j - 1], pixels)
+            elevated = sum_above - broadcast(np.float32(j), pixels) * scaled
+            sum_above = sum_above + scaled
+        cell = nearest(elevated * down)
+        store(whole, j, cell)
+        store(offset, j, elevated - cell * up)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _rank(whole: Any, rank: Any, offset: Any, axes: Any, pixels: Any) -> None:
+    """Order the offsets, largest first, and move to the point whose coordinates add up to 0."""
+    corners = len(axes)
+    zero, one = broadcast(np.float32(0), pixels), broadcast(np.float32(1), pixels)
+    up, highest = broadcast(np.float32(corners), pixels), broadcast(np.float32(corners - 1), pixels)
+    excess = zero
+    for i in range(corners):
+        excess = excess + load(whole, i, pixels)
+    for i in range(corners):
+        place = excess
+        for j in range(corners):
+            if j < i:
+                place = place + where_less(load(offset, j, pixels), load(offset, i, pixels), zero, one)
+            elif j > i:
+                place = place + where_less(load(offset, i, pixels), load(offset, j, pixels), one, zero)
+        store(rank, i, place)
+    for i in range(corners):
+        place = load(rank, i, pixels)
+        shift = where_less(place, zero, one, zero) - where_less(highest, place, one, zero)
+        store(rank, i, place + shift * up)
+        store(whole, i, load(whole, i, pixels) + shift)
+        store(offset, i, load(offset, i, pixels) - shift * up)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _barycentric(rank: Any, offset: Any, barycentric: Any, axes: Any, pixels: Any) -> None:
+    """Weight of each vertex: the difference of offsets of neighbouring ranks."""
+    corners = len(axes)
+    zero, down = broadcast(np.float32(0), pixels), broadcast(np.float32(1.0 / corners), pixels)
+    above = broadcast(np.float32(-1), pixels)
+    for place in range(corners):
+        part = zero
+        for i in range(corners):
+            here = broadcast(np.float32(place), pixels)
+            part = where_equal(load(rank, i, pixels), here, load(offset, i, pixels) * down, part)
+        if place == 0:
+            above = part
+            store(barycentric, 0, broadcast(np.float32(1), pixels) - part)
+        else:
+            store(barycentric, corners - place, above - part)
+            above = part
+    store(barycentric, 0, load(barycentric, 0, pixels) + above)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _steps(strides: Any, axis: int, d: int) -> Any:
+    """What one step along an axis adds to a key: where the remainder is 0, and elsewhere.
+
+    The step takes 1 from every coordinate but gives d to the axis' own; the last has no place in the key.
+    """
+    every = 0
+    for i in range(d):
+        every += strides[i]
+    own = strides[axis] if axis < d else 0
+    return own - every + d, own - 1
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _index_by_place(keys: Any, size: int, strides: Any, vertices: Any, axes: Any) -> Any:
+    """Number the vertices in order of appearance; a table with a place for every key."""
+    corners = len(axes)
+    table = np.full(size, np.int32(-1), np.int32)
+    found = np.empty(keys.size, np.int64)
+    count = 0
+    for n in range(keys.shape[0]):
+        for i in range(corners):
+            key = keys[n, i]
+            vertex = table[key]
+            if vertex < 0:
+                vertex = np.int32(count)
+                table[key] = vertex
+                found[count] = key
+                count += 1
+            vertices[n, i] = vertex
+    neighbours = np.empty((count, corners, 2), np.int32)
+    for axis in range(corners):
+        at_zero, elsewhere = _steps(strides, axis, corners - 1)
+        back_to_zero, back = -elsewhere, -at_zero
+        for vertex in range(count):
+            key = found[vertex]
+            remainder = key % corners
+            one = table[key + (at_zero if remainder == 0 else elsewhere)]
+            other = table[key + (back if remainder == corners - 1 else back_to_zero)]
+            neighbours[vertex, axis, 0] = one if one >= 0 else count
+            neighbours[vertex, axis, 1] = other if other >= 0 else count
+    return neighbours
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _slot(table: Any, found: Any, key: int) -> Any:
+    """Where a key's vertex is in the hash table, or where it would go; open addressing, linear probing."""
+    mask = np.uint64(len(table) - 1)
+    slot = ((np.uint64(key) * _SPREAD) >> np.uint64(32)) & mask
+    while table[slot] >= 0 and found[np.uint64(table[slot])] != key:
+        slot = (slot + np.uint64(1)) & mask
+    return slot
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _index_by_hash(keys: Any, strides: Any, vertices: Any, axes: Any) -> Any:
+    """Number the vertices in order of appearance; a hash table at most half full."""
+    corners = len(axes)
+    capacity = 1
+    while capacity < 2 * keys.size:
+        capacity *= 2
+    table = np.full(capacity, np.int32(-1), np.int32)
+    found = np.empty(keys.size, np.int64)
+    count = 0
+    for n in range(keys.shape[0]):
+        for i in range(corners):
+            key = keys[n, i]
+            slot = _slot(table, found, key)
+            if table[slot] < 0:
+                table[slot] = count
+                found[count] = key
+                count += 1
+            vertices[n, i] = table[slot]
+    neighbours = np.empty((count, corners, 2), np.int32)
+    for axis in range(corners):
+        at_zero, elsewhere = _steps(strides, axis, corners - 1)
+        back_to_zero, back = -elsewhere, -at_zero
+        for vertex in range(count):
+            key = found[vertex]
+            remainder = key % corners
+            one = table[_slot(table, found, key + (at_zero if remainder == 0 else elsewhere))]
+            other = table[_slot(table, found, key + (back if remainder == corners - 1 else back_to_zero))]
+            neighbours[vertex, axis, 0] = one if one >= 0 else count
+            neighbours[vertex, axis, 1] = other if other >= 0 else count
+    return neighbours
+
+
+@njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _normalise(vertices: Any, weights: Any, neighbours: Any, factor: Any, axes: Any) -> None:
+    """Multiply each pixel's weights by 1 / sqrt(its row sum of the kernel)."""
+    corners = len(axes)
+    count = len(neighbours)
+    values = np.zeros(count + 1, np.float32)
+    blurred = np.zeros(count + 1, np.float32)
+    for n in range(len(vertices)):
+        for i in range(corners):
+            values[vertices[n, i]] += weights[n, i]
+    for axis in range(corners):
+        for vertex in range(count):
+            around = values[neighbours[vertex, axis, 0]] + values[neighbours[vertex, axis, 1]]
+            blurred[vertex] = values[vertex] + np.float32(0.5) * around
+        values, blurred = blurred, values
+    for n in range(len(vertices)):
+        row_sum = np.float32(0)
+        for i in range(corners):
+            row_sum += weights[n, i] * values[vertices[n, i]]
+        scale = np.float32(1) / np.sqrt(row_sum * factor + np.float32(1e-20))
+        for i in range(corners):
+            weights[n, i] *= scale
+
+
+_spatial: OrderedDict[tuple[int, int, float], Lattice] = OrderedDict()
+_spatial_lock = Lock()
+
+
+def spatial_lattice(height: int, width: int, sigma: float) -> Lattice:
+    """Lattice of the spatial kernel; the same for all tiles of a shape, so the latest ones are kept."""
+    place = (height, width, sigma)
+    with _spatial_lock:
+        if place in _spatial:
+            _spatial.move_to_end(place)
+            return _spatial[place]
+    lattice = build_lattice(spatial_features(height, width, sigma), f"sigma_gamma {sigma:g}")
+    with _spatial_lock:
+        _spatial[place] = lattice
+        while len(_spatial) > _SPATIAL_LATTICES_KEPT:
+            _spatial.popitem(last=False)
+    return lattice

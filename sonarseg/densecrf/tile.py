@@ -1,0 +1,33 @@
+"""What every dense CRF engine takes: the scores and the guide image of one tile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class CrfTile:
+    """One tile, its classes cut down to those that it may hold.
+
+    Attributes
+    ----------
+    scores : float16 or float32 (k, H, W)
+        Class scores in 0..1 of the k >= 2 classes that the tile may hold.
+    guide : uint8 (H, W) or (H, W, 3)
+        The image that the bilateral kernel sees, filtered already.
+    background : int or None
+        The row of `scores` that is not read: the class gets the constant
+        `CrfParameters.background_score`, or the default for None.
+    """
+
+    scores: NDArray[np.float16] | NDArray[np.float32]
+    guide: NDArray[np.uint8]
+    background: int | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.guide.shape[0], self.guide.shape[1]
