@@ -41,7 +41,7 @@ class CrfRanges(Section):
     guides: Annotated[tuple[Guide, ...], Field(min_length=1)] = ("raw", "median")
     sigma_alpha: Range = (2.0, 150.0)
     sigma_beta: Range = (1.0, 60.0)
-    sigma_gamma: Range = (0.5, 20.0)
+    sigma_gamma: Range = (1.0, 20.0)
     w_bilateral: Range = (0.01, 30.0)
     w_spatial: Range = (0.01, 30.0)
     iterations: CountRange = (0, 10)

@@ -120,8 +120,6 @@ def _prepare(
     files = {"scores": stem.with_suffix(".scores.npy"), "mask": stem.with_suffix(".mask.npy")}
     np.save(files["scores"], cut.scores.astype(np.float16))
     mask = survey.read_mask(tile)
-    # The counting of a trial does not look again whether ids and shapes fit.
-    confusion(mask, np.zeros(image.shape[:2], np.uint8), survey.num_classes)
     np.save(files["mask"], mask)
     paths: dict[Guide, Path] = {}
     for kind in guides:

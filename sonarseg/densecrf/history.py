@@ -57,8 +57,15 @@ def confusion_histories(
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _count(history: Any, truth: Any, ids: Any, num_classes: int) -> Any:
     counts = np.zeros((len(history), num_classes, num_classes), np.int64)
-    for row in range(len(history)):
+    for n in range(np.uint64(len(truth))):
+        if truth[n] != IGNORE:
+            counts[0, truth[n], ids[history[0, n]]] += 1
+    # An iteration changes few labels: count those alone.
+    for row in range(1, len(history)):
+        counts[row] = counts[row - 1]
         for n in range(np.uint64(len(truth))):
-            if truth[n] != IGNORE:
-                counts[row, truth[n], ids[history[row, n]]] += 1
+            before, after = history[row - 1, n], history[row, n]
+            if before != after and truth[n] != IGNORE:
+                counts[row, truth[n], ids[before]] -= 1
+                counts[row, truth[n], ids[after]] += 1
     return counts

@@ -116,10 +116,10 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
 def elevation_scale(dimensions: int) -> NDArray[np.float32]:
     """Scale of each coordinate before it is lifted into the hyperplane of the lattice (section 3.1)."""
     steps = np.arange(1, dimensions + 1)
-    scale: NDArray[np.float32] = np.float32(math.sqrt(2 / 3) * (dimensions + 1)) / np.sqrt(
-        steps * (steps + 1), dtype=np.float32
-    )
-    return scale.astype(np.float32)
+    # Rounded as pydensecrf rounds: which vertices exist depends on ties.
+    spacing = np.float64(np.float32(math.sqrt(2 / 3) * (dimensions + 1)))
+    scale: NDArray[np.float32] = (spacing / np.sqrt(steps * (steps + 1.0))).astype(np.float32)
+    return scale
 
 
 def _box(

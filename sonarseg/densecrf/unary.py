@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from functools import cache
+from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from sonarseg.densecrf.parameters import CrfParameters
@@ -44,12 +46,12 @@ def unary_energy(
     """
     count = len(scores)
     if parameters.unary == "seeds":
-        seeds = np.argmax(_with_constant(scores, background, background_score(parameters)), axis=0)
-        energy = np.full((count, seeds.size), -math.log((1 - parameters.gt_prob) / (count - 1)), np.float32)
-        energy[seeds.reshape(-1), np.arange(seeds.size)] = -math.log(parameters.gt_prob)
-        return energy
+        right, wrong = -math.log(parameters.gt_prob), -math.log((1 - parameters.gt_prob) / (count - 1))
+        constant = np.float32(background_score(parameters))
+        row = -1 if background is None else background
+        return _seed_energy(_single(scores), row, constant, np.float32(right), np.float32(wrong))
     if scores.dtype == np.float16:
-        energy = np.take(_energy_of_half(), np.ascontiguousarray(scores).view(np.uint16).reshape(count, -1))
+        energy = np.take(_of_half()[1], _bits(scores))
     else:
         energy = -np.log(scores.reshape(count, -1).astype(np.float32) + np.float32(SCORE_FLOOR))
     if background is not None:
@@ -58,21 +60,36 @@ def unary_energy(
     return energy
 
 
-def _with_constant(
-    scores: NDArray[np.float16] | NDArray[np.float32], row: int | None, value: float
-) -> NDArray[np.float16] | NDArray[np.float32]:
-    if row is None:
-        return scores
-    changed = scores.astype(np.float32)
-    changed[row] = value
-    return changed
+def _bits(scores: NDArray[np.floating]) -> NDArray[np.uint16]:
+    return np.ascontiguousarray(scores).view(np.uint16).reshape(len(scores), -1)
+
+
+def _single(scores: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Scores as float32 (k, N); looking float16 up is several times as fast as converting it."""
+    if scores.dtype == np.float16:
+        return np.take(_of_half()[0], _bits(scores))
+    return np.ascontiguousarray(scores, dtype=np.float32).reshape(len(scores), -1)
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _seed_energy(scores: Any, background: int, constant: Any, right: Any, wrong: Any) -> Any:
+    """Energy `right` for the class of the highest score, the lowest of equals, `wrong` for the others."""
+    classes, pixels = scores.shape
+    energy = np.empty((classes, pixels), np.float32)
+    for n in range(pixels):
+        best, highest = 0, np.float32(-1)
+        for c in range(classes):
+            energy[c, n] = wrong
+            score = constant if c == background else scores[c, n]
+            if score > highest:
+                best, highest = c, score
+        energy[best, n] = right
+    return energy
 
 
 @cache
-def _energy_of_half() -> NDArray[np.float32]:
-    """Energies of all float16 scores, by their bits; those that are no scores are left at 0."""
-    halves = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
-    energy = np.zeros(2**16, np.float32)
-    scores = np.isfinite(halves) & (halves >= 0)
-    energy[scores] = -np.log(halves[scores] + np.float32(SCORE_FLOOR))
-    return energy
+def _of_half() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Values and energies of all float16 scores, by their bits; 0 for those that are no scores."""
+    values = np.arange(2**16, dtype=np.uint16).view(np.float16).astype(np.float32)
+    values[~np.isfinite(values) | (values < 0)] = 0
+    return values, -np.log(values + np.float32(SCORE_FLOOR))
