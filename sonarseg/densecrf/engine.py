@@ -69,7 +69,8 @@ class Engine:
 
             from sonarseg.densecrf import torch_engine
 
-            return torch_engine.marginals(tiles, parameters, device=torch.device(self.device))
+            device = torch.device(self.device)
+            return torch_engine.marginals(tiles, parameters, device=device, deterministic=True)
         if self.name == "numba":
             from sonarseg.densecrf.numba_engine import marginals
         else:

@@ -59,6 +59,20 @@ def bilateral_features(
     return features.reshape(len(features), -1)
 
 
+def elevation_scale(dimensions: int) -> NDArray[np.float32]:
+    """Scale of each coordinate before it is lifted into the hyperplane of the lattice (section 3.1)."""
+    steps = np.arange(1, dimensions + 1)
+    # Rounded as pydensecrf rounds: which vertices exist depends on ties.
+    spacing = np.float64(np.float32(math.sqrt(2 / 3) * (dimensions + 1)))
+    scale: NDArray[np.float32] = (spacing / np.sqrt(steps * (steps + 1.0))).astype(np.float32)
+    return scale
+
+
+def slice_factor(dimensions: int) -> float:
+    """1 / (1 + 2^-d): the gain of the blur along d + 1 axes is its inverse."""
+    return 1.0 / (1.0 + 2.0**-dimensions)
+
+
 def refuse_wrapping_keys(features: NDArray[np.float32], kernel: str) -> None:
     """Refuse features so far apart that the lattice's keys would wrap round.
 
@@ -83,7 +97,12 @@ def refuse_wrapping_keys(features: NDArray[np.float32], kernel: str) -> None:
     upward = (reach / np.sqrt(steps * (steps + 1))).sum()
     largest = math.sqrt(2 / 3) * (dimensions + 1) * max(upward, reach.max()) + dimensions + 1
     if largest > _LARGEST_KEY:
-        raise UserError(
-            f"The dense CRF cannot resolve {kernel} on a tile of this size: "
-            f"make the smallest of them at least {largest / _LARGEST_KEY:.1f} times as wide."
-        )
+        raise too_narrow(kernel, largest / _LARGEST_KEY)
+
+
+def too_narrow(kernel: str, excess: float) -> UserError:
+    """Say that widths would have to be `excess` times as wide for the lattice."""
+    return UserError(
+        f"The dense CRF cannot resolve {kernel} on a tile of this size: "
+        f"make the smallest of them at least {excess:.1f} times as wide."
+    )

@@ -22,9 +22,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.kernels import spatial_features
+from sonarseg.densecrf.kernels import elevation_scale, slice_factor, spatial_features, too_narrow
 from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
-from sonarseg.errors import UserError
 
 # Above so many keys a pixel the table is hashed, below it every key has a place of its own.
 _PLACES_A_PIXEL = 32
@@ -62,11 +61,6 @@ class Lattice:
         return slice_factor(self.vertices.shape[1] - 1)
 
 
-def slice_factor(dimensions: int) -> float:
-    """1 / (1 + 2^-d): the gain of the blur along d + 1 axes is its inverse."""
-    return 1.0 / (1.0 + 2.0**-dimensions)
-
-
 def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -> Lattice:
     """Build the lattice of a Gaussian kernel exp(-|f_i - f_j|^2 / 2).
 
@@ -88,10 +82,7 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
     size = math.prod(int(count) for count in counts) * (dimensions + 1)
     excess = max(int(counts.max()) / _MOST_CELLS, (size / _LARGEST_KEY) ** (1 / dimensions))
     if excess >= 1:
-        raise UserError(
-            f"The dense CRF cannot resolve {kernel} on a tile of this size: "
-            f"make the smallest of them at least {excess:.1f} times as wide."
-        )
+        raise too_narrow(kernel, excess)
     strides = np.empty(dimensions, dtype=np.int64)
     strides[0] = dimensions + 1
     for i in range(1, dimensions):
@@ -111,15 +102,6 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
         neighbours = _index_by_hash(keys, strides, vertices, axes)
     _normalise(vertices, weights, neighbours, np.float32(slice_factor(dimensions)), axes)
     return Lattice(vertices, weights, neighbours)
-
-
-def elevation_scale(dimensions: int) -> NDArray[np.float32]:
-    """Scale of each coordinate before it is lifted into the hyperplane of the lattice (section 3.1)."""
-    steps = np.arange(1, dimensions + 1)
-    # Rounded as pydensecrf rounds: which vertices exist depends on ties.
-    spacing = np.float64(np.float32(math.sqrt(2 / 3) * (dimensions + 1)))
-    scale: NDArray[np.float32] = (spacing / np.sqrt(steps * (steps + 1.0))).astype(np.float32)
-    return scale
 
 
 def _box(

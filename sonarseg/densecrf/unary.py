@@ -49,7 +49,10 @@ def unary_energy(
         right, wrong = -math.log(parameters.gt_prob), -math.log((1 - parameters.gt_prob) / (count - 1))
         constant = np.float32(background_score(parameters))
         row = -1 if background is None else background
-        return _seed_energy(_single(scores), row, constant, np.float32(right), np.float32(wrong))
+        seeds: NDArray[np.float32] = _seed_energy(
+            _single(scores), row, constant, np.float32(right), np.float32(wrong)
+        )
+        return seeds
     if scores.dtype == np.float16:
         energy = np.take(_of_half()[1], _bits(scores))
     else:

@@ -107,7 +107,7 @@ def test_the_filter_is_near_the_exact_kernel_and_symmetric(dimensions):
 
 
 def dense_filter(lattice):
-    """The normalised kernel matrix that a lattice stands for, by splatting, blurring and slicing each pixel."""
+    """The normalised kernel matrix that a lattice stands for: each pixel splat, blurred and sliced."""
     pixels, corners = lattice.vertices.shape
     values = np.zeros((len(lattice.neighbours) + 1, pixels))
     np.add.at(values, (lattice.vertices, np.arange(pixels)[:, None]), lattice.weights)
@@ -119,7 +119,7 @@ def dense_filter(lattice):
 
 
 def test_normalisation_is_symmetric():
-    """The weights hold 1 / sqrt(row sum): undoing it on both sides gives back a kernel with these row sums."""
+    """The weights hold 1 / sqrt(row sum): undone on both sides, they leave a kernel with these row sums."""
     image, _, _ = speckled_tile(16, 14, 2, 0)
     lattice = build_lattice(bilateral_features(image, 4, 25))
     norm = lattice.weights.sum(1).astype(float)  # barycentric weights add up to 1
