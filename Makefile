@@ -1,5 +1,6 @@
 # make quickstart   install, then both studies and a report on a simulated survey
 # make test         the whole test suite
+# make bench-densecrf   the dense CRF and its study beside pydensecrf, to benchmarks/results/densecrf.json
 # make lint         style, types, import contracts
 # make clean        remove what make made
 #
@@ -10,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK_PYTHON := 3.11
 
-.PHONY: install quickstart test lint clean
+.PHONY: install quickstart test bench-densecrf lint clean
 
 install: $(VENV)/.installed
 
@@ -32,6 +33,7 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	  set -ex; \
 	  $(BIN)/python -m pip install --quiet -e '.[dev]'; \
 	fi
+	$(BIN)/python -m sonarseg.densecrf
 	@touch $@
 
 quickstart: install
@@ -39,6 +41,9 @@ quickstart: install
 
 test: install
 	$(BIN)/python -m pytest
+
+bench-densecrf: install
+	$(BIN)/python benchmarks/densecrf.py
 
 lint: install
 	$(BIN)/ruff check .

@@ -71,11 +71,11 @@ def cam_like(mask: NDArray[np.uint8], classes: int, tile: str) -> NDArray[np.flo
     """Scores as a classifier gives them: the truth blurred widely, displaced, and mixed with smooth noise."""
     generator = np.random.default_rng(abs(hash_of(tile)))
     truth = (mask == np.arange(classes)[:, None, None]).astype(np.float32)
-    moved = np.roll(truth, generator.integers(-16, 17, 2), axis=(1, 2))
-    blurred = gaussian_filter(moved, (0, 16, 16))
-    noise = gaussian_filter(generator.normal(size=truth.shape), (0, 12, 12))
+    moved = np.roll(truth, generator.integers(-20, 21, 2), axis=(1, 2))
+    blurred = gaussian_filter(moved, (0, 30, 30))
+    noise = gaussian_filter(generator.normal(size=truth.shape), (0, 20, 20))
     noise /= noise.std()
-    return np.clip(0.6 * blurred + 0.25 * noise + 0.1, 0, 1).astype(np.float32)
+    return np.clip(0.3 * blurred + 0.1 * noise + 0.1, 0, 1).astype(np.float32)
 
 
 def hash_of(text: str) -> int:
@@ -135,6 +135,7 @@ def plain_study(survey: Survey, cams: Path, seed: int) -> tuple[float, float, Cr
     """Run the plain loop: its best value, the seconds until it had it, and its best setting."""
     started = time.perf_counter()
     objective = PlainObjective(survey, cams, "val")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=tpe_sampler(seed, 0, TRIALS, len(PUBLISHED)))
     for params in named_crf_settings(1, False).values():
         study.enqueue_trial(params)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.cam_store import read_cam
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
+from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.errors import UserError
@@ -115,6 +115,7 @@ def evaluate_crf(
         Called a tile.
     """
     tiles = tiles_with_masks(survey, split)
+    make_ready(engine, scaling.channels, progress)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     cams_dir = cams_dir.resolve()
 

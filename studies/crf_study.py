@@ -14,7 +14,7 @@ from objectives.crf_objective import CrfObjective, no_race
 from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
-from sonarseg.densecrf.engine import Engine, pick_engine
+from sonarseg.densecrf.engine import Engine, make_ready, pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import PUBLISHED
 from sonarseg.errors import UserError
@@ -79,6 +79,7 @@ def run_crf_study(
             Path(folder),
             progress,
         )
+        make_ready(engine, scaling.channels, progress)
         objective = CrfObjective(
             tiles,
             survey.classes,

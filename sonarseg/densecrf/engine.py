@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
+from sonarseg.progress import Progress, silent
 
 EngineName = Literal["auto", "numba", "torch", "pydensecrf"]
 
@@ -79,6 +80,25 @@ class Engine:
 
 
 DEFAULT_ENGINE = Engine()
+
+
+def make_ready(engine: Engine, channels: int, progress: Progress = silent) -> None:
+    """Load the compiled engine; where that is not done yet, say so and compile it.
+
+    Parameters
+    ----------
+    engine : Engine
+    channels : int
+        Of the survey's images: 1 or 3.
+    progress : Progress
+        Told of the wait.
+    """
+    if engine.name == "numba":
+        from sonarseg.densecrf.numba_engine import compile_engine
+
+        progress("dense CRF engine", 0, 1, "compiled once for a machine, which takes up to half a minute")
+        compile_engine(channels)
+        progress("dense CRF engine", 1, 1, str(engine))
 
 
 def pick_engine(name: EngineName = "auto", device: str = "auto") -> Engine:

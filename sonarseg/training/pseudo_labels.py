@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.cam_store import read_cam
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
+from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.progress import Progress, silent
@@ -63,6 +63,7 @@ def make_pseudo_labels(
     progress : Progress
         Called a tile.
     """
+    make_ready(engine, scaling.channels, progress)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     folder, cam_dir = folder.resolve(), cam_dir.resolve()
     partial = folder.with_name(folder.name + ".partial")

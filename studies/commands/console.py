@@ -66,7 +66,8 @@ class ConsoleProgress:
 
     def _line(self, what: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
-        if done < total and now - self._last_line.setdefault(what, now) < PLAIN_INTERVAL:
+        begins = done == 0 and what not in self._last_line
+        if done < total and not begins and now - self._last_line.setdefault(what, now) < PLAIN_INTERVAL:
             return
         self._last_line[what] = now
         console.print(f"{what} {done}/{total}" + (f": {note}" if note else ""), markup=False)

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
-from optuna.trial import FixedTrial
+from optuna.trial import FixedTrial, TrialState
 from tiny_survey import CLASSES, write_cams, write_survey
 
 from objectives.crf_objective import CrfObjective
+from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
 from sonarseg.densecrf.engine import Engine
@@ -14,6 +16,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import evaluate_crf
 from sonarseg.metrics.confusion import unpack_confusions
+from sonarseg.metrics.scores import METRICS
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
 
@@ -107,3 +110,42 @@ def test_background_score_reaches_the_labels(survey: Survey, tmp_path: Path) -> 
 def test_missing_scores_are_named(survey: Survey, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"val0\.npy is missing"):
         prepare_tiles(survey, survey.splits["val"], tmp_path / "none", SCALING, ("raw",), tmp_path)
+
+
+def test_a_lost_race_prunes_the_trial_with_a_reason(objective: CrfObjective) -> None:
+    """Against an incumbent that is right everywhere, a bad setting is ended and cannot win."""
+    many = CrfObjective(list(objective.tiles) * 12, CLASSES, None, RANGES, "miou_multiclass", jobs=2)
+    truths = np.array([np.diag(tile.pixels) for tile in many.tiles], dtype=np.int64)
+
+    def perfect_incumbent() -> Incumbent:
+        return incumbent_of(truths, "miou_multiclass", 1.0)
+
+    raced = replace(many, incumbent=perfect_incumbent)
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
+    study.optimize(raced, n_trials=3)
+    scored = int(raced._counted.sum())
+    assert all(trial.state == TrialState.PRUNED for trial in study.trials)
+    for trial in study.trials:
+        ((tiles, value),) = trial.intermediate_values.items()
+        assert 8 <= tiles < scored
+        assert value < 1
+
+
+def test_a_named_setting_is_never_raced(objective: CrfObjective) -> None:
+    truths = np.array([np.diag(tile.pixels) for tile in objective.tiles], dtype=np.int64)
+    raced = replace(objective, incumbent=lambda: incumbent_of(truths, "miou_multiclass", 1.0))
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(named_crf_settings(1, False)["no CRF"], user_attrs={"enqueued": True})
+    study.optimize(raced, n_trials=1)
+    assert study.trials[0].state == TrialState.COMPLETE
+
+
+def test_the_curve_is_what_each_number_of_iterations_scores(objective: CrfObjective) -> None:
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(named_crf_settings(1, False)["w-s3Tseg"])
+    study.optimize(objective, n_trials=1)
+    (trial,) = study.trials
+    for count in (0, 1, 4, 10):
+        parameters = CrfParameters(iterations=count)
+        alone = objective.histories(parameters, count)[:, -1]
+        assert trial.user_attrs["curve"][count] == METRICS["miou_multiclass"](alone)
