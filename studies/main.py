@@ -7,7 +7,19 @@ from typing import Annotated
 import typer
 
 import sonarseg
-from studies.commands import dashboard, evaluate, init, predict, quickstart, report, run, status, survey, tune
+from studies.commands import (
+    dashboard,
+    evaluate,
+    init,
+    predict,
+    quickstart,
+    refine,
+    report,
+    run,
+    status,
+    survey,
+    tune,
+)
 from studies.commands.sentences import SentenceGroup
 
 app = typer.Typer(
@@ -45,6 +57,7 @@ app.command()(report.report)
 app.command()(dashboard.dashboard)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(refine.refine)
 app.command()(run.run)
 app.command()(survey.simulate)
 app.add_typer(import_app, name="import")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from sonarseg.errors import UserError
-from sonarseg.survey.pictures import Picture
+from sonarseg.survey.pictures import Picture, read_picture
 
 if TYPE_CHECKING:
     from sonarseg.survey.layout import Survey
@@ -70,22 +72,34 @@ def fit_scaling(survey: Survey) -> GreyScaling:
     tiles = survey.splits["train"]
     if not tiles:
         raise UserError(f"{survey.root}: the train split is empty: list its tiles in splits/train.txt.")
-    chosen = [tiles[i] for i in np.linspace(0, len(tiles) - 1, min(SAMPLE, len(tiles))).astype(int)]
+    return scaling_of([survey.image_path(tile) for tile in tiles])
+
+
+def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
+    """Find the scaling of picture files from a bounded sample of them; see `fit_scaling`.
+
+    Raises
+    ------
+    UserError
+        Where 8-bit and 16-bit pictures are mixed.
+    """
+    count = len(pictures)
+    chosen = [pictures[i] for i in np.linspace(0, count - 1, min(SAMPLE, count)).astype(int)]
     generator = np.random.default_rng(0)
     grey = True
-    depths: dict[int, str] = {}
+    depths: dict[int, Path] = {}
     values: list[NDArray[np.generic]] = []
-    for tile in chosen:
-        picture = survey.read_image(tile)
+    for path in chosen:
+        picture = read_picture(path)
         grey = grey and is_grey(picture)
-        depths.setdefault(picture.itemsize * 8, tile)
+        depths.setdefault(picture.itemsize * 8, path)
         if picture.dtype == np.uint16:
             # Drawn at random: a regular step through the rows would meet the same columns again and again.
             flat = picture.ravel()
             values.append(flat[generator.integers(flat.size, size=min(PIXELS, flat.size))])
     if len(depths) > 1:
         raise UserError(
-            f"{survey.image_path(depths[8])} has 8 bits but {survey.image_path(depths[16])} has 16: "
+            f"{depths[8]} has 8 bits but {depths[16]} has 16: "
             "save all tiles alike, so that a grey level means the same everywhere."
         )
     channels: Literal[1, 3] = 1 if grey else 3
