@@ -62,6 +62,8 @@ class Trial:
         Seed of the run (loss study).
     setting : str
         Canonical text of the loss and its parameters, without the seed.
+    derived_from : int or None
+        The trial from whose other numbers of iterations this one was read off.
     intermediate : dict
         Reported values, an epoch each.
     """
@@ -81,6 +83,7 @@ class Trial:
     seed: int | None = None
     setting: str = ""
     retry_of: int | None = None
+    derived_from: int | None = None
     intermediate: dict[int, float] = field(default_factory=dict)
     started: datetime | None = None
 
@@ -137,9 +140,11 @@ class Study:
         return [t for t in self.trials if t.state == "complete" and t.value is not None]
 
     def counts(self) -> dict[str, int]:
-        """Count the trials of each state, all states named."""
-        found = Counter(trial.state for trial in self.trials)
-        return {state: found[state] for state in STATES.values()}
+        """Count the trials of each state, all states named; those read off another trial apart."""
+        own = [trial for trial in self.trials if trial.derived_from is None]
+        found = Counter(trial.state for trial in own)
+        counts = {state: found[state] for state in STATES.values()}
+        return counts | ({"derived": len(self.trials) - len(own)} if len(own) < len(self.trials) else {})
 
     def best(self) -> Trial | None:
         """Find the completed trial of the largest value; the earliest of equals."""
@@ -254,6 +259,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
         seed=attrs.get("seed"),
         setting=plain(attrs.get("setting") or sorted(trial.params.items())),
         retry_of=attrs.get("retry_of"),
+        derived_from=attrs.get("derived_from"),
         intermediate=dict(trial.intermediate_values),
         started=trial.datetime_start,
     )

@@ -50,6 +50,7 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         ("note", [s.metric_note for s in found]),
         ("seed", [s.attrs.get("seed") for s in found]),
         ("device", [s.attrs.get("device") for s in found]),
+        ("dense CRF engine", [s.attrs["engine"] for s in found if "engine" in s.attrs]),
         ("created", [s.attrs.get("created") for s in found]),
     ):
         different = list(dict.fromkeys(plain(value) for value in values if value not in (None, "")))

@@ -23,6 +23,8 @@ class TrialRow:
         parts = [self.trial.name or ""]
         if self.trial.retry_of is not None:
             parts.append(f"retry of trial {self.trial.retry_of}")
+        if self.trial.derived_from is not None:
+            parts.append(f"trial {self.trial.derived_from} with another number of iterations")
         if self.trial.state in ("failed", "pruned"):
             parts.append(self.trial.reason or "no reason was stored")
         return "; ".join(part for part in parts if part)
