@@ -123,14 +123,13 @@ class CrfObjective:
         self, parameters: CrfParameters, iterations: int
     ) -> Iterator[tuple[list[int], list[NDArray[np.int64]]]]:
         """Batches and their confusion histories, in order, a few under way ahead of the one asked for."""
-        executor = self._executor()
         waiting: list[tuple[list[int], Future[list[NDArray[np.int64]]]]] = []
         ahead = 1 if self.engine.name == "torch" else self.jobs + 1
         try:
             for batch in self._batches:
                 tiles = [self.tiles[index] for index in batch]
                 work = (tiles, parameters, iterations, len(self.classes), self.engine)
-                waiting.append((batch, executor.submit(score_tiles, *work)))
+                waiting.append((batch, self._executor.submit(score_tiles, *work)))
                 if len(waiting) >= ahead:
                     first, future = waiting.pop(0)
                     yield first, future.result()
@@ -141,15 +140,19 @@ class CrfObjective:
                 "a worker process was killed, as the system does when memory runs out: use fewer jobs."
             ) from error
         finally:
+            # What already runs of a pruned trial ends while the next one is being asked for.
             for _, future in waiting:
                 future.cancel()
-            if isinstance(executor, ThreadPoolExecutor):
-                executor.shutdown()
 
+    @property
     def _executor(self) -> Executor:
         if self.engine.name == "pydensecrf":
             executor: Executor = get_reusable_executor(max_workers=self.jobs)
             return executor
+        return self._threads
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.jobs if self.engine.threads else 1)
 
     def __call__(self, trial: optuna.Trial) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -116,9 +117,10 @@ def _same_engine(study: optuna.Study, engine: Engine, workspace: Workspace) -> E
 
 def _incumbent(study: optuna.Study) -> Incumbent | None:
     """Find the trial that others are raced against: the best complete one, None before there is one."""
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
         return None
-    best = best_crf_trial(study)
+    best = _best(complete)
     confusions = unpack_confusions(best.user_attrs["confusions"])
     return incumbent_of(confusions, study.user_attrs["metric"], float(best.value or 0.0))
 
@@ -174,6 +176,10 @@ def best_crf_trial(study: optuna.Study) -> FrozenTrial:
             "no trial of the crf study is complete: run `sonarseg tune crf` first, "
             "and see `sonarseg status` for the reasons of failed trials."
         )
+    return _best(complete)
+
+
+def _best(complete: Sequence[FrozenTrial]) -> FrozenTrial:
     return max(complete, key=lambda trial: (float(trial.value or 0.0), -trial.number))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -66,9 +66,9 @@ def run_trials(
     with storage_errors(workspace.database_path):
         while True:
             with workspace.alone(progress):
-                revive(study)
-                left = budget - spent(study)
-                _show(study, budget, progress)
+                trials = revive(study)
+                left = budget - _spent(trials)
+                _show(study, trials, budget, progress)
                 if left <= 0:
                     return
                 if before_ask is not None:
@@ -106,21 +106,34 @@ def _why_stopped(error: BaseException) -> str:
     return f"stopped by {type(error).__name__}: {error}"
 
 
-def revive(study: optuna.Study) -> None:
-    """Fail the trials whose program has died, and enqueue every interrupted trial once more."""
+def revive(study: optuna.Study) -> list[FrozenTrial]:
+    """Fail the trials whose program has died, and enqueue every interrupted trial once more.
+
+    Returns
+    -------
+    list of FrozenTrial
+        The trials of the study after that, but for the newly enqueued ones.
+    """
     storage = study._storage
     me = process_identity(os.getpid())
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+    trials = study.get_trials(deepcopy=False)
+    dead = 0
+    for trial in trials:
+        if trial.state != TrialState.RUNNING:
+            continue
         worker = trial.user_attrs.get("worker")
         if worker is None or worker == me or not is_alive(worker):
             storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
             storage.set_trial_user_attr(trial._trial_id, "reason", DIED)
             study.tell(trial.number, state=TrialState.FAIL)
-    trials = study.get_trials(deepcopy=False)
+            dead += 1
+    if dead:
+        trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get("retry_of") for trial in trials}
     for trial in trials:
         if _is_interrupted(trial) and trial.number not in retried:
             study.enqueue_trial(_params(trial), user_attrs=_kept(trial))
+    return trials
 
 
 def _params(trial: FrozenTrial) -> dict[str, Any]:
@@ -139,21 +152,28 @@ def _is_interrupted(trial: FrozenTrial) -> bool:
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
     """Trials of the budget that have ended: complete, pruned, or failed with a reason of their own."""
+    return _finished(study.get_trials(deepcopy=False))
+
+
+def _finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [
         trial
-        for trial in study.get_trials(deepcopy=False)
+        for trial in trials
         if trial.state.is_finished() and not _is_interrupted(trial) and DERIVED not in trial.user_attrs
     ]
 
 
 def spent(study: optuna.Study) -> int:
     """Trials of the budget that are finished or under way."""
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    return len(finished(study)) + len(running)
+    return _spent(study.get_trials(deepcopy=False))
 
 
-def _show(study: optuna.Study, budget: int, progress: Progress) -> None:
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+def _spent(trials: Sequence[FrozenTrial]) -> int:
+    return len(_finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
+
+
+def _show(study: optuna.Study, trials: Sequence[FrozenTrial], budget: int, progress: Progress) -> None:
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     note = ""
     if complete:
         best = max(complete, key=lambda trial: float(trial.value or 0.0))
@@ -161,4 +181,4 @@ def _show(study: optuna.Study, budget: int, progress: Progress) -> None:
         note = f"best {study.user_attrs['metric']} {best.value:.3f} (trial {best.number}" + (
             f", {called})" if called else ")"
         )
-    progress(f"{study.study_name} study", min(len(finished(study)), budget), budget, note)
+    progress(f"{study.study_name} study", min(len(_finished(trials)), budget), budget, note)

@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from sonarseg.densecrf.kernels import elevation_scale, slice_factor, spatial_features, too_narrow
 from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
 
-# Above so many keys a pixel the table is hashed, below it every key has a place of its own.
-_PLACES_A_PIXEL = 32
+# Up to so many keys, every key has a place of its own in a table of 32 MiB at most; else it is hashed.
+_PLACES_A_PIXEL, _MOST_PLACES = 128, 2**23
 _LARGEST_KEY = 2**62
 # Cells along one axis: beyond, float32 has too few bits left for the place within a cell.
 _MOST_CELLS = 2**18
@@ -96,7 +96,7 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
     _locate(features, scale, lowest, strides, keys, weights, axes, (0,) * _PIXELS_AT_ONCE)
     keys, weights = keys[:pixels], weights[:pixels]
     vertices = np.empty((pixels, dimensions + 1), dtype=np.int32)
-    if size <= _PLACES_A_PIXEL * max(pixels, 1024):
+    if size <= min(_PLACES_A_PIXEL * max(pixels, 1024), _MOST_PLACES):
         neighbours = _index_by_place(keys, size, strides, vertices, axes)
     else:
         neighbours = _index_by_hash(keys, strides, vertices, axes)
@@ -253,17 +253,15 @@ def _index_by_place(keys: Any, size: int, strides: Any, vertices: Any, axes: Any
                 found[count] = key
                 count += 1
             vertices[n, i] = vertex
-    neighbours = np.empty((count, corners, 2), np.int32)
+    neighbours = np.full((count, corners, 2), count, np.int32)
     for axis in range(corners):
         at_zero, elsewhere = _steps(strides, axis, corners - 1)
-        back_to_zero, back = -elsewhere, -at_zero
         for vertex in range(count):
             key = found[vertex]
-            remainder = key % corners
-            one = table[key + (at_zero if remainder == 0 else elsewhere)]
-            other = table[key + (back if remainder == corners - 1 else back_to_zero)]
-            neighbours[vertex, axis, 0] = one if one >= 0 else count
-            neighbours[vertex, axis, 1] = other if other >= 0 else count
+            other = table[key + (at_zero if key % corners == 0 else elsewhere)]
+            if other >= 0:
+                neighbours[vertex, axis, 0] = other
+                neighbours[other, axis, 1] = vertex
     return neighbours
 
 
@@ -296,17 +294,15 @@ def _index_by_hash(keys: Any, strides: Any, vertices: Any, axes: Any) -> Any:
                 found[count] = key
                 count += 1
             vertices[n, i] = table[slot]
-    neighbours = np.empty((count, corners, 2), np.int32)
+    neighbours = np.full((count, corners, 2), count, np.int32)
     for axis in range(corners):
         at_zero, elsewhere = _steps(strides, axis, corners - 1)
-        back_to_zero, back = -elsewhere, -at_zero
         for vertex in range(count):
             key = found[vertex]
-            remainder = key % corners
-            one = table[_slot(table, found, key + (at_zero if remainder == 0 else elsewhere))]
-            other = table[_slot(table, found, key + (back if remainder == corners - 1 else back_to_zero))]
-            neighbours[vertex, axis, 0] = one if one >= 0 else count
-            neighbours[vertex, axis, 1] = other if other >= 0 else count
+            other = table[_slot(table, found, key + (at_zero if key % corners == 0 else elsewhere))]
+            if other >= 0:
+                neighbours[vertex, axis, 0] = other
+                neighbours[other, axis, 1] = vertex
     return neighbours
 
 
