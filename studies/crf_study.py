@@ -97,8 +97,14 @@ def run_crf_study(
             config.trials,
             workspace,
             after_tell=partial(add_better_iterations, study),
+            at_once=_trials_at_once(len(tiles), jobs, engine),
             progress=progress,
         )
+
+
+def _trials_at_once(tiles: int, jobs: int, engine: Engine) -> int:
+    """Trials to run together: one while its tiles keep all cores busy, more where there are fewer tiles."""
+    return max(1, jobs // max(1, tiles)) if engine.name != "torch" else 1
 
 
 def _same_engine(study: optuna.Study, engine: Engine, workspace: Workspace) -> Engine:

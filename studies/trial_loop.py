@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import optuna
@@ -32,6 +33,7 @@ def run_trials(
     *,
     before_ask: Callable[[int], None] | None = None,
     after_tell: Callable[[], None] | None = None,
+    at_once: int = 1,
     progress: Progress = silent,
 ) -> None:
     """Run trials until `budget` trials of the study are finished.
@@ -53,6 +55,8 @@ def run_trials(
         Given the trials left, before each is asked for; may enqueue.
     after_tell : callable, optional
         Called when a trial has ended; may add trials that are outside the budget.
+    at_once : int
+        Trials asked for together and run in threads.
     progress : Progress
         Called a trial.
 
@@ -73,11 +77,21 @@ def run_trials(
                     return
                 if before_ask is not None:
                     before_ask(left)
-                trial = study.ask()
-                trial.set_user_attr("worker", process_identity(os.getpid()))
-            _run(study, trial, objective)
+                asked = [_ask(study) for _ in range(min(at_once, left))]
+            if len(asked) == 1:
+                _run(study, asked[0], objective)
+            else:
+                with ThreadPoolExecutor(len(asked)) as threads:
+                    for ended in [threads.submit(_run, study, trial, objective) for trial in asked]:
+                        ended.result()
             if after_tell is not None:
                 after_tell()
+
+
+def _ask(study: optuna.Study) -> optuna.Trial:
+    trial = study.ask()
+    trial.set_user_attr("worker", process_identity(os.getpid()))
+    return trial
 
 
 def _run(study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float]) -> None:

@@ -194,3 +194,18 @@ def test_an_interrupted_crf_study_goes_on(workspace: Workspace, machinery: Machi
         tune_crf(workspace, make_machinery("good", progress=interrupt))
     study = tune_crf(workspace, machinery)
     assert [t.state for t in finished(study)] == [TrialState.COMPLETE] * 7
+
+
+def test_few_tiles_and_many_cores_run_trials_at_once(workspace: Workspace) -> None:
+    """Five val tiles do not keep twelve threads busy: two trials run together, none is lost."""
+    many = Machinery(jobs=12, command=make_machinery("good").command, timing=make_machinery("good").timing)
+    study = tune_crf(workspace, many)
+    assert [t.state for t in finished(study)] == [TrialState.COMPLETE] * 7
+    together = [
+        (a.number, b.number)
+        for a in finished(study)
+        for b in finished(study)
+        if a.number < b.number and b.datetime_start < a.datetime_complete
+    ]
+    assert together
+    assert [t.user_attrs.get("name") for t in finished(study)][:5] == [*PUBLISHED]
