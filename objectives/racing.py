@@ -21,7 +21,7 @@ from sonarseg.metrics.scores import multiclass_tiles
 # Fewer tiles than this say nothing about the spread.
 LEAST_TILES = 8
 # A trial ends where the chance that it is as good as the incumbent is below this.
-LEVEL = 0.02
+LEVEL = 0.1
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def run_crf_study(
     if spent(study) >= config.trials and len(finished(study)) >= config.trials:
         return
     so_far = len(study.get_trials(deepcopy=False))
-    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, len(PUBLISHED), each_counts=2)
+    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, 2 * len(PUBLISHED))
     with storage_errors(workspace.database_path), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         tiles = prepare_tiles(
             survey,

@@ -164,9 +164,7 @@ def _cause(error: BaseException) -> str:
     return str(original or innermost)
 
 
-def tpe_sampler(
-    seed: int, trials_so_far: int, budget: int, named: int, *, each_counts: int = 1
-) -> TPESampler:
+def tpe_sampler(seed: int, trials_so_far: int, budget: int, named: int) -> TPESampler:
     """TPE over the joint, conditional space.
 
     A sixth of the budget is drawn at random behind the named settings: they alone never show
@@ -182,16 +180,14 @@ def tpe_sampler(
     budget : int
         Trials of the whole study.
     named : int
-        Named settings with which the study starts.
-    each_counts : int
-        Trials that the sampler sees for each of the budget: 2 where most bring a derived one.
+        Named settings with which the study starts, and trials derived from them.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         return TPESampler(
             multivariate=True,
             group=True,
-            n_startup_trials=each_counts * (named + min(10, budget // 6)),
+            n_startup_trials=named + min(10, budget // 6),
             seed=(seed * 1_000_003 + trials_so_far) % 2**32,
         )
 
