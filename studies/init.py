@@ -98,7 +98,7 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
     if cuda:
         settings["network"] = {"encoder": "resnet50", "decoder_channels": 256, "tile_scale": 1.0}
         settings["training"] = {"warmup_epochs": 40, "rounds": 4, "epochs_per_round": 15}
-        settings["crf"] = {"trials": 150}
+        settings["crf"] = {"trials": 300}
         settings["loss"] = {"trials": 25, "seeds": 3}
     else:
         scale = cpu_tile_scale(sizes)
@@ -111,7 +111,7 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
             "tile_scale": scale,
         }
         settings["training"] = {"warmup_epochs": 15, "rounds": 2, "epochs_per_round": 5}
-        settings["crf"] = {"trials": 60}
+        settings["crf"] = {"trials": 200}
         settings["loss"] = {"trials": 9}
     return settings
 

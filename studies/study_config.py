@@ -30,7 +30,7 @@ class CrfStudyConfig(CrfRanges):
         End a trial once the tiles scored so far show that it cannot win.
     """
 
-    trials: Annotated[int, Field(ge=1)] = 60
+    trials: Annotated[int, Field(ge=1)] = 200
     engine: EngineName = "auto"
     race: bool = True
 
