@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 import optuna
-from joblib.externals.loky import get_reusable_executor
+from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
@@ -31,6 +31,8 @@ from sonarseg.metrics.scores import METRICS, survey_scores
 
 # Tiles in one call of an engine that takes batches; races look at the standing between calls.
 _BATCH = 16
+# Worker processes end when they had nothing to do for so long.
+_IDLE_SECONDS = 60
 
 
 def no_race() -> None:
@@ -136,6 +138,7 @@ class CrfObjective:
             for first, future in waiting:
                 yield first, future.result()
         except TerminatedWorkerError as error:
+            self.__dict__.pop("_processes")
             raise TrialFailed(
                 "a worker process was killed, as the system does when memory runs out: use fewer jobs."
             ) from error
@@ -146,14 +149,17 @@ class CrfObjective:
 
     @property
     def _executor(self) -> Executor:
-        if self.engine.name == "pydensecrf":
-            executor: Executor = get_reusable_executor(max_workers=self.jobs)
-            return executor
-        return self._threads
+        return self._processes if self.engine.name == "pydensecrf" else self._threads
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:
         return ThreadPoolExecutor(self.jobs if self.engine.threads else 1)
+
+    @cached_property
+    def _processes(self) -> Executor:
+        # Not the one that joblib shares: that one would lend it ours without what it hangs on its own.
+        executor: Executor = ProcessPoolExecutor(self.jobs, timeout=_IDLE_SECONDS)
+        return executor
 
     def __call__(self, trial: optuna.Trial) -> float:
         """Run one trial and return its value.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +21,21 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 
 IGNORE = 255
+Number = TypeVar("Number", np.uint8, np.float16)
 
 
 @dataclass(frozen=True)
 class TuningTile:
     """One tile on disk, ready to be refined; threads and processes map the files and share their pages.
 
+    The files hold bare numbers: a NumPy header would be parsed again for every trial.
+
     Attributes
     ----------
     name : str
         The tile.
+    size : (int, int)
+        Height and width, pixels.
     kept : tuple of int (k,)
         Ids of the classes that it may hold. With fewer than two its labels are known beforehand.
     scores : Path
@@ -38,6 +44,8 @@ class TuningTile:
         The row of the background class.
     guides : dict
         Guide image of each kind, uint8 (H, W) or (H, W, 3).
+    channels : int
+        Of the guides.
     mask : Path
         Class ids, uint8 (H, W).
     pixels : tuple of int (K,)
@@ -45,22 +53,25 @@ class TuningTile:
     """
 
     name: str
+    size: tuple[int, int]
     kept: tuple[int, ...]
     scores: Path
     background: int | None
     guides: dict[Guide, Path]
+    channels: int
     mask: Path
     pixels: tuple[int, ...]
 
     def open(self, guide: Guide) -> tuple[CrfTile, NDArray[np.uint8]]:
         """Map the tile and its mask."""
-        scores = np.load(self.scores, mmap_mode="r")
-        image = np.load(self.guides[guide], mmap_mode="r")
-        return CrfTile(scores, image, self.background), np.load(self.mask, mmap_mode="r")
+        scores = _map(self.scores, np.float16, (len(self.kept), *self.size))
+        shape = self.size if self.channels == 1 else (*self.size, self.channels)
+        image = _map(self.guides[guide], np.uint8, shape)
+        return CrfTile(scores, image, self.background), _map(self.mask, np.uint8, self.size)
 
     def constant_confusion(self, num_classes: int) -> NDArray[np.int64]:
         """Confusion matrix (K, K) of a tile that needs no CRF: its one class, or none, everywhere."""
-        truth: NDArray[np.uint8] = np.load(self.mask)
+        truth = np.array(_map(self.mask, np.uint8, self.size))
         return confusion(truth, np.full_like(truth, self.kept[0] if self.kept else IGNORE), num_classes)
 
 
@@ -117,19 +128,31 @@ def _prepare(
             f"{image.shape[0]} x {image.shape[1]}: delete the folder {cam_dir} and start again."
         )
     cut = crf_tile(scores, image, shown, survey.background_id)
-    files = {"scores": stem.with_suffix(".scores.npy"), "mask": stem.with_suffix(".mask.npy")}
-    np.save(files["scores"], cut.scores.astype(np.float16))
+    files = {"scores": stem.with_suffix(".scores"), "mask": stem.with_suffix(".mask")}
+    cut.scores.astype(np.float16).tofile(files["scores"])
     mask = survey.read_mask(tile)
-    np.save(files["mask"], mask)
+    mask.tofile(files["mask"])
     paths: dict[Guide, Path] = {}
     for kind in guides:
-        paths[kind] = stem.with_suffix(f".{kind}.npy")
-        np.save(paths[kind], guide_image(image, kind))
+        paths[kind] = stem.with_suffix(f".{kind}")
+        guide_image(image, kind).tofile(paths[kind])
     pixels = np.bincount(mask[mask != IGNORE], minlength=survey.num_classes)
     kept = tuple(int(k) for k in np.flatnonzero(shown))
     return TuningTile(
-        tile, kept, files["scores"], cut.background, paths, files["mask"], tuple(pixels.tolist())
+        name=tile,
+        size=cut.shape,
+        kept=kept,
+        scores=files["scores"],
+        background=cut.background,
+        guides=paths,
+        channels=1 if image.ndim == 2 else image.shape[2],
+        mask=files["mask"],
+        pixels=tuple(pixels.tolist()),
     )
+
+
+def _map(path: Path, kind: type[Number], shape: tuple[int, ...]) -> NDArray[Number]:
+    return np.memmap(path, kind, "r", shape=shape)
 
 
 def telling_order(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> list[int]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.array_files import load_array
 from sonarseg.errors import UserError
 
 
@@ -30,7 +31,7 @@ def read_cam(path: Path) -> NDArray[np.float32]:
         Where the file is missing, broken or something else.
     """
     try:
-        scores = np.load(path, allow_pickle=False)
+        scores = load_array(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing: extract the CAMs again with `sonarseg tune crf`.") from error
     except (ValueError, EOFError) as error:

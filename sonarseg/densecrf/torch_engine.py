@@ -1,11 +1,10 @@
 """The dense CRF of many tiles at once in plain torch operations: the engine of CUDA devices.
 
-Tiles of one shape go together; a batch is as large as a stated budget of memory allows.
+A batch holds tiles of any sizes and is as large as a stated budget of memory allows.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
@@ -17,15 +16,13 @@ from torch import Tensor
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.torch_lattice import Filter, Lattice, spatial_lattice
-from sonarseg.densecrf.unary import SCORE_FLOOR, background_score
+from sonarseg.densecrf.torch_mean_field import mean_field, unary_energy
 from sonarseg.errors import UserError
 
 Result = TypeVar("Result")
 # Share of the free memory of a CUDA device that batches may fill
 _SHARE_OF_FREE = 0.8
 _CPU_BUDGET = 2 * 2**30
-# Energy of a class that a tile does not have: softmax gives it exactly 0.
-_ABSENT = 1e30
 
 
 def label_history(
@@ -49,7 +46,8 @@ def label_history(
         The largest number of iterations.
     device : torch.device
     memory_budget : int, optional
-        Bytes on the device; by default 80 % of what is free, on the CPU 2 GiB.
+        Bytes in use on the device, see `bytes_needed`; by default 80 % of what is free, on the CPU 2 GiB.
+        A tile that needs more goes alone.
     deterministic : bool
         The same bits every time on CUDA; see `Lattice`.
 
@@ -65,15 +63,18 @@ def label_history(
     """
 
     def run(batch: Sequence[CrfTile]) -> list[NDArray[np.uint8]]:
-        height, width = batch[0].shape
-        labels = torch.empty(iterations + 1, len(batch) * height * width, dtype=torch.uint8, device=device)
+        labels = np.empty((iterations + 1, sum(_pixels(batch))), dtype=np.uint8)
 
         def note(iteration: int, marginals: Tensor) -> None:
-            labels[iteration] = marginals.argmax(1).to(torch.uint8)
+            # To the host at once: the memory on the device is that of one iteration.
+            labels[iteration] = marginals.argmax(1).to(torch.uint8).cpu().numpy()
 
-        _mean_field(batch, parameters, iterations, device, deterministic, note)
-        found = labels.reshape(iterations + 1, len(batch), height, width).cpu().numpy()
-        return [np.ascontiguousarray(found[:, index]) for index in range(len(batch))]
+        _run(batch, parameters, iterations, device, deterministic, note)
+        parts = np.split(labels, np.cumsum(_pixels(batch))[:-1], axis=1)
+        return [
+            np.ascontiguousarray(part).reshape(-1, *tile.shape)
+            for part, tile in zip(parts, batch, strict=True)
+        ]
 
     return _in_batches(tiles, device, memory_budget, run)
 
@@ -89,26 +90,45 @@ def marginals(
     """Class probabilities, float32 (k, H, W) a tile, after `parameters.iterations`; see `label_history`."""
 
     def run(batch: Sequence[CrfTile]) -> list[NDArray[np.float32]]:
-        height, width = batch[0].shape
-        found = _mean_field(batch, parameters, parameters.iterations, device, deterministic, None)
-        shaped = found.reshape(len(batch), height, width, -1).permute(0, 3, 1, 2).contiguous().cpu().numpy()
-        return [shaped[index, : len(tile.scores)] for index, tile in enumerate(batch)]
+        found = _run(batch, parameters, parameters.iterations, device, deterministic).cpu().numpy()
+        parts = np.split(found, np.cumsum(_pixels(batch))[:-1])
+        return [
+            np.ascontiguousarray(part[:, : len(tile.scores)].T).reshape(tile.scores.shape)
+            for part, tile in zip(parts, batch, strict=True)
+        ]
 
     return _in_batches(tiles, device, memory_budget, run)
 
 
 def bytes_needed(pixels: int, classes: int, dimensions: int) -> int:
-    """Upper bound of the memory for so many pixels in one batch.
+    """Upper bound of the memory in use on the device for so many pixels in one batch, bytes.
 
-    A pixel has d + 1 vertices, in the worst case all its own, and each vertex 2 (d + 1) neighbours of 4
-    bytes. Making them packs, sorts and looks up 8-byte keys (24 times their size). An iteration holds three
-    copies of the values at the vertices and six at the pixels, float32 a class. What was freed before
-    may not be at hand again, so the two are added.
+    A pixel has d + 1 vertices in a lattice, in the worst case all its own. Kept of each: number, weight,
+    the same sorted, start of its entries, and 2 (d + 1) neighbours, of 4 bytes each, for the bilateral
+    lattice and a spatial one of 2 dimensions. Making them takes ten numbers of 8 bytes a vertex at most
+    (sorting has two buffers, then come the steps to the neighbours) and ten a pixel. An iteration holds
+    the values at the vertices twice, those at the pixels four times, float32 a class, and six numbers of
+    4 bytes a vertex within `embedding_bag`. What making freed may not be at hand again, so the two are
+    added. Of the CPU's memory, malloc may hold more than is in use: freed blocks that lie between others.
+
+    Parameters
+    ----------
+    pixels : int
+        Of all tiles of the batch.
+    classes : int
+        The most of any of its tiles.
+    dimensions : int
+        Of the bilateral features: 3 or 5.
     """
     corners = dimensions + 1
-    building = corners * (24 * 8 + 8 * 4)
-    running = corners * (4 + 4 + 8 * corners) + 4 * classes * (3 * corners + 6) + 16 * corners
-    return pixels * (building + running)
+    kept = sum(4 * own * (5 + 2 * own) for own in (corners, 3))
+    making = 8 * (10 * corners + 10)
+    running = 4 * classes * (2 * corners + 4) + 4 * 6 * corners
+    return pixels * (kept + making + running)
+
+
+def _pixels(tiles: Sequence[CrfTile]) -> list[int]:
+    return [tile.shape[0] * tile.shape[1] for tile in tiles]
 
 
 def _in_batches(
@@ -134,16 +154,23 @@ def _free_memory(device: torch.device) -> int:
 
 
 def _plan(tiles: Sequence[CrfTile], budget: int) -> Iterator[list[int]]:
-    """Batches of tiles of one shape and one number of channels, within the budget where one tile is."""
-    alike: dict[tuple[tuple[int, int], int], list[int]] = defaultdict(list)
-    for index, tile in enumerate(tiles):
-        alike[tile.shape, tile.guide.ndim].append(index)
-    for ((height, width), axes), numbers in alike.items():
-        classes = max(len(tiles[index].scores) for index in numbers)
-        one = bytes_needed(height * width, classes, 3 if axes == 2 else 5)
-        size = max(1, budget // one)
-        for start in range(0, len(numbers), size):
-            yield numbers[start : start + size]
+    """Batches of tiles of one number of channels, like beside like, within the budget where one tile is."""
+
+    def likeness(index: int) -> tuple[int, tuple[int, int], int]:
+        return tiles[index].guide.ndim, tiles[index].shape, len(tiles[index].scores)
+
+    batch: list[int] = []
+    pixels = classes = 0
+    for index in sorted(range(len(tiles)), key=likeness):
+        axes, (height, width), count = likeness(index)
+        pixels, classes = pixels + height * width, max(classes, count)
+        other_channels = bool(batch) and tiles[batch[0]].guide.ndim != axes
+        if batch and (other_channels or bytes_needed(pixels, classes, 3 if axes == 2 else 5) > budget):
+            yield batch
+            batch, pixels, classes = [], height * width, count
+        batch.append(index)
+    if batch:
+        yield batch
 
 
 def _halved_until_it_fits(
@@ -165,103 +192,70 @@ def _halved_until_it_fits(
     yield from _halved_until_it_fits(numbers[half:], tiles, run)
 
 
-def _mean_field(
+def _run(
     tiles: Sequence[CrfTile],
     parameters: CrfParameters,
     iterations: int,
     device: torch.device,
     deterministic: bool,
-    note: Callable[[int, Tensor], None] | None,
+    on_iteration: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Marginals (tiles * H * W, k) of tiles of one shape; `note` sees those of every iteration."""
+    """Marginals (N, k) of the N pixels of all tiles, one tile after the other; k is the most classes."""
+    classes = max(len(tile.scores) for tile in tiles)
     with torch.inference_mode():
         kernels = _kernels(tiles, parameters, device, deterministic)
-        energy = torch.cat([_unary(tile, parameters, tiles, device) for tile in tiles])
-        return mean_field(energy, kernels, iterations, note)
-
-
-def mean_field(
-    unary: Tensor,
-    kernels: Sequence[tuple[Filter, float]],
-    iterations: int,
-    note: Callable[[int, Tensor], None] | None = None,
-) -> Tensor:
-    """Mean-field inference with Potts compatibility (arXiv 1210.5644, algorithm 1).
-
-    Parameters
-    ----------
-    unary : float32 (N, k)
-        Unary energies.
-    kernels : sequence of (Filter, float)
-        Normalised kernels over the N pixels and their weights.
-    iterations : int
-    note : callable, optional
-        Given the number of iterations done, from 0, and the marginals, which are not kept.
-
-    Returns
-    -------
-    float32 (N, k)
-        Marginals after the last iteration.
-    """
-    marginals = torch.softmax(-unary, dim=1)
-    if note is not None:
-        note(0, marginals)
-    for iteration in range(1, iterations + 1):
-        energy = -unary
-        for kernel, weight in kernels:
-            energy.add_(kernel.filter(marginals), alpha=weight)
-        marginals = torch.softmax(energy, dim=1)
-        if note is not None:
-            note(iteration, marginals)
-    return marginals
+        energy = torch.empty(sum(_pixels(tiles)), classes, device=device)
+        for tile, part in zip(tiles, torch.split(energy, _pixels(tiles)), strict=True):
+            scores = torch.from_numpy(np.array(tile.scores)).to(device)
+            part.copy_(unary_energy(scores, parameters, tile.background, classes))
+        return mean_field(energy, kernels, iterations, on_iteration)
 
 
 def _kernels(
     tiles: Sequence[CrfTile], parameters: CrfParameters, device: torch.device, deterministic: bool
 ) -> list[tuple[Filter, float]]:
+    """The normalised kernels of weights above 0, with their weights."""
     kernels: list[tuple[Filter, float]] = []
-    height, width = tiles[0].shape
     if parameters.w_bilateral > 0:
         features, number = _bilateral_features(tiles, parameters, device)
         widths = f"sigma_alpha {parameters.sigma_alpha:g} and sigma_beta {parameters.sigma_beta:g}"
         bilateral = Lattice(features, number, deterministic=deterministic, kernel=widths)
         kernels.append((bilateral, parameters.w_bilateral))
     if parameters.w_spatial > 0:
-        spatial = spatial_lattice(height, width, parameters.sigma_gamma, device, deterministic)
-        kernels.append((spatial, parameters.w_spatial))
+        kernels.append((_spatial(tiles, parameters.sigma_gamma, device, deterministic), parameters.w_spatial))
     return kernels
+
+
+def _spatial(tiles: Sequence[CrfTile], sigma: float, device: torch.device, deterministic: bool) -> Filter:
+    if len({tile.shape for tile in tiles}) == 1:
+        return spatial_lattice(*tiles[0].shape, sigma, device, deterministic)
+    positions, number = _positions(tiles, sigma, device)
+    return Lattice(positions, number, deterministic=deterministic, kernel=f"sigma_gamma {sigma:g}")
 
 
 def _bilateral_features(
     tiles: Sequence[CrfTile], parameters: CrfParameters, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Features (N, d) in the order x, y, channels, and the tile number (N,) of each pixel."""
-    height, width = tiles[0].shape
-    guides = torch.stack([torch.from_numpy(np.array(tile.guide)) for tile in tiles]).to(device)
-    channels = guides.reshape(len(tiles), height, width, -1)
-    features = torch.empty(len(tiles), height, width, 2 + channels.shape[3], device=device)
-    features[..., 0] = torch.arange(width, device=device) / parameters.sigma_alpha
-    features[..., 1] = torch.arange(height, device=device)[:, None] / parameters.sigma_alpha
-    features[..., 2:] = channels / parameters.sigma_beta
-    number = torch.arange(len(tiles), device=device).repeat_interleave(height * width)
-    return features.reshape(-1, features.shape[-1]), number
+    positions, number = _positions(tiles, parameters.sigma_alpha, device)
+    guides = np.concatenate(
+        [tile.guide.reshape(pixels, -1) for tile, pixels in zip(tiles, _pixels(tiles), strict=True)]
+    )
+    channels = torch.from_numpy(guides).to(device) / _divisor(parameters.sigma_beta, device)
+    return torch.cat([positions, channels], dim=1), number
 
 
-def _unary(
-    tile: CrfTile, parameters: CrfParameters, batch: Sequence[CrfTile], device: torch.device
-) -> Tensor:
-    """Energies (H * W, k) of one tile as in `sonarseg.densecrf.unary`; k is the largest of the batch."""
-    count = len(tile.scores)
-    scores = torch.from_numpy(np.array(tile.scores)).to(device).reshape(count, -1).float()
-    if tile.background is not None:
-        scores[tile.background] = background_score(parameters)
-    if parameters.unary == "soft":
-        energy = -parameters.unary_scale * torch.log(scores + SCORE_FLOOR)
-    else:
-        wrong = (1 - parameters.gt_prob) / (count - 1)
-        energy = torch.full_like(scores, -float(np.log(wrong)))
-        seeds = scores.argmax(0, keepdim=True)
-        energy.scatter_(0, seeds, -float(np.log(parameters.gt_prob)))
-    padded = torch.full((scores.shape[1], max(len(other.scores) for other in batch)), _ABSENT, device=device)
-    padded[:, :count] = energy.T
-    return padded
+def _positions(tiles: Sequence[CrfTile], sigma: float, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Columns and rows over `sigma` pixels, (N, 2), and the tile number (N,) of each pixel."""
+    pixels = torch.tensor(_pixels(tiles), device=device)
+    widths = torch.tensor([tile.shape[1] for tile in tiles], device=device)
+    number = torch.arange(len(tiles), device=device).repeat_interleave(pixels)
+    place = torch.arange(len(number), device=device) - (pixels.cumsum(0) - pixels)[number]
+    width = widths[number]
+    columns_and_rows = torch.stack([place % width, place.div(width, rounding_mode="floor")], dim=1)
+    return columns_and_rows / _divisor(sigma, device), number
+
+
+def _divisor(sigma: float, device: torch.device) -> Tensor:
+    """`sigma` on the device: by a plain number, CUDA would multiply with its rounded inverse."""
+    return torch.tensor(sigma, dtype=torch.float32, device=device)

@@ -12,14 +12,13 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from sonarseg.densecrf.kernels import elevation_scale, slice_factor, spatial_features, too_narrow
 
 _LARGEST_KEY = 2**62
 # Cells along one axis: beyond, float32 has too few bits left for the place within a cell.
 _MOST_CELLS = 2**18
-# Channels summed at once in the deterministic splat, which holds all entries in memory
-_CHANNELS_AT_ONCE = 4
 
 
 class Filter(Protocol):
@@ -40,8 +39,10 @@ class Lattice:
     tile : int64 (N,), optional
         Number of each pixel's tile, from 0.
     deterministic : bool
-        Splat without atomic additions: `index_add_` adds in any order on CUDA, whereas
-        `segment_reduce` gives every sum to one thread. Slower, and the same bits every time.
+        Splat on CUDA without atomic additions, which add in any order: the entries lie sorted by vertex, and
+        `embedding_bag` has one thread add those of a vertex and a channel in their order. The atomic
+        `index_add_` is for few vertices of very many entries each, which would leave most threads idle.
+        The CPU, where `index_add_` is slow, always takes the sorted entries.
     kernel : str
         Names of the widths, for the message.
 
@@ -59,89 +60,127 @@ class Lattice:
         deterministic: bool = False,
         kernel: str = "these widths",
     ) -> None:
-        self.corners = features.shape[1] + 1
+        dimensions = features.shape[1]
         whole, rank, weights = _simplex(features, kernel)
         keys, steps = _keys(whole, rank, tile, kernel)
         del whole, rank
-        # Vertices are numbered in the order of their keys.
-        found, numbers = torch.unique(keys.reshape(-1), return_inverse=True)
+        # Vertices are numbered in the order of their keys; within one, entries keep that of the pixels.
+        keys, order = torch.sort(keys.reshape(-1), stable=True)
+        found, numbers, counts = torch.unique_consecutive(keys, return_inverse=True, return_counts=True)
         del keys
         self.size = len(found)
-        self.vertices = numbers.reshape(-1, self.corners).to(torch.int32)
-        self.neighbours = _neighbours(found, steps, self.corners)
-        self.weights = weights
-        self.order: Tensor | None = None
-        if deterministic:
-            entries = self.vertices.reshape(-1)
-            self.lengths = torch.bincount(entries, minlength=self.size)
-            self.order = torch.argsort(entries, stable=True).to(torch.int32)
-        ones = torch.ones(len(features), 1, device=features.device)
-        # Barycentric weights times 1 / sqrt(row sum) make every later filter the normalised kernel.
-        self.weights = weights / torch.sqrt(self.filter(ones) + 1e-20)
+        """Number of vertices, M."""
+        self.vertices = torch.empty_like(numbers, dtype=torch.int32).scatter_(0, order, numbers.int())
+        self.vertices = self.vertices.reshape(weights.shape)
+        del numbers
+        self.neighbours = _neighbours(found, steps, dimensions + 1)
+        del found
+        # The splat and the slice each carry the root of the gain.
+        self.weights = weights.mul_(math.sqrt(slice_factor(dimensions)))
+        self.sorted = (
+            _SortedEntries(order, counts, self.weights) if deterministic or not order.is_cuda else None
+        )
+        del order
+        # Weights over the root of the row sums make every later filter the normalised kernel.
+        norm = self.filter(torch.ones(len(features), 1, device=features.device)).add_(1e-20).rsqrt_()
+        self.weights *= norm
+        if self.sorted is not None:
+            self.sorted.scale(norm)
 
     def filter(self, values: Tensor) -> Tensor:
         """Splat, blur along every axis, slice: float32 (N, C) to (N, C)."""
         lattice = self._splat(values)
-        for axis in range(self.corners):
-            one, other = self.neighbours[axis]
-            around = lattice.index_select(0, one).add_(lattice.index_select(0, other))
-            lattice[: self.size].add_(around, alpha=0.5)
-        result = torch.zeros_like(values)
-        for corner in range(self.corners):
-            taken = lattice.index_select(0, self.vertices[:, corner])
-            result.addcmul_(taken, self.weights[:, corner, None])
-        return result.mul_(slice_factor(self.corners - 1))
+        for both in self.neighbours:
+            lattice[: self.size].add_(embedding_bag(both, lattice, mode="sum"), alpha=0.5)
+        return embedding_bag(self.vertices, lattice, mode="sum", per_sample_weights=self.weights)
 
     def _splat(self, values: Tensor) -> Tensor:
         """Values at the vertices, (M + 1, C); the last row stands for missing neighbours."""
+        if self.sorted is not None:
+            return self.sorted.sums(values)
         lattice = torch.zeros(self.size + 1, values.shape[1], device=values.device)
-        if self.order is None:
-            for corner in range(self.corners):
-                weighted = values * self.weights[:, corner, None]
-                lattice.index_add_(0, self.vertices[:, corner], weighted)
-            return lattice
-        pixel = torch.div(self.order, self.corners, rounding_mode="floor")
-        weights = self.weights.reshape(-1).index_select(0, self.order)[:, None]
-        for start in range(0, values.shape[1], _CHANNELS_AT_ONCE):
-            part = slice(start, start + _CHANNELS_AT_ONCE)
-            entries = values[:, part].index_select(0, pixel) * weights
-            lattice[:-1, part] = torch.segment_reduce(entries, "sum", lengths=self.lengths, axis=0)
+        for corner in range(self.weights.shape[1]):
+            lattice.index_add_(0, self.vertices[:, corner], values * self.weights[:, corner, None])
         return lattice
 
 
+class _SortedEntries:
+    """Pixels and weights of all E = N (d + 1) entries, sorted by vertex.
+
+    Parameters
+    ----------
+    order : int64 (E,)
+        Place of each sorted entry in `weights`.
+    counts : int64 (M,)
+        Entries of each vertex.
+    weights : float32 (N, d + 1)
+    """
+
+    def __init__(self, order: Tensor, counts: Tensor, weights: Tensor) -> None:
+        self.weights = weights.reshape(-1).index_select(0, order)
+        self.pixels = torch.div(order, weights.shape[1], rounding_mode="floor").int()
+        # One empty bag more: the row of zeros
+        self.starts = torch.zeros(len(counts) + 2, dtype=torch.int32, device=counts.device)
+        torch.cumsum(counts, 0, dtype=torch.int32, out=self.starts[1:-1])
+        self.starts[-1] = len(order)
+
+    def scale(self, factor: Tensor) -> None:
+        """Multiply the weights by a factor a pixel, (N, 1)."""
+        self.weights *= factor[:, 0].index_select(0, self.pixels)
+
+    def sums(self, values: Tensor) -> Tensor:
+        """Weighted sums of (N, C) at the vertices, (M + 1, C)."""
+        return embedding_bag(
+            self.pixels,
+            values,
+            self.starts,
+            mode="sum",
+            per_sample_weights=self.weights,
+            include_last_offset=True,
+        )
+
+
 def _simplex(features: Tensor, kernel: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Nearest point of remainder 0 in cells, ranks, and barycentric weights, (N, d + 1) each."""
-    pixels, dimensions = features.shape
+    """Nearest point of remainder 0 in cells and ranks, (d + 1, N), and barycentric weights (N, d + 1)."""
+    dimensions = features.shape[1]
     corners = dimensions + 1
-    scale = torch.from_numpy(elevation_scale(dimensions)).to(features.device)
-    elevated = torch.empty(pixels, corners, device=features.device)
-    above = torch.zeros(pixels, device=features.device)
-    for j in range(dimensions, 0, -1):
-        scaled = features[:, j - 1] * scale[j - 1]
-        elevated[:, j] = above - j * scaled
-        above = above + scaled
-    elevated[:, 0] = above
-    whole = torch.round(elevated * (1.0 / corners))
+    offset = _elevated(features)
+    whole = torch.round(offset * (1.0 / corners))
     excess = float(whole.abs().max()) / _MOST_CELLS
     if excess >= 1:
         raise too_narrow(kernel, excess)
-    offset = elevated - whole * corners
-    rank = whole.sum(1, keepdim=True).expand(-1, corners).clone()
+    offset -= whole * corners
+    place = whole.sum(0).repeat(corners, 1)
     for i in range(corners):
         for j in range(i + 1, corners):
-            less = (offset[:, i] < offset[:, j]).float()
-            rank[:, i] += less
-            rank[:, j] += 1 - less
-    shift = (rank < 0).float() - (rank > dimensions).float()
-    rank += shift * corners
+            less = offset[i] < offset[j]
+            place[i] += less
+            place[j] += less.logical_not_()
+    shift = (place < 0).float().sub_((place > dimensions).float())
     whole += shift
-    offset -= shift * corners
-    by_rank = torch.zeros_like(offset).scatter_(1, rank.long(), offset * (1.0 / corners))
-    weights = torch.empty_like(offset)
-    weights[:, 0] = 1 - by_rank[:, 0] + by_rank[:, dimensions]
+    shift *= corners
+    place += shift
+    offset -= shift
+    rank = place.long()
+    by_rank = torch.empty_like(offset).scatter_(0, rank, offset.mul_(1.0 / corners))
+    weights = torch.empty(len(features), corners, device=features.device)
+    weights[:, 0] = 1 - by_rank[0] + by_rank[dimensions]
     for corner in range(1, corners):
-        weights[:, corner] = by_rank[:, dimensions - corner] - by_rank[:, corners - corner]
+        weights[:, corner] = by_rank[dimensions - corner] - by_rank[corners - corner]
     return whole, rank, weights
+
+
+def _elevated(features: Tensor) -> Tensor:
+    """Features (N, d) in the hyperplane of the lattice, (d + 1, N)."""
+    pixels, dimensions = features.shape
+    scaled = features * torch.from_numpy(elevation_scale(dimensions)).to(features.device)
+    elevated = torch.empty(dimensions + 1, pixels, device=features.device)
+    above = torch.zeros(pixels, device=features.device)
+    for j in range(dimensions, 0, -1):
+        elevated[j] = above - j * scaled[:, j - 1]
+        above += scaled[:, j - 1]
+    elevated[0] = above
+    return elevated
 
 
 def _keys(
@@ -152,48 +191,49 @@ def _keys(
     As in `numba_lattice`: all coordinates of a vertex have one remainder r modulo d + 1, so the key is r
     and the packed cells; the two steps are for r = 0 and r > 0.
     """
-    corners = whole.shape[1]
-    cells = whole[:, :-1].long()
-    lowest = cells.amin(0) - 3
-    counts = (cells.amax(0) + 3 - lowest + 1).tolist()
+    corners, pixels = whole.shape
+    lowest, highest = (whole[:-1].amin(1) - 3).long(), (whole[:-1].amax(1) + 3).long()
+    counts = (highest - lowest + 1).tolist()
     tiles = 1 if tile is None else int(tile.max()) + 1
-    size = math.prod(counts) * corners * tiles
-    excess = (size / _LARGEST_KEY) ** (1 / (corners - 1))
+    excess = (math.prod(counts) * corners * tiles / _LARGEST_KEY) ** (1 / (corners - 1))
     if excess >= 1:
         raise too_narrow(kernel, excess)
     strides = [corners]
     for count in counts:
         strides.append(strides[-1] * count)
-    packing = torch.tensor([*strides[:-1], 0], device=whole.device)
-    base = ((cells - lowest) * packing[:-1]).sum(1)
-    if tile is not None:
-        base = base + tile * strides[-1]
+    packing = [*strides[:-1], 0]
+    key = torch.zeros(pixels, dtype=torch.int64, device=whole.device) if tile is None else tile * strides[-1]
+    for axis, low in enumerate(lowest.tolist()):
+        key += (whole[axis].long() - low) * packing[axis]
     # Vertex r lies one cell lower along the coordinates of the r highest ranks.
-    stride_of_rank = torch.zeros_like(rank, dtype=torch.int64)
-    stride_of_rank.scatter_(1, rank.long(), packing.expand_as(stride_of_rank).contiguous())
-    lower = torch.zeros_like(stride_of_rank)
-    lower[:, 1:] = stride_of_rank.flip(1)[:, :-1].cumsum(1)
-    keys = base[:, None] - lower + torch.arange(corners, device=whole.device)
-    every = sum(strides[:-1])
-    steps = [(own - every + corners - 1, own - 1) for own in [*strides[:-1], 0]]
-    return keys, steps
+    step = torch.tensor(packing, device=whole.device)[:, None].expand(corners, pixels)
+    step_of_rank = torch.empty_like(rank).scatter_(0, rank, step)
+    keys = torch.empty(pixels, corners, dtype=torch.int64, device=whole.device)
+    keys[:, 0] = key
+    for corner in range(1, corners):
+        key += 1 - step_of_rank[corners - corner]
+        keys[:, corner] = key
+    every = sum(packing)
+    return keys, [(own - every + corners - 1, own - 1) for own in packing]
 
 
-def _neighbours(found: Tensor, steps: list[tuple[int, int]], corners: int) -> list[tuple[Tensor, Tensor]]:
-    """The two neighbours of every vertex along each axis, int32 (M,); M where there is none."""
+def _neighbours(found: Tensor, steps: list[tuple[int, int]], corners: int) -> list[Tensor]:
+    """The two neighbours of every vertex along each axis, int32 (M, 2); M where there is none."""
     remainder = found % corners
-    both = []
+    first, last = remainder == 0, remainder == corners - 1
+    del remainder
+    axes = []
     for at_zero, elsewhere in steps:
-        forward = found + torch.where(remainder == 0, at_zero, elsewhere)
-        backward = found - torch.where(remainder == corners - 1, at_zero, elsewhere)
-        both.append((_place(found, forward), _place(found, backward)))
-    return both
+        forward = found + torch.where(first, at_zero, elsewhere)
+        backward = found - torch.where(last, at_zero, elsewhere)
+        axes.append(torch.stack([_place(found, forward), _place(found, backward)], dim=1))
+    return axes
 
 
 def _place(found: Tensor, keys: Tensor) -> Tensor:
-    place = torch.searchsorted(found, keys)
+    place = torch.searchsorted(found, keys, out_int32=True)
     there = found[place.clamp(max=len(found) - 1)] == keys
-    return torch.where(there, place, len(found)).to(torch.int32)
+    return place.masked_fill_(there.logical_not_(), len(found))
 
 
 class SharedLattice:

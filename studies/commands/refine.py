@@ -9,70 +9,107 @@ import typer
 
 if TYPE_CHECKING:
     from sonarseg.densecrf.parameters import CrfParameters
+    from sonarseg.survey.scaling import GreyScaling
 
 
 def refine(
-    scores: Annotated[Path, typer.Argument(metavar="SCORES", help="Folder of NAME.npy, (K, H, W) in 0..1.")],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of NAME.png or NAME.tif.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for NAME.png, class ids.")],
+    scores: Annotated[
+        Path,
+        typer.Argument(metavar="SCORES", help="Folder of NAME.npy, (K, H, W) in 0..1, or one such file."),
+    ],
+    images: Annotated[
+        Path, typer.Argument(metavar="IMAGES", help="Folder of NAME.png, .tif or .jpg, or one picture.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for NAME.png, class ids; one .png for one file.")
+    ],
     setting: Annotated[
-        str, typer.Option(help="A published setting: w-s3tseg, irn, psa, deeplab.")
+        str, typer.Option(help="Published setting to start from: w-s3tseg, irn, psa, deeplab.")
     ] = "w-s3tseg",
     params: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME=VALUE|FILE", help="Parameters of their own: sigma_alpha=30, or a TOML file."
+            "--params",
+            "--param",
+            metavar="FILE|NAME=VALUE",
+            help="What differs from the setting: a .toml or .json file, or sigma_alpha=30; can be repeated.",
         ),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Classes of each tile: tile, then 0/1 a class.")
+        Path | None, typer.Option(metavar="CSV", help="labels.csv of a survey: the classes of each tile.")
     ] = None,
     background: Annotated[
         int | None, typer.Option(metavar="ID", min=0, help="Class that gets the constant background_score.")
     ] = None,
+    probabilities: Annotated[
+        bool, typer.Option("--probabilities", help="Also write NAME.npy, float16 (K, H, W).")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Make tiles anew that are in OUT already.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="auto, numba, torch or pydensecrf.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
-    jobs: Annotated[int, typer.Option(min=0, help="Threads; 0 is one a processor core.")] = 0,
+    jobs: Annotated[int, typer.Option(min=0, help="Tiles at once; 0 is one a processor core.")] = 0,
 ) -> None:
-    """Refine class scores by the dense CRF; tiles that are in OUT already are left alone."""
+    """Refine class scores by the dense CRF; tiles that are in OUT already are left alone.
+
+    8-bit pictures are used as they are; 16-bit ones are scaled to 0..255 once, alike for all.
+    """
     import time
+    import warnings
 
     from joblib import cpu_count
 
     from sonarseg.densecrf.engine import pick_engine
-    from sonarseg.densecrf.refine_files import find_score_files, read_shown, refine_files
+    from sonarseg.densecrf.refine_files import find_score_files, fit_pictures, read_shown, refine_files
     from sonarseg.errors import UserError
-    from sonarseg.survey.scaling import scaling_of
     from studies.commands.console import ConsoleProgress, console
 
-    files = find_score_files(scores, images)
-    if background is not None and background >= files.num_classes:
-        raise UserError(
-            f"--background {background} is no class of {scores}: ids go from 0 to {files.num_classes - 1}."
-        )
-    shown = None if labels is None else read_shown(labels, list(files.scores), files.num_classes)
-    scaling = scaling_of(list(files.pictures.values()))
-    parameters = crf_parameters(setting, params or [], scaling.channels)
+    # Of tiles that were refined but not written yet when Ctrl-C came: the same command makes them again.
+    warnings.filterwarnings("ignore", message=r"\d+ tasks ", module="joblib")
     chosen = pick_engine(_engine_name(engine), device)
-    started = time.monotonic()
     with ConsoleProgress() as progress:
+        files = find_score_files(scores, images, output, progress)
+        if background is not None and background >= files.num_classes:
+            raise UserError(
+                f"--background {background} is no class of {scores}: "
+                f"ids go from 0 to {files.num_classes - 1}."
+            )
+        shown = None
+        if labels is not None:
+            shown = read_shown(labels, list(files.scores), files.num_classes, background)
+        scaling = fit_pictures(list(files.pictures.values()))
+        parameters = crf_parameters(setting, params or [], scaling.channels)
+        console.print(f"{len(files.scores)} tiles of {files.num_classes} classes, {_levels(scaling)}")
+        started = time.monotonic()
         written = refine_files(
             files,
-            output,
             parameters,
             scaling,
             engine=chosen,
             shown=shown,
             background_id=background,
+            probabilities=probabilities,
+            overwrite=overwrite,
             jobs=jobs or int(cpu_count()),
             progress=progress,
         )
-    seconds = time.monotonic() - started
+        seconds = time.monotonic() - started
+    if skipped := len(files.scores) - written:
+        console.print(f"{skipped} tiles skipped: they were there; --overwrite makes them anew", markup=False)
     console.print(
-        f"{written} tiles refined by {chosen} in {seconds:.1f} s, {len(files.scores) - written} were there: "
-        f"{output}",
+        f"{written} tiles refined by {chosen} in {seconds:.1f} s"
+        f"{f', {written / seconds:.1f} tiles a second' if written else ''}: {output}",
         markup=False,
     )
+
+
+def _levels(scaling: GreyScaling) -> str:
+    """Say what becomes of the pictures' grey levels."""
+    kind = "grey" if scaling.channels == 1 else "RGB"
+    if (scaling.low, scaling.high) == (0.0, 255.0):
+        return f"{kind} pictures used as they are"
+    return f"{kind} pictures: levels {scaling.low:.0f} to {scaling.high:.0f} become 0 to 255 in all of them"
 
 
 def _engine_name(text: str) -> Any:
@@ -87,15 +124,13 @@ def _engine_name(text: str) -> Any:
 
 
 def crf_parameters(setting: str, params: list[str], channels: int) -> CrfParameters:
-    """Put a published setting and the parameters of TOML files and `NAME=VALUE` together, in this order.
+    """Put a published setting, the parameters of files and those of `NAME=VALUE` together, in this order.
 
     Raises
     ------
     UserError
         Where a setting, a file, a name or a value is wrong.
     """
-    import tomllib
-
     from pydantic import ValidationError
 
     from sonarseg.densecrf.parameters import CrfParameters
@@ -106,24 +141,41 @@ def crf_parameters(setting: str, params: list[str], channels: int) -> CrfParamet
     if setting.lower() not in names:
         raise UserError(f'--setting "{setting}" is none: use {", ".join(names)}.')
     values: dict[str, Any] = published(names[setting.lower()], 3 if channels == 3 else 1).model_dump()
+    files = [text for text in params if text.lower().endswith((".toml", ".json"))]
+    for text in files:
+        values |= _parameter_file(Path(text))
     for text in params:
-        if "=" in text:
-            name, _, value = text.partition("=")
-            values[name.strip()] = value.strip()
+        if text in files:
             continue
-        try:
-            values |= tomllib.loads(Path(text).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise UserError(
-                f"--params {text} is neither NAME=VALUE nor a TOML file ({error}): see --help."
-            ) from error
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"--params {text} is neither NAME=VALUE nor a .toml or .json file: see --help.")
+        values[name.strip()] = value.strip()
     try:
         return CrfParameters.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
+        field = str(first["loc"][0])
         known = ", ".join(CrfParameters.model_fields)
         if first["type"] == "extra_forbidden":
             raise UserError(f"--params: {field} is no dense CRF parameter: use {known}.") from error
         problem = first["msg"][0].lower() + first["msg"][1:]
         raise UserError(f"--params: {field} = {first['input']} is wrong: {problem}.") from error
+
+
+def _parameter_file(path: Path) -> dict[str, Any]:
+    import json
+    import tomllib
+
+    from sonarseg.errors import UserError
+
+    if not path.is_file():
+        raise UserError(f"--params {path} is missing: name a file of dense CRF parameters.")
+    read = json.loads if path.suffix.lower() == ".json" else tomllib.loads
+    try:
+        values = read(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"--params {path} cannot be read ({error}): correct it.") from error
+    if not isinstance(values, dict):
+        raise UserError(f"--params {path} holds no names with values: write parameters as name and value.")
+    return values

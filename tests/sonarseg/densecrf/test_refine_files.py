@@ -1,0 +1,192 @@
+"""The dense CRF on files: what is found, what is refused, what is written."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.refine import refine
+from sonarseg.densecrf.refine_files import find_score_files, fit_pictures, read_shown, refine_files
+from sonarseg.errors import UserError
+from sonarseg.survey.scaling import GreyScaling
+
+CLASSES = 3
+SIZE = (24, 33)
+PARAMETERS = CrfParameters(sigma_alpha=9, iterations=3, unary="soft")
+
+
+@pytest.fixture
+def folders(tmp_path):
+    generator = np.random.default_rng(0)
+    scores, images = tmp_path / "scores", tmp_path / "images"
+    scores.mkdir(), images.mkdir()
+    for index in range(3):
+        Image.fromarray(generator.integers(0, 256, SIZE, dtype=np.uint8)).save(images / f"t{index}.png")
+        np.save(scores / f"t{index}.npy", generator.random((CLASSES, *SIZE), dtype=np.float32))
+    return scores, images, tmp_path / "out"
+
+
+def picture(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.mark.parametrize("engine", [Engine("numba"), Engine("pydensecrf")], ids=str)
+@pytest.mark.parametrize("background", [None, 1])
+def test_probabilities_are_those_of_refine_and_labels_their_highest(folders, engine, background):
+    scores, images, out = folders
+    shown = {f"t{index}": np.arange(CLASSES) <= index for index in range(3)}
+    written = refine_files(
+        find_score_files(*folders),
+        PARAMETERS,
+        GreyScaling(),
+        engine=engine,
+        shown=shown,
+        background_id=background,
+        probabilities=True,
+        jobs=2,
+    )
+    assert written == 3
+    for name, kept in shown.items():
+        options = {"shown": kept, "background_id": background, "engine": engine}
+        tile = np.load(scores / f"{name}.npy"), picture(images / f"{name}.png"), PARAMETERS
+        expected = refine(*tile, **options, return_probabilities=True)
+        found = np.load(out / f"{name}.npy")
+        assert found.dtype == np.float16
+        np.testing.assert_array_equal(found, expected.astype(np.float16))
+        np.testing.assert_array_equal(picture(out / f"{name}.png"), refine(*tile, **options))
+    assert len(list(out.iterdir())) == 6
+
+
+def test_what_is_there_is_left_alone_unless_overwritten(folders):
+    _, _, out = folders
+    files = find_score_files(*folders)
+    out.mkdir()
+    (out / "t1.png").write_bytes(b"mine")
+    assert refine_files(files, PARAMETERS, GreyScaling()) == 2
+    assert refine_files(files, PARAMETERS, GreyScaling()) == 0
+    assert (out / "t1.png").read_bytes() == b"mine"
+    assert refine_files(files, PARAMETERS, GreyScaling(), overwrite=True) == 3
+    assert picture(out / "t1.png").shape == SIZE
+    (out / "t0.npy").write_bytes(b"")
+    assert refine_files(files, PARAMETERS, GreyScaling(), probabilities=True) == 2
+
+
+def test_a_failed_write_leaves_nothing(folders, monkeypatch):
+    def fail(self, target):
+        raise OSError(28, "No space left on device", str(self))
+
+    monkeypatch.setattr("pathlib.Path.replace", fail)
+    with pytest.raises(OSError, match="No space left"):
+        refine_files(find_score_files(*folders), PARAMETERS, GreyScaling(), probabilities=True)
+    assert not list(folders[2].iterdir())
+
+
+def test_one_bad_tile_keeps_the_others(folders):
+    scores, _, out = folders
+    spoilt = np.load(scores / "t1.npy")
+    spoilt[0, 0, 0] = np.nan
+    np.save(scores / "t1.npy", spoilt)
+    with pytest.raises(UserError, match=r"t1\.npy holds values from nan"):
+        refine_files(find_score_files(*folders), PARAMETERS, GreyScaling())
+    assert [path.name for path in out.iterdir()] == ["t0.png"]
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.5, np.inf])
+def test_scores_that_are_none(folders, wrong):
+    np.save(folders[0] / "t0.npy", np.full((CLASSES, *SIZE), wrong, dtype=np.float32))
+    with pytest.raises(UserError, match="expected scores from 0 to 1"):
+        refine_files(find_score_files(*folders), PARAMETERS, GreyScaling())
+    assert not folders[2].exists()
+
+
+def test_jpeg_and_tiff_and_hidden_files(folders):
+    scores, images, _ = folders
+    for index, suffix in ((0, "JPG"), (1, "tiff")):
+        old = images / f"t{index}.png"
+        Image.open(old).save(old.with_suffix(f".{suffix}"), format="JPEG" if suffix == "JPG" else "TIFF")
+        old.unlink()
+    (scores / "._t0.npy").write_bytes(b"of another system")
+    files = find_score_files(*folders)
+    assert [path.name for path in files.pictures.values()] == ["t0.JPG", "t1.tiff", "t2.png"]
+    assert fit_pictures(list(files.pictures.values())) == GreyScaling()
+    assert refine_files(files, PARAMETERS, GreyScaling()) == 3
+    Image.fromarray(np.arange(24 * 33 * 3, dtype=np.uint8).reshape(*SIZE, 3)).save(images / "t0.JPG")
+    assert fit_pictures(list(files.pictures.values())).channels == 3
+    (images / "t0.JPG").write_bytes(b"no picture")
+    with pytest.raises(UserError, match=r"t0\.JPG cannot be read"):
+        find_score_files(*folders)
+
+
+def test_depths_are_not_mixed(folders):
+    _, images, _ = folders
+    deep = np.linspace(500, 9000, SIZE[0] * SIZE[1]).reshape(SIZE).astype(np.uint16)
+    Image.fromarray(deep).save(images / "t1.png")
+    files = find_score_files(*folders)
+    with pytest.raises(UserError, match=r"has 8 bits but .* has 16"):
+        fit_pictures(list(files.pictures.values()))
+    # As where the sample that the scaling is found from holds no such picture.
+    with pytest.raises(UserError, match=r"t1\.png has 16 bits"):
+        refine_files(files, PARAMETERS, GreyScaling())
+    with pytest.raises(UserError, match=r"t0\.png has 8 bits"):
+        refine_files(files, PARAMETERS, GreyScaling(low=500, high=9000), overwrite=True)
+    Image.open(images / "t0.png").save(images / "t0.jpg")
+    (images / "t0.png").unlink()
+    with pytest.raises(UserError, match=r"t0\.jpg has 8 bits but .*t1\.png has 16"):
+        fit_pictures([images / "t0.jpg", images / "t1.png"])
+
+
+def test_inputs_are_not_overwritten(folders):
+    scores, images, _ = folders
+    with pytest.raises(UserError, match="is the folder of the pictures"):
+        find_score_files(scores, images, images)
+    files = find_score_files(scores, images, scores)
+    with pytest.raises(UserError, match=r"t0\.npy is an input"):
+        refine_files(files, PARAMETERS, GreyScaling(), probabilities=True)
+    one = find_score_files(scores / "t0.npy", images / "t0.png", images / "t0.png")
+    with pytest.raises(UserError, match=r"t0\.png is an input"):
+        refine_files(one, PARAMETERS, GreyScaling())
+
+
+TABLE = "tile,mud,sand,rock\nt0.png,1,0,0\n t1,0,1,1\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "classes", "background", "expected"),
+    [
+        (TABLE, None, None, [[1, 0, 0], [0, 1, 1]]),
+        (TABLE, "rock\nsand\nmud\n", None, [[0, 0, 1], [1, 1, 0]]),
+        (TABLE, None, 2, [[1, 0, 1], [0, 1, 1]]),
+        ("rock,tile,sand\n0,t0,1\n1,t1,1\n", None, 1, [[0, 1, 1], [1, 1, 1]]),
+        ("rock,tile,sand\n0,t0,1\n1,t1,1\n", "sand\nmud\nrock", 1, [[1, 1, 0], [1, 1, 1]]),
+    ],
+)
+def test_label_tables(tmp_path, table, classes, background, expected):
+    (tmp_path / "labels.csv").write_text(table)
+    if classes:
+        (tmp_path / "classes.txt").write_text(classes)
+    shown = read_shown(tmp_path / "labels.csv", ["t0", "t1"], CLASSES, background)
+    np.testing.assert_array_equal([shown["t0"], shown["t1"]], np.array(expected, dtype=bool))
+
+
+@pytest.mark.parametrize(
+    ("table", "classes", "says"),
+    [
+        ("", None, "is missing or empty"),
+        ("tile,mud,sand\nt0,1,0\n", None, 'has the columns "tile,mud,sand", expected tile and one for each'),
+        ("name,mud,sand,rock\nt0,1,0,1\n", None, "expected tile"),
+        ("tile,mud,sand,sand\nt0,1,0,1\n", None, "expected tile"),
+        (TABLE, "rock\nsand\nsilt\n", "as in classes.txt"),
+        (TABLE, "rock\nsand\n", "3 classes"),
+        ("tile,mud,sand,rock\nt0,1,0\n", None, "line 2: expected a tile and 3 cells of 0 or 1"),
+        ("tile,mud,sand,rock\nt0,1,0,yes\n", None, "line 2: expected a tile and 3 cells of 0 or 1"),
+        ("tile,mud,sand,rock\nt0,1,0,1\n", None, "has no row for the tile t1"),
+    ],
+)
+def test_label_tables_that_are_wrong(tmp_path, table, classes, says):
+    (tmp_path / "labels.csv").write_text(table)
+    if classes:
+        (tmp_path / "classes.txt").write_text(classes)
+    with pytest.raises(UserError) as error:
+        read_shown(tmp_path / "labels.csv", ["t0", "t1"], CLASSES)
+    assert says in str(error.value)
