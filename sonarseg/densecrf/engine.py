@@ -56,7 +56,10 @@ class Engine:
 
             from sonarseg.densecrf import torch_engine
 
-            return torch_engine.label_history(tiles, parameters, iterations, device=torch.device(self.device))
+            device = torch.device(self.device)
+            return torch_engine.label_history(
+                tiles, parameters, iterations, device=device, deterministic=True
+            )
         if self.name == "numba":
             from sonarseg.densecrf.numba_engine import label_history
         else:

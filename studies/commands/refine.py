@@ -61,8 +61,10 @@ def refine(
     from joblib import cpu_count
 
     from sonarseg.densecrf.engine import pick_engine
-    from sonarseg.densecrf.refine_files import find_score_files, fit_pictures, read_shown, refine_files
+    from sonarseg.densecrf.refine_files import refine_files
+    from sonarseg.densecrf.score_files import find_score_files, fit_pictures
     from sonarseg.errors import UserError
+    from sonarseg.survey.shown_table import read_shown
     from studies.commands.console import ConsoleProgress, console
 
     # Of tiles that were refined but not written yet when Ctrl-C came: the same command makes them again.

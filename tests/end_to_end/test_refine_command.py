@@ -181,7 +181,7 @@ def spoil(scores, images, how):
         ("other classes", "holds scores of 2 classes, but"),
         ("not floats", "holds int64 (3, 30, 40), expected float16 or float32 scores"),
         ("broken", "is not a NumPy file"),
-        ("not a number", "holds values from nan to nan, expected scores from 0 to 1"),
+        ("not a number", "holds NaN, expected scores from 0 to 1"),
     ],
 )
 def test_bad_scores_are_one_sentence(folders, how, sentence):

@@ -7,9 +7,11 @@ from PIL import Image
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
-from sonarseg.densecrf.refine_files import find_score_files, fit_pictures, read_shown, refine_files
+from sonarseg.densecrf.refine_files import refine_files
+from sonarseg.densecrf.score_files import find_score_files, fit_pictures
 from sonarseg.errors import UserError
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.survey.shown_table import read_shown
 
 CLASSES = 3
 SIZE = (24, 33)
@@ -87,7 +89,7 @@ def test_one_bad_tile_keeps_the_others(folders):
     spoilt = np.load(scores / "t1.npy")
     spoilt[0, 0, 0] = np.nan
     np.save(scores / "t1.npy", spoilt)
-    with pytest.raises(UserError, match=r"t1\.npy holds values from nan"):
+    with pytest.raises(UserError, match=r"t1\.npy holds NaN"):
         refine_files(find_score_files(*folders), PARAMETERS, GreyScaling())
     assert [path.name for path in out.iterdir()] == ["t0.png"]
 

@@ -112,6 +112,28 @@ def test_a_small_budget_makes_many_batches_of_the_same_labels(monkeypatch):
         assert all((a == b).mean() >= 0.9995 for a, b in zip(plenty, scarce, strict=True))
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 6), st.integers(1, 6), st.sampled_from([2, 3, 40]), st.booleans()),
+        max_size=12,
+    ),
+    st.integers(1, 150_000),
+)
+def test_batches_hold_every_tile_once_within_the_budget(kinds, budget):
+    tiles = [
+        CrfTile(np.zeros((k, h, w), np.float16), np.zeros((h, w, 3) if rgb else (h, w), np.uint8))
+        for h, w, k, rgb in kinds
+    ]
+    batches = list(torch_engine._plan(tiles, budget))
+    assert sorted(index for batch in batches for index in batch) == list(range(len(tiles)))
+    for batch in batches:
+        assert len({tiles[index].guide.ndim for index in batch}) == 1
+        pixels = sum(kinds[index][0] * kinds[index][1] for index in batch)
+        classes, dimensions = max(kinds[index][2] for index in batch), 5 if kinds[batch[0]][3] else 3
+        assert len(batch) == 1 or torch_engine.bytes_needed(pixels, classes, dimensions) <= budget
+
+
 def test_a_full_device_halves_the_batch(monkeypatch):
     tiles = [CrfTile(scores, image) for image, scores, _ in (speckled_tile(12, 9, 2, s) for s in range(5))]
     expected = torch_engine.label_history(tiles, SOFT, 2, device=CPU)

@@ -1,0 +1,69 @@
+"""A table of the classes that each tile may hold, outside a survey."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.errors import UserError
+from sonarseg.survey.lists import read_classes, read_table, tile_name
+
+
+def read_shown(
+    path: Path, names: Sequence[str], num_classes: int, background_id: int | None = None
+) -> dict[str, NDArray[np.bool_]]:
+    """Read which classes each tile may hold from a survey's labels.csv.
+
+    A column `tile`, and a column of 0 and 1 a class: by name where classes.txt lies beside the table, else
+    in the order of the ids. The background is always shown and needs no column.
+
+    Raises
+    ------
+    UserError
+        Where the table is missing, a column or cell is wrong, or a tile has no row.
+    """
+    problems: list[str] = []
+    rows = list(read_table(path, problems))
+    if not rows or problems:
+        raise UserError(problems[0] if problems else f"{path} is missing or empty: name a table of labels.")
+    header = rows[0][1]
+    ids = _column_ids(path, header, num_classes, background_id)
+    shown = {}
+    for number, row in rows[1:]:
+        cells = [row[column] for column in ids] if len(row) == len(header) else []
+        if not cells or not set(cells) <= {"0", "1"}:
+            raise UserError(f"{path} line {number}: expected a tile and {len(ids)} cells of 0 or 1.")
+        kept = np.zeros(num_classes, dtype=np.bool_)
+        kept[[k for k, cell in zip(ids.values(), cells, strict=True) if cell == "1"]] = True
+        if background_id is not None:
+            kept[background_id] = True
+        shown[tile_name(row[header.index("tile")])] = kept
+    for name in names:
+        if name not in shown:
+            raise UserError(f"{path} has no row for the tile {name}: add one with 0 or 1 for each class.")
+    return shown
+
+
+def _column_ids(path: Path, header: list[str], num_classes: int, background_id: int | None) -> dict[int, int]:
+    """Column to class id."""
+    named = [name for name in header if name != "tile"]
+    if path.with_name("classes.txt").is_file():
+        classes = list(read_classes(path.parent, []))
+    else:
+        classes = list(named)
+        if background_id is not None and len(named) < num_classes:
+            classes.insert(background_id, "")
+    needed = {name for k, name in enumerate(classes) if k != background_id}
+    if (
+        len(classes) != num_classes
+        or len({*header}) != len(header)
+        or not (needed <= {*named} <= {*classes} and "tile" in header)
+    ):
+        raise UserError(
+            f'{path} has the columns "{",".join(header)}", expected tile and one for each of the '
+            f"{num_classes} classes (as in classes.txt, if it is there); only the background may go without."
+        )
+    return {header.index(name): classes.index(name) for name in named}
