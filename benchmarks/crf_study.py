@@ -34,8 +34,8 @@ from sonarseg.survey.guide import guide_image
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.crf_study import best_crf_parameters, run_crf_study
-from studies.pipeline import open_studies
-from studies.storage import tpe_sampler
+from studies.samplers import make_sampler
+from studies.stages import open_studies
 from studies.workspace import Workspace
 
 TILES, TRIALS, SIZE = 40, 60, 256
@@ -136,7 +136,10 @@ def plain_study(survey: Survey, cams: Path, seed: int) -> tuple[float, float, Cr
     started = time.perf_counter()
     objective = PlainObjective(survey, cams, "val")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(direction="maximize", sampler=tpe_sampler(seed, 0, TRIALS, len(PUBLISHED)))
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=make_sampler("tpe", seed=seed, moved_on=0, budget=TRIALS, named=len(PUBLISHED)),
+    )
     for params in named_crf_settings(1, False).values():
         study.enqueue_trial(params)
     reached: list[tuple[float, float]] = []

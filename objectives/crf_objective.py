@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import median
 
 import numpy as np
 import optuna
@@ -31,6 +32,8 @@ from sonarseg.metrics.scores import METRICS, survey_scores
 
 # Tiles in one call of an engine that takes batches; races look at the standing between calls.
 _BATCH = 16
+# Tiles on which the seconds a tile are measured
+_TIMED_TILES = 8
 # Worker processes end when they had nothing to do for so long.
 _IDLE_SECONDS = 60
 
@@ -61,6 +64,8 @@ class CrfObjective:
         Threads of the numba engine, processes of pydensecrf.
     incumbent : callable
         Gives the trial to race against, or None for no race.
+    weigh_seconds : bool
+        The seconds that the CRF takes a tile are a second value, lower is better.
     """
 
     tiles: Sequence[TuningTile]
@@ -71,6 +76,7 @@ class CrfObjective:
     engine: Engine = DEFAULT_ENGINE
     jobs: int = 1
     incumbent: FindIncumbent = no_race
+    weigh_seconds: bool = False
 
     @cached_property
     def _counted(self) -> NDArray[np.bool_]:
@@ -161,8 +167,23 @@ class CrfObjective:
         executor: Executor = ProcessPoolExecutor(self.jobs, timeout=_IDLE_SECONDS)
         return executor
 
-    def __call__(self, trial: optuna.Trial) -> float:
-        """Run one trial and return its value.
+    def seconds_a_tile(self, parameters: CrfParameters) -> float:
+        """Measure the dense CRF on the most telling tiles, one after the other, alone: the median.
+
+        The seconds are those of one thread; of the clock where the engine is torch.
+        """
+        clock = time.perf_counter if self.engine.name == "torch" else time.thread_time
+        sample = [index for batch in self._batches for index in batch][:_TIMED_TILES]
+        taken = [0.0] if not sample else []
+        for index in sample:
+            tile, _ = self.tiles[index].open(parameters.guide)
+            started = clock()
+            self.engine.label_histories([tile], parameters, parameters.iterations)
+            taken.append(clock() - started)
+        return median(taken)
+
+    def __call__(self, trial: optuna.Trial) -> float | tuple[float, float]:
+        """Run one trial and return its value, and the seconds a tile where they are weighed.
 
         Raises
         ------
@@ -178,7 +199,9 @@ class CrfObjective:
             parameters = suggest_crf(trial, self.ranges, self.background_id is not None)
         incumbent = None if trial.user_attrs.get("enqueued") else self.incumbent()
         race = None if incumbent is None else Race(incumbent, self._counted)
-        longest = max(parameters.iterations, self.ranges.iterations[1])
+        longest = parameters.iterations
+        if not self.weigh_seconds:
+            longest = max(longest, self.ranges.iterations[1])
         try:
             histories = self.histories(parameters, longest, race)
         except optuna.TrialPruned as pruned:
@@ -197,9 +220,10 @@ class CrfObjective:
         trial.set_user_attr("metrics", dict(survey_scores(confusions, self.classes)))
         trial.set_user_attr("confusions", pack_confusions(confusions))
         trial.set_user_attr("curve", curve)
-        self._note_better_iterations(trial, parameters, histories, curve)
+        if not self.weigh_seconds:
+            self._note_better_iterations(trial, parameters, histories, curve)
         trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
-        return value
+        return (value, self.seconds_a_tile(parameters)) if self.weigh_seconds else value
 
     def _note_better_iterations(
         self,

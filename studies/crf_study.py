@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.crf_objective import CrfObjective, no_race
 from objectives.racing import Incumbent, incumbent_of
+from objectives.search_grid import crf_grid
 from objectives.search_space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
 from sonarseg.densecrf.engine import Engine, make_ready, pick_engine
@@ -20,12 +21,16 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import PUBLISHED
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from studies.storage import storage_errors, tpe_sampler
+from studies.quality import quality
+from studies.retry import revive
+from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
+from studies.stopping import NEVER, StopRules
+from studies.storage import storage_errors
 from studies.study_config import STUDY_TOML
-from studies.trial_loop import DERIVED, finished, revive, run_trials, spent
+from studies.trial_loop import DERIVED, Watch, finished, run_trials
+from studies.turns import turn
 from studies.workspace import Workspace
 
 
@@ -36,7 +41,8 @@ def run_crf_study(
     scaling: GreyScaling,
     *,
     jobs: int = 1,
-    progress: Progress = silent,
+    stop: StopRules = NEVER,
+    watch: Watch = Watch(),  # noqa: B008
 ) -> None:
     """Run the crf study until its budget is spent, or go on with it.
 
@@ -52,8 +58,10 @@ def run_crf_study(
         The survey-wide scaling to 0..255.
     jobs : int
         Threads or processes.
-    progress : Progress
-        Called a trial.
+    stop : StopRules
+        When to begin no more trials.
+    watch : Watch
+        Whom to tell.
 
     Raises
     ------
@@ -61,16 +69,22 @@ def run_crf_study(
         Where the study was begun with another engine.
     """
     config = workspace.config.crf
-    with workspace.alone(progress), storage_errors(workspace.database_path):
+    progress = watch.progress
+    with storage_errors(workspace.database), turn(study, workspace, progress):
         engine = _same_engine(study, pick_engine(config.engine, workspace.config.device), workspace)
         revive(study)
-        add_better_iterations(study)
+        add_missing_iterations(study)
         _enqueue_named(study, named_crf_settings(scaling.channels, survey.background_id is not None))
-    if spent(study) >= config.trials and len(finished(study)) >= config.trials:
-        return
-    so_far = len(study.get_trials(deepcopy=False))
-    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, 2 * len(PUBLISHED))
-    with storage_errors(workspace.database_path), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
+        if len(finished(study)) >= config.trials:
+            return
+        study.sampler = make_sampler(
+            config.sampler,
+            seed=workspace.config.seed,
+            moved_on=draws_so_far(study),
+            budget=config.trials,
+            named=2 * len(PUBLISHED),
+        )
+    with storage_errors(workspace.database), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         tiles = prepare_tiles(
             survey,
             study.user_attrs["tiles"],
@@ -89,22 +103,25 @@ def run_crf_study(
             study.user_attrs["metric"],
             engine,
             jobs,
-            incumbent=partial(_incumbent, study) if config.race else no_race,
+            incumbent=partial(_incumbent, study) if config.race and not config.weigh_seconds else no_race,
+            weigh_seconds=config.weigh_seconds,
         )
         run_trials(
             study,
             objective,
             config.trials,
             workspace,
-            after_tell=partial(add_better_iterations, study),
-            at_once=_trials_at_once(len(tiles), jobs, engine),
-            progress=progress,
+            before_ask=partial(_enqueue_grid, study, workspace, survey) if config.sampler == "grid" else None,
+            after_tell=partial(add_better_iterations, study, workspace),
+            stop=stop,
+            watch=watch,
         )
 
 
-def _trials_at_once(tiles: int, jobs: int, engine: Engine) -> int:
-    """Trials to run together: one while its tiles keep all cores busy, more where there are fewer tiles."""
-    return max(1, jobs // max(1, tiles)) if engine.name != "torch" else 1
+def _enqueue_grid(study: optuna.Study, workspace: Workspace, survey: Survey, left: int) -> bool:
+    """Enqueue the next point of the grid; False where all were tried."""
+    points = crf_grid(workspace.config.crf, survey.background_id is not None)
+    return enqueue_grid_point(study, points, workspace.config.seed)
 
 
 def _same_engine(study: optuna.Study, engine: Engine, workspace: Workspace) -> Engine:
@@ -128,10 +145,16 @@ def _incumbent(study: optuna.Study) -> Incumbent | None:
         return None
     best = _best(complete)
     confusions = unpack_confusions(best.user_attrs["confusions"])
-    return incumbent_of(confusions, study.user_attrs["metric"], float(best.value or 0.0))
+    return incumbent_of(confusions, study.user_attrs["metric"], quality(best))
 
 
-def add_better_iterations(study: optuna.Study) -> None:
+def add_better_iterations(study: optuna.Study, workspace: Workspace) -> None:
+    """Add the derived trials in this worker's turn, so that no two workers add the same."""
+    with turn(study, workspace):
+        add_missing_iterations(study)
+
+
+def add_missing_iterations(study: optuna.Study) -> None:
     """Add a completed trial for every trial in which another number of iterations was better.
 
     One run of the dense CRF scores all numbers of iterations, so these trials cost nothing: they are
@@ -186,7 +209,7 @@ def best_crf_trial(study: optuna.Study) -> FrozenTrial:
 
 
 def _best(complete: Sequence[FrozenTrial]) -> FrozenTrial:
-    return max(complete, key=lambda trial: (float(trial.value or 0.0), -trial.number))
+    return max(complete, key=lambda trial: (quality(trial), -trial.number))
 
 
 def best_crf_parameters(study: optuna.Study) -> CrfParameters:

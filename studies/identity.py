@@ -14,7 +14,7 @@ import optuna
 from sonarseg.errors import UserError
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
-from studies.storage import KINDS, StudyKind
+from studies.storage import KINDS, Direction, StudyKind
 from studies.study_config import StudyConfig
 
 PACKAGES = ("sonarseg", "optuna", "torch", "torchvision", "pydensecrf2", "numpy", "scikit-learn")
@@ -24,9 +24,14 @@ FREE = {
     "survey",
     "device",
     "crf.trials",
+    "crf.sampler",
+    "crf.patience",
     "crf.engine",
     "crf.race",
     "loss.trials",
+    "loss.sampler",
+    "loss.patience",
+    "loss.runs_per_device",
     "loss.seeds",
     "loss.prune",
 }
@@ -72,6 +77,11 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
     return {kind: {"kind": kind, **shared} for kind in KINDS}
 
 
+def directions_of(config: StudyConfig) -> dict[StudyKind, tuple[Direction, ...]]:
+    """Directions of studies that have several objectives: quality up, seconds a tile down."""
+    return {"crf": ("maximize", "minimize")} if config.crf.weigh_seconds else {}
+
+
 def _metric(config: StudyConfig, tiles: int, several: int) -> dict[str, str]:
     if config.metric == "miou" or several or not tiles:
         return {"metric": config.metric}
@@ -113,7 +123,9 @@ def _first_change(before: Mapping[str, Any], survey: Survey, config: StudyConfig
             f"the class list changed from {', '.join(before['survey']['classes'])} "
             f"to {', '.join(survey.classes)}"
         )
-    old, new = _flat(before["config"]), _flat(config.model_dump(mode="json"))
+    # A study begun by an earlier version, without fields of today, had their defaults.
+    defaults = StudyConfig(name="-", survey="-").model_dump(mode="json")
+    old, new = _flat(defaults) | _flat(before["config"]), _flat(config.model_dump(mode="json"))
     for name in sorted(old.keys() | new.keys()):
         if name not in FREE and old.get(name) != new.get(name):
             return f"{name} in study.toml changed from {_shown(old.get(name))} to {_shown(new.get(name))}"

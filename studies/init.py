@@ -22,6 +22,8 @@ CPU_TILE_PIXELS = 128 * 128
 SIZE_SAMPLE = 100
 _SCALE_STEP = 0.25
 
+# What a field without a value could be
+_EXAMPLES = {"background": '""', "patience": "40"}
 _COMMENTS = {
     "name": "Name of this study, shown in the report.",
     "survey": "Folder of the survey, relative to this file or absolute.",
@@ -58,6 +60,9 @@ _COMMENTS = {
     "training.break_shadow_direction": "true allows flips that turn the shadows round.",
     "crf": "The crf study: dense CRF parameters, scored by pseudo-labels against the masks of val.",
     "crf.trials": "Trials of the whole study, the published settings included.",
+    "crf.sampler": '"tpe", "gp", "cmaes", "nsga2", "random", "qmc" or "grid"; "auto" is "tpe".',
+    "crf.patience": "Stop after so many trials without a better value.",
+    "crf.weigh_seconds": "true searches for good and fast settings (Pareto front); no races then.",
     "crf.engine": 'What computes the dense CRF: "numba" (CPU), "torch" (CUDA), "pydensecrf"; "auto" chooses.',
     "crf.race": "true ends a trial once the tiles scored so far show that it cannot win.",
     "crf.guides": 'Pictures the CRF may follow: "raw", "log", "median", "lee".',
@@ -72,6 +77,9 @@ _COMMENTS = {
     "crf.background_score": "Range searched: CAM score of the background class.",
     "loss": "The loss study: cross-entropy, focal (gamma, alpha) and Lovász-Softmax; a trial is a whole run.",
     "loss.trials": "Trials of the whole study, the four fixed losses included.",
+    "loss.sampler": "As under [crf].",
+    "loss.patience": "Stop after so many trials without a better value.",
+    "loss.runs_per_device": "Runs that share a GPU, where they are small enough.",
     "loss.seeds": "Seeds the best setting of each loss is run with.",
     "loss.prune": "true ends hopeless focal trials early.",
 }
@@ -170,7 +178,7 @@ def _section(section: BaseModel, prefix: str) -> Iterator[str]:
 
 def _assignment(name: str, value: Any) -> str:
     # TOML knows no null: a field without a value is shown as a comment to fill in.
-    return f'# {name} = ""' if value is None else f"{name} = {_value(value)}"
+    return f"# {name} = {_EXAMPLES[name]}" if value is None else f"{name} = {_value(value)}"
 
 
 def _value(value: Any) -> str:

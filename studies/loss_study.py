@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -12,14 +13,18 @@ from objectives.loss_comparison import compare_losses, first_choices
 from objectives.loss_objective import LossObjective
 from objectives.pruning import SameLossMedianPruner
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing
+from objectives.search_grid import loss_grid
 from objectives.search_space import NAMED_LOSSES
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
-from sonarseg.progress import Progress, silent
 from sonarseg.training.config import RunConfig
 from sonarseg.training.record import SUMMARY
-from studies.storage import load_study, storage_errors, tpe_sampler
-from studies.trial_loop import revive, run_trials
+from studies.retry import revive
+from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
+from studies.stopping import NEVER, StopRules
+from studies.storage import load_study, storage_errors
+from studies.trial_loop import Watch, run_trials
+from studies.turns import turn
 from studies.workspace import Workspace
 
 
@@ -30,7 +35,8 @@ def run_loss_study(
     *,
     command: Sequence[str] = RUN_COMMAND,
     timing: Timing = DEFAULT_TIMING,
-    progress: Progress = silent,
+    stop: StopRules = NEVER,
+    watch: Watch = Watch(),  # noqa: B008
 ) -> None:
     """Run the loss study until its budget is spent, or go on with it.
 
@@ -46,15 +52,22 @@ def run_loss_study(
         The run program.
     timing : Timing
         How often to look at a run, how long to wait for its end.
-    progress : Progress
-        Called an epoch and a trial.
+    stop : StopRules
+        When to begin no more trials.
+    watch : Watch
+        Whom to tell, an epoch and a trial.
     """
     config = workspace.config.loss
-    with workspace.alone(progress), storage_errors(workspace.database_path):
+    with storage_errors(workspace.database), turn(study, workspace, watch.progress):
         revive(study)
         _enqueue_named(study)
-    so_far = len(study.get_trials(deepcopy=False))
-    study.sampler = tpe_sampler(workspace.config.seed, so_far, config.trials, len(NAMED_LOSSES))
+        study.sampler = make_sampler(
+            config.sampler,
+            seed=workspace.config.seed,
+            moved_on=draws_so_far(study),
+            budget=config.trials,
+            named=len(NAMED_LOSSES),
+        )
     study.pruner = SameLossMedianPruner(first_step=base.training.epochs_per_round + 1)
     objective = LossObjective(
         base,
@@ -64,16 +77,24 @@ def run_loss_study(
         prune=config.prune,
         command=command,
         timing=timing,
-        progress=progress,
+        progress=watch.progress,
     )
     run_trials(
         study,
         objective,
         config.trials,
         workspace,
-        before_ask=lambda left: enqueue_repetition(study, config.seeds, left),
-        progress=progress,
+        before_ask=partial(_enqueue_next, study, workspace),
+        stop=stop,
+        watch=watch,
     )
+
+
+def _enqueue_next(study: optuna.Study, workspace: Workspace, left: int) -> bool:
+    """Enqueue what is due: a repetition, or the grid's next point; False where nothing is left to try."""
+    config = workspace.config.loss
+    enqueue_repetition(study, config.seeds, left)
+    return config.sampler != "grid" or enqueue_grid_point(study, loss_grid(), workspace.config.seed)
 
 
 def _enqueue_named(study: optuna.Study) -> None:

@@ -65,6 +65,7 @@ app.command()(quickstart.quickstart)
 tune_app.command()(tune.crf)
 tune_app.command()(tune.loss)
 tune_app.command("all")(tune.both)
+app.command()(tune.worker)
 import_app.command()(survey.girona)
 import_app.command()(survey.masks)
 

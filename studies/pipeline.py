@@ -1,131 +1,61 @@
-"""The two stages in order: warm-up, CAMs, crf study, first pseudo-labels, loss study."""
+"""The whole of a study in order, by one worker or by many: the crf study, the loss study, the results."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Literal
 
 import optuna
-from joblib import cpu_count
-from optuna.trial import TrialState
 
-from objectives.outcome import TrialFailed
-from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.densecrf.engine import pick_engine
-from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.published import published
-from sonarseg.errors import UserError
-from sonarseg.losses.config import LossConfig
-from sonarseg.progress import Progress, silent
-from sonarseg.survey.layout import Survey
-from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.config import RunConfig
-from sonarseg.training.pseudo_labels import make_pseudo_labels
-from sonarseg.training.record import SUMMARY, read_summary, write_atomically
-from studies.crf_study import best_crf_trial, run_crf_study
-from studies.identity import check_compatible, describe
-from studies.loss_study import run_loss_study
-from studies.storage import StudyKind, create_database, load_studies, storage_errors
-from studies.trial_loop import finished
-from studies.warm_up import CONFIG, extract_workspace_cams, run_config, warm_up
+from studies.dask_workers import run_on_dask
+from studies.devices import crf_workers, seats
+from studies.launch import run_workers
+from studies.observer import Ended, Observer, ignore
+from studies.snapshot import refresh_snapshot
+from studies.stages import DEFAULT_MACHINERY, Machinery, prepare, prepare_loss
+from studies.stopping import StopRules
+from studies.storage import StudyKind, load_study
+from studies.trial_loop import Watch
+from studies.worker import Errand, work_on
 from studies.workspace import Workspace
-
-UNTUNED_CRF = "w-s3Tseg"
 
 
 @dataclass(frozen=True)
-class Machinery:
-    """How the pipeline works, apart from what study.toml says.
+class Crew:
+    """Who works on the studies.
 
     Attributes
     ----------
-    jobs : int
-        Processes of the dense CRF; 0 is one for each processor core.
-    command : sequence of str
-        The run program.
-    timing : Timing
-        How often to look at a run, how long to wait for its end.
-    progress : Progress
-        Called at every step.
+    workers : int or None
+        How many; None is one for each device, and for the crf study one for every eight cores.
+    engine : {"local", "dask"}
+        Where they run.
+    scheduler : str
+        Dask's scheduler.
+    hours : float or None
+        Begin no trial later than this.
+    ended : callable
+        Given study and trial when one has ended.
     """
 
-    jobs: int = 0
-    command: Sequence[str] = RUN_COMMAND
-    timing: Timing = DEFAULT_TIMING
-    progress: Progress = silent
-
-    @property
-    def processes(self) -> int:
-        """Processes, counted."""
-        return self.jobs or int(cpu_count())
+    workers: int | None = None
+    engine: Literal["local", "dask"] = "local"
+    scheduler: str = ""
+    hours: float | None = None
+    ended: Ended = ignore
 
 
-DEFAULT_MACHINERY = Machinery()
+ALONE = Crew(workers=1)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """What both stages start from: survey, scaling and the two studies."""
-
-    survey: Survey
-    scaling: GreyScaling
-    crf: optuna.Study
-    loss: optuna.Study
-
-
-def open_studies(
-    workspace: Workspace, progress: Progress = silent
-) -> tuple[Survey, dict[StudyKind, optuna.Study]]:
-    """Make the database where there is none; else check that it still fits survey and study.toml.
-
-    Raises
-    ------
-    UserError
-        Where the workspace cannot be written to, or new trials could not be compared with old ones.
-    """
-    survey = workspace.survey()
-    path, config = workspace.database_path, workspace.config
-    with workspace.alone(progress), storage_errors(path):
-        if not path.is_file():
-            create_database(path, describe(survey, config))
-        studies = load_studies(path)
-        for study in studies.values():
-            check_compatible(study, survey, config, str(workspace.root))
-            if study.user_attrs["config"] != config.model_dump(mode="json"):
-                study.set_user_attr("config", config.model_dump(mode="json"))
-    return survey, studies
-
-
-def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> Prepared:
-    """Open the studies, train the warm-up and extract the CAMs, unless that is done.
-
-    Raises
-    ------
-    UserError
-        Where something is wrong with the input or the warm-up failed.
-    """
-    survey, studies = open_studies(workspace, machinery.progress)
-    with workspace.alone(machinery.progress), storage_errors(workspace.database_path):
-        try:
-            scaling = warm_up(
-                workspace,
-                survey,
-                command=machinery.command,
-                timing=machinery.timing,
-                progress=machinery.progress,
-            )
-        except TrialFailed as error:
-            raise UserError(f"the warm-up in {workspace.warm_up_dir} failed: {error}") from error
-        device = read_summary(workspace.warm_up_dir)["device"]
-        for study in studies.values():
-            if study.user_attrs["device"] != device:
-                study.set_user_attr("device", device)
-        extract_workspace_cams(workspace, survey, machinery.progress)
-    return Prepared(survey, scaling, studies["crf"], studies["loss"])
-
-
-def tune_crf(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> optuna.Study:
+def tune_crf(
+    workspace: Workspace,
+    machinery: Machinery = DEFAULT_MACHINERY,
+    crew: Crew = ALONE,
+) -> optuna.Study:
     """Run the crf study, from the warm-up on; without val masks it stays empty and says so.
 
     Raises
@@ -135,26 +65,15 @@ def tune_crf(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> 
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    ready = prepare(workspace, machinery)
-    study = ready.crf
-    if "untuned" in study.user_attrs:
-        machinery.progress("crf study", 1, 1, study.user_attrs["untuned"])
-        return study
-    run_crf_study(
-        study,
-        workspace,
-        ready.survey,
-        ready.scaling,
-        jobs=machinery.processes,
-        progress=machinery.progress,
-    )
-    return study
+    return _tune(workspace, "crf", machinery, crew)
 
 
-def tune_loss(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> optuna.Study:
+def tune_loss(
+    workspace: Workspace,
+    machinery: Machinery = DEFAULT_MACHINERY,
+    crew: Crew = ALONE,
+) -> optuna.Study:
     """Run the loss study on the best dense CRF parameters.
-
-    Without val masks, one run with cross-entropy and w-s3Tseg's CRF goes to `runs/final` instead.
 
     Raises
     ------
@@ -163,38 +82,14 @@ def tune_loss(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) ->
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    ready = prepare(workspace, machinery)
-    study = ready.loss
-    with workspace.alone(machinery.progress), storage_errors(workspace.database_path):
-        name, parameters = _crf_for_runs(workspace, ready, machinery.progress)
-        _first_pseudo_labels(workspace, ready, name, parameters, machinery)
-    base = run_config(
-        workspace,
-        ready.scaling,
-        stage="self-training",
-        warm_up="../warm-up",
-        first_pseudo_labels=f"../../{workspace.pseudo_labels_dir.name}/{name}",
-        crf=parameters,
-    )
-    if "untuned" in study.user_attrs:
-        with workspace.alone(machinery.progress), storage_errors(workspace.database_path):
-            _final_run(workspace, base, machinery)
-        return study
-    run_loss_study(
-        study,
-        workspace,
-        base,
-        command=machinery.command,
-        timing=machinery.timing,
-        progress=machinery.progress,
-    )
-    return study
+    return _tune(workspace, "loss", machinery, crew)
 
 
 def tune_all(
     workspace: Workspace,
     machinery: Machinery = DEFAULT_MACHINERY,
     on_finished: Callable[[Workspace], None] | None = None,
+    crew: Crew = ALONE,
 ) -> None:
     """Run both stages, and then whatever the caller wants done with them (a report).
 
@@ -205,81 +100,49 @@ def tune_all(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    tune_crf(workspace, machinery)
-    tune_loss(workspace, machinery)
+    tune_crf(workspace, machinery, crew)
+    tune_loss(workspace, machinery, crew)
     if on_finished is not None:
         on_finished(workspace)
 
 
-def _crf_for_runs(workspace: Workspace, ready: Prepared, progress: Progress) -> tuple[str, CrfParameters]:
-    """Choose the dense CRF setting of all runs, and its folder of pseudo-labels.
-
-    It is the crf study's best at the time of the first loss trial: losses are compared on equal
-    pseudo-labels, even where the crf study went on later.
-    """
-    study = ready.loss
-    if "untuned" in study.user_attrs:
-        return UNTUNED_CRF, published(UNTUNED_CRF, ready.scaling.channels)
-    best = best_crf_trial(ready.crf)
-    chosen = study.user_attrs.get("crf")
-    begun = any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
-    if chosen is None or (not begun and chosen["trial"] != best.number):
-        chosen = {
-            "trial": best.number,
-            "parameters": CrfParameters.model_validate(best.params).model_dump(mode="json"),
-        }
-        study.set_user_attr("crf", chosen)
-    elif chosen["trial"] != best.number:
-        progress(
-            "loss study",
-            len(finished(study)),
-            workspace.config.loss.trials,
-            f"goes on with crf trial {chosen['trial']}, which was the best when it began",
-        )
-    return f"crf-{chosen['trial']:04d}", CrfParameters.model_validate(chosen["parameters"])
-
-
-def _first_pseudo_labels(
-    workspace: Workspace,
-    ready: Prepared,
-    name: str,
-    parameters: CrfParameters,
-    machinery: Machinery,
-) -> None:
-    """Make the first round's pseudo-labels of the train tiles once for all runs."""
-    folder: Path = workspace.pseudo_labels_dir / name
-    if folder.is_dir():
-        return
-    make_pseudo_labels(
-        ready.survey,
-        ready.survey.splits["train"],
-        workspace.cams_dir / "train",
-        folder,
-        parameters,
-        ready.scaling,
-        engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
-        jobs=machinery.processes,
-        progress=machinery.progress,
-    )
-
-
-def _final_run(workspace: Workspace, base: RunConfig, machinery: Machinery) -> None:
-    run_dir = workspace.final_dir
-    if (run_dir / SUMMARY).is_file():
-        return
-    config = base.model_copy(update={"loss": LossConfig(name="cross-entropy")})
-    run_dir.mkdir(parents=True, exist_ok=True)
-    if not (run_dir / CONFIG).is_file():
-        write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
-    total = config.training.rounds * config.training.epochs_per_round
+def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Crew) -> optuna.Study:
+    config = workspace.config.crf if kind == "crf" else workspace.config.loss
+    stop = StopRules(hours=crew.hours, patience=config.patience, started=time.time())
     try:
-        follow_run(
-            run_dir,
-            lambda line: machinery.progress(
-                "final run", line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
-            ),
-            command=machinery.command,
-            timing=machinery.timing,
+        ready = prepare(workspace, machinery)
+        study = ready.crf if kind == "crf" else ready.loss
+        workers = crew.workers or _workers(workspace, study, kind)
+        untuned = "untuned" in study.user_attrs
+        if untuned or (crew.engine == "local" and workers == 1):
+            return _alone(workspace, kind, machinery, stop, crew.ended)
+        if kind == "loss":
+            # Once, and with progress: each worker would only wait for the one that does it.
+            prepare_loss(workspace, ready, machinery)
+        observer = Observer(study, config.trials, machinery.progress, crew.ended)
+        errand = Errand(
+            str(workspace.root.resolve()), kind, max(1, machinery.processes // workers), machinery, stop
         )
-    except TrialFailed as error:
-        raise UserError(f"the run in {run_dir} failed: {error}") from error
+        if crew.engine == "dask":
+            run_on_dask(workspace, errand, crew.workers, crew.scheduler, observer)
+        else:
+            run_workers(errand, workers, observer)
+        return study
+    finally:
+        refresh_snapshot(workspace)
+
+
+def _alone(
+    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, ended: Ended
+) -> optuna.Study:
+    work_on(workspace, kind, machinery, stop, Watch(machinery.progress, ended))
+    return load_study(workspace.database, kind)
+
+
+def _workers(workspace: Workspace, study: optuna.Study, kind: StudyKind) -> int:
+    """Count the workers that this machine feeds."""
+    config = workspace.config
+    if kind == "loss":
+        return len(seats(config.device, config.loss.runs_per_device))
+    engine = pick_engine(config.crf.engine, config.device)
+    return crf_workers(engine.name, config.device, len(study.user_attrs["tiles"]))

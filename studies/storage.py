@@ -1,46 +1,59 @@
-"""The study database: one SQLite file with the studies "crf" and "loss"."""
+"""The study database: the studies "crf" and "loss", in one SQLite file or on a server."""
 
 from __future__ import annotations
 
 import errno
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import ExperimentalWarning, StorageInternalError
-from optuna.samplers import TPESampler
+from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
 from optuna.storages import RDBStorage
-from sqlalchemy.pool import QueuePool
 
 from sonarseg.errors import UserError
+from studies.server_storage import ServerAddress, open_server
+from studies.sqlite_storage import SqliteStorage
 
 StudyKind = Literal["crf", "loss"]
 KINDS: tuple[StudyKind, ...] = ("crf", "loss")
-BUSY_SECONDS = 60
+Location = Path | ServerAddress
+Direction = Literal["maximize", "minimize"]
+_MAXIMIZE: tuple[Direction, ...] = ("maximize",)
+_ADVICE: dict[type, str] = {
+    ServerAddress: "see that the server runs and has room",
+    type(Path()): "free the disk, or put the workspace where you may write",
+}
 # What the operating system says where it will not write.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
 
-def open_storage(path: Path) -> RDBStorage:
+def open_storage(path: Location) -> RDBStorage:
     """Open a database that `create_database` made.
 
     Raises
     ------
     UserError
-        Where the file is missing, is no study database, or cannot be opened.
+        Where the file is missing, is no study database, or cannot be opened; where the server does
+        not answer.
     """
+    if isinstance(path, ServerAddress):
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            return open_server(path)
     if not path.is_file():
         raise UserError(f"{path} is missing: start a study with `sonarseg tune all {path.parent}`.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_errors(path):
         try:
-            return _open(path)
+            return SqliteStorage(path)
         except (sqlalchemy.exc.DatabaseError, RuntimeError) as error:
             if isinstance(error, sqlalchemy.exc.OperationalError):
                 raise
@@ -49,58 +62,93 @@ def open_storage(path: Path) -> RDBStorage:
             ) from error
 
 
-def _open(path: Path) -> RDBStorage:
-    # The file is opened by its path: in a URL, a "?" or "%" in a folder's name would be misread.
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
-        # In WAL mode a commit survives a crash of the program without a flush of the disk each time.
-        connection.execute("PRAGMA synchronous=NORMAL")
-        return connection
-
-    return RDBStorage("sqlite://", engine_kwargs={"creator": connect, "poolclass": QueuePool})
-
-
-def create_database(path: Path, user_attrs: Mapping[StudyKind, Mapping[str, Any]]) -> None:
-    """Make the database with both studies and what is known of them; it appears whole or not at all.
+def create_database(
+    location: Location,
+    user_attrs: Mapping[StudyKind, Mapping[str, Any]],
+    directions: Mapping[StudyKind, Sequence[Direction]] = MappingProxyType({}),
+) -> None:
+    """Make both studies and note what is known of them; a file appears whole or not at all.
 
     Parameters
     ----------
-    path : Path
-        Where it goes.
+    location : Path or ServerAddress
+        Where they go. On a server, studies that are there already are left as they are.
     user_attrs : mapping
         User attributes of each study.
+    directions : mapping
+        Of a study with several objectives; without, a study maximises one.
 
     Raises
     ------
     UserError
-        Where it cannot be written.
+        Where they cannot be written.
     """
+    if isinstance(location, ServerAddress):
+        with storage_errors(location):
+            _create_on_server(location, user_attrs, directions)
+        return
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    partial = path.with_name(path.name + ".partial")
-    with storage_errors(path):
-        _remove_database(partial)
+    partial = location.with_name(location.name + ".partial")
+    with storage_errors(location):
+        remove_database(partial)
         try:
-            storage = _open(partial)
+            storage = SqliteStorage(partial)
             for kind, attributes in user_attrs.items():
-                study = optuna.create_study(storage=storage, study_name=kind, direction="maximize")
-                for name, value in attributes.items():
-                    study.set_user_attr(name, value)
+                _create_study(storage, kind, attributes, directions.get(kind, _MAXIMIZE))
             storage.engine.dispose()
             with closing(sqlite3.connect(partial)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
             # A journal left from a database that was deleted would be played into this one.
-            _remove_database(path)
-            partial.replace(path)
+            remove_database(location)
+            partial.replace(location)
         finally:
-            _remove_database(partial)
+            remove_database(partial)
 
 
-def _remove_database(path: Path) -> None:
+def _create_study(
+    storage: RDBStorage, name: str, attributes: Mapping[str, Any], directions: Sequence[Direction]
+) -> None:
+    study = optuna.create_study(storage=storage, study_name=name, directions=directions)
+    for key, value in attributes.items():
+        study.set_user_attr(key, value)
+
+
+def _create_on_server(
+    address: ServerAddress,
+    user_attrs: Mapping[StudyKind, Mapping[str, Any]],
+    directions: Mapping[StudyKind, Sequence[Direction]],
+) -> None:
+    storage = open_storage(address)
+    for kind, attributes in user_attrs.items():
+        try:
+            name = study_name(address, kind)
+            _create_study(storage, name, attributes, directions.get(kind, _MAXIMIZE))
+        except DuplicatedStudyError:
+            # Another machine was first; whether its study fits is checked where studies are opened.
+            continue
+
+
+def study_name(location: Location, kind: StudyKind) -> str:
+    """Name a study in its storage: a server holds those of many workspaces."""
+    return kind if isinstance(location, Path) else f"{location.name}/{kind}"
+
+
+def has_studies(location: Location) -> bool:
+    """Whether the studies of a workspace have begun."""
+    if isinstance(location, Path):
+        return location.is_file()
+    with storage_errors(location):
+        names = set(optuna.get_all_study_names(open_storage(location)))
+    return all(study_name(location, kind) in names for kind in KINDS)
+
+
+def remove_database(path: Path) -> None:
+    """Delete a SQLite file and its journals, as far as they are there."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
-def load_study(path: Path, kind: StudyKind) -> optuna.Study:
+def load_study(path: Location, kind: StudyKind) -> optuna.Study:
     """Load one of the two studies.
 
     Raises
@@ -111,7 +159,7 @@ def load_study(path: Path, kind: StudyKind) -> optuna.Study:
     return _load(path, (kind,))[kind]
 
 
-def load_studies(path: Path) -> dict[StudyKind, optuna.Study]:
+def load_studies(path: Location) -> dict[StudyKind, optuna.Study]:
     """Load both studies, which takes no longer than loading one.
 
     Raises
@@ -122,16 +170,16 @@ def load_studies(path: Path) -> dict[StudyKind, optuna.Study]:
     return _load(path, KINDS)
 
 
-def _load(path: Path, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
+def _load(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
     storage = open_storage(path)
     try:
-        return {kind: optuna.load_study(study_name=kind, storage=storage) for kind in kinds}
+        return {kind: optuna.load_study(study_name=study_name(path, kind), storage=storage) for kind in kinds}
     except KeyError as error:
         raise UserError(f"{path} does not hold the studies of a workspace: use a new one.") from error
 
 
 @contextmanager
-def storage_errors(path: Path) -> Iterator[None]:
+def storage_errors(path: Location) -> Iterator[None]:
     """Turn a disk that cannot be written to into one sentence.
 
     Raises
@@ -143,14 +191,14 @@ def storage_errors(path: Path) -> Iterator[None]:
         yield
     except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, StorageInternalError) as error:
         raise UserError(
-            f"{path} cannot be used ({_cause(error)}): "
-            "free the disk, or put the workspace where you may write, and start again."
+            f"{path} cannot be used ({_cause(error)}): {_ADVICE[type(path)]}, and start again."
         ) from error
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
+        place = path.parent if isinstance(path, Path) else path
         raise UserError(
-            f"{error.filename or path.parent} cannot be used ({error.strerror or error}): "
+            f"{error.filename or place} cannot be used ({error.strerror or error}): "
             "free the disk, or put the workspace where you may write, and start again."
         ) from error
 
@@ -164,47 +212,19 @@ def _cause(error: BaseException) -> str:
     return str(original or innermost)
 
 
-def tpe_sampler(seed: int, trials_so_far: int, budget: int, named: int) -> TPESampler:
-    """TPE over the joint, conditional space.
-
-    A sixth of the budget is drawn at random behind the named settings: they alone never show
-    choices that no published work has made (a filtered guide image, say). A resumed study must not
-    draw the same numbers again, so the seed moves on with the trials.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the study.
-    trials_so_far : int
-        Trials in the database, in any state.
-    budget : int
-        Trials of the whole study.
-    named : int
-        Named settings with which the study starts, and trials derived from them.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(
-            multivariate=True,
-            group=True,
-            n_startup_trials=named + min(10, budget // 6),
-            seed=(seed * 1_000_003 + trials_so_far) % 2**32,
-        )
-
-
-def log_test_opening(path: Path, what: str) -> None:
+def log_test_opening(location: Location, what: str) -> None:
     """Write into both studies that the masks of the test split were opened.
 
     Parameters
     ----------
-    path : Path
+    location : Path or ServerAddress
         The database; where there is none yet, there is nothing to log into.
     what : str
         What was scored.
     """
-    if not path.is_file():
+    if not has_studies(location):
         return
     entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
-    with storage_errors(path):
-        for study in load_studies(path).values():
+    with storage_errors(location):
+        for study in load_studies(location).values():
             study.set_user_attr("test_openings", [*study.user_attrs.get("test_openings", []), entry])

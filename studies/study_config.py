@@ -15,6 +15,7 @@ from sonarseg.errors import UserError
 from sonarseg.training.config import CamConfig, NetworkConfig, Section, SonarGeometry, TrainingConfig
 
 STUDY_TOML = "study.toml"
+SamplerName = Literal["auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
 
 
 class CrfStudyConfig(CrfRanges):
@@ -24,15 +25,24 @@ class CrfStudyConfig(CrfRanges):
     ----------
     trials : int
         Trials of the whole study, the named first ones included.
+    sampler : {"auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"}
+        What proposes the next trial.
+    patience : int or None
+        Stop after so many trials without a better value.
     engine : {"auto", "numba", "torch", "pydensecrf"}
         What computes the dense CRF, in trials and in runs; "auto" is torch on a CUDA device, else numba.
     race : bool
         End a trial once the tiles scored so far show that it cannot win.
+    weigh_seconds : bool
+        Search for settings that are good and fast: the second objective is the CRF's seconds a tile.
     """
 
     trials: Annotated[int, Field(ge=1)] = 200
+    sampler: SamplerName = "auto"
+    patience: Annotated[int, Field(ge=1)] | None = None
     engine: EngineName = "auto"
     race: bool = True
+    weigh_seconds: bool = False
 
 
 class LossStudyConfig(Section):
@@ -42,6 +52,12 @@ class LossStudyConfig(Section):
     ----------
     trials : int
         Trials of the whole study, the named first ones and the repetitions included.
+    sampler : {"auto", "tpe", "gp", "cmaes", "random", "qmc", "grid"}
+        What proposes the next trial.
+    patience : int or None
+        Stop after so many trials without a better value.
+    runs_per_device : int
+        Runs that share a GPU.
     seeds : int
         Runs with different seeds that the best setting of every loss gets, inside the budget.
     prune : bool
@@ -49,6 +65,9 @@ class LossStudyConfig(Section):
     """
 
     trials: Annotated[int, Field(ge=1)] = 9
+    sampler: SamplerName = "auto"
+    patience: Annotated[int, Field(ge=1)] | None = None
+    runs_per_device: Annotated[int, Field(ge=1, le=16)] = 1
     seeds: Annotated[int, Field(ge=1)] = 1
     prune: bool = True
 

@@ -2,63 +2,88 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import TrialFailed
-from objectives.process_identity import is_alive, process_identity
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
+from studies.heartbeat import heartbeat
+from studies.quality import quality
+from studies.retry import INTERRUPTED, is_interrupted, revive, worker_identity
+from studies.stopping import NEVER, StopRules
 from studies.storage import storage_errors
+from studies.turns import turn
 from studies.workspace import Workspace
 
-INTERRUPTED = "interrupted"
 # User attribute of a trial that is read off another one and costs nothing: the other one's number
 DERIVED = "derived_from"
-DIED = "the program ended before this trial did."
-# What a trial that is run again keeps: it is the same run, gone on with.
-_KEPT = ("name", "enqueued", "repetition", "seed", "run")
+# User attribute of a trial that was run in another study: where it comes from
+ORIGIN = "warm_start"
+STOPPED = "stopped"
+
+
+def _tell_nobody(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Nobody asked."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Whom a trial loop tells how it goes.
+
+    Attributes
+    ----------
+    progress : Progress
+        Called a trial.
+    ended : callable
+        Given study and trial when a trial has ended.
+    device : str
+        What the worker computes on, noted with each trial.
+    """
+
+    progress: Progress = silent
+    ended: Callable[[optuna.Study, FrozenTrial], None] = _tell_nobody
+    device: str = ""
 
 
 def run_trials(
     study: optuna.Study,
-    objective: Callable[[optuna.Trial], float],
+    objective: Callable[[optuna.Trial], float | Sequence[float]],
     budget: int,
     workspace: Workspace,
     *,
-    before_ask: Callable[[int], None] | None = None,
+    before_ask: Callable[[int], bool | None] | None = None,
     after_tell: Callable[[], None] | None = None,
-    at_once: int = 1,
-    progress: Progress = silent,
+    stop: StopRules = NEVER,
+    watch: Watch = Watch(),
 ) -> None:
-    """Run trials until `budget` trials of the study are finished.
+    """Run trials until `budget` trials of the study are finished or a stop rule holds.
 
     Complete, pruned and failed trials count; interrupted ones do not and are run again, with the
-    same parameters, seed and run folder. Several programs may work on one workspace.
+    same parameters, seed and run folder. Any number of workers may work on one study.
 
     Parameters
     ----------
     study : optuna.Study
         Loaded with sampler and pruner.
     objective : callable
-        Returns a trial's value, or raises TrialPruned or TrialFailed with a reason.
+        Returns a trial's value or values, or raises TrialPruned or TrialFailed with a reason.
     budget : int
         Trials of the whole study, not of this call.
     workspace : Workspace
         Where the study lives.
     before_ask : callable, optional
-        Given the trials left, before each is asked for; may enqueue.
+        Given the trials left, before each is asked for; may enqueue; False where nothing is left to try.
     after_tell : callable, optional
         Called when a trial has ended; may add trials that are outside the budget.
-    at_once : int
-        Trials asked for together and run in threads.
-    progress : Progress
-        Called a trial.
+    stop : StopRules
+        When to begin no more trials although the budget is not spent.
+    watch : Watch
+        Whom to tell.
 
     Raises
     ------
@@ -67,34 +92,45 @@ def run_trials(
     KeyboardInterrupt
         After Ctrl-C; the trial under way is run again at the next start.
     """
-    with storage_errors(workspace.database_path):
+    with storage_errors(workspace.database):
         while True:
-            with workspace.alone(progress):
+            with turn(study, workspace, watch.progress):
                 trials = revive(study)
                 left = budget - _spent(trials)
-                _show(study, trials, budget, progress)
+                _show(study, trials, budget, watch.progress)
                 if left <= 0:
                     return
-                if before_ask is not None:
-                    before_ask(left)
-                asked = [_ask(study) for _ in range(min(at_once, left))]
-            if len(asked) == 1:
-                _run(study, asked[0], objective)
-            else:
-                with ThreadPoolExecutor(len(asked)) as threads:
-                    for ended in [threads.submit(_run, study, trial, objective) for trial in asked]:
-                        ended.result()
+                reason = stop.reason(_finished(trials))
+                if reason is None and before_ask is not None and before_ask(left) is False:
+                    reason = "every point of the grid was tried"
+                if reason is not None:
+                    _note_stop(study, reason, watch.progress, len(_finished(trials)), budget)
+                    return
+                trial = _ask(study, watch.device)
+            with heartbeat(study, trial._trial_id):
+                _run(study, trial, objective)
             if after_tell is not None:
                 after_tell()
+            watch.ended(study, study.get_trials(deepcopy=False)[trial.number])
 
 
-def _ask(study: optuna.Study) -> optuna.Trial:
+def _note_stop(study: optuna.Study, reason: str, progress: Progress, done: int, budget: int) -> None:
+    if study.user_attrs.get(STOPPED) != reason:
+        study.set_user_attr(STOPPED, reason)
+    progress(study_title(study), done, budget, f"stopped: {reason}")
+
+
+def _ask(study: optuna.Study, device: str) -> optuna.Trial:
     trial = study.ask()
-    trial.set_user_attr("worker", process_identity(os.getpid()))
+    trial.set_user_attr("worker", worker_identity())
+    if device:
+        trial.set_user_attr("device", device)
     return trial
 
 
-def _run(study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float]) -> None:
+def _run(
+    study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float | Sequence[float]]
+) -> None:
     try:
         value = objective(trial)
     except optuna.TrialPruned as pruned:
@@ -120,61 +156,23 @@ def _why_stopped(error: BaseException) -> str:
     return f"stopped by {type(error).__name__}: {error}"
 
 
-def revive(study: optuna.Study) -> list[FrozenTrial]:
-    """Fail the trials whose program has died, and enqueue every interrupted trial once more.
-
-    Returns
-    -------
-    list of FrozenTrial
-        The trials of the study after that, but for the newly enqueued ones.
-    """
-    storage = study._storage
-    me = process_identity(os.getpid())
-    trials = study.get_trials(deepcopy=False)
-    dead = 0
-    for trial in trials:
-        if trial.state != TrialState.RUNNING:
-            continue
-        worker = trial.user_attrs.get("worker")
-        if worker is None or worker == me or not is_alive(worker):
-            storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-            storage.set_trial_user_attr(trial._trial_id, "reason", DIED)
-            study.tell(trial.number, state=TrialState.FAIL)
-            dead += 1
-    if dead:
-        trials = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get("retry_of") for trial in trials}
-    for trial in trials:
-        if _is_interrupted(trial) and trial.number not in retried:
-            study.enqueue_trial(_params(trial), user_attrs=_kept(trial))
-    return trials
-
-
-def _params(trial: FrozenTrial) -> dict[str, Any]:
-    """Collect what the trial had chosen, and what it was told to choose and had not come to."""
-    return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-
-
-def _kept(trial: FrozenTrial) -> dict[str, Any]:
-    kept = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
-    return {**kept, "retry_of": trial.number}
-
-
-def _is_interrupted(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
-
-
 def finished(study: optuna.Study) -> list[FrozenTrial]:
     """Trials of the budget that have ended: complete, pruned, or failed with a reason of their own."""
     return _finished(study.get_trials(deepcopy=False))
 
 
 def _finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [
-        trial
-        for trial in trials
-        if trial.state.is_finished() and not _is_interrupted(trial) and DERIVED not in trial.user_attrs
-    ]
+    return [trial for trial in trials if trial.state.is_finished() and in_budget(trial)]
+
+
+def in_budget(trial: FrozenTrial) -> bool:
+    """Whether a trial is one of those that the budget counts."""
+    return not is_interrupted(trial) and DERIVED not in trial.user_attrs and not is_inherited(trial)
+
+
+def is_inherited(trial: FrozenTrial) -> bool:
+    """Whether a trial was taken over complete from another study."""
+    return bool(trial.user_attrs.get(ORIGIN, {}).get("complete"))
 
 
 def spent(study: optuna.Study) -> int:
@@ -186,13 +184,24 @@ def _spent(trials: Sequence[FrozenTrial]) -> int:
     return len(_finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
 
 
+def study_title(study: optuna.Study) -> str:
+    """Name a study as a person reads it."""
+    return f"{study.user_attrs.get('kind', study.study_name)} study"
+
+
 def _show(study: optuna.Study, trials: Sequence[FrozenTrial], budget: int, progress: Progress) -> None:
+    progress(study_title(study), min(len(_finished(trials)), budget), budget, best_note(study, trials))
+
+
+def best_note(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
+    """Say in some words what the best trial so far is; "" before there is one."""
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    note = ""
-    if complete:
-        best = max(complete, key=lambda trial: float(trial.value or 0.0))
-        called = best.user_attrs.get("name")
-        note = f"best {study.user_attrs['metric']} {best.value:.3f} (trial {best.number}" + (
-            f", {called})" if called else ")"
-        )
-    progress(f"{study.study_name} study", min(len(_finished(trials)), budget), budget, note)
+    if not complete:
+        return ""
+    best = max(complete, key=quality)
+    called = best.user_attrs.get("name")
+    value = quality(best)
+    shown = "undefined" if math.isnan(value) else f"{value:.3f}"
+    return f"best {study.user_attrs['metric']} {shown} (trial {best.number}" + (
+        f", {called})" if called else ")"
+    )

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
 from studies.study_config import STUDY_TOML, StudyConfig, load_study_config
+
+if TYPE_CHECKING:
+    from studies.storage import Location
 
 
 class Workspace:
@@ -34,13 +38,21 @@ class Workspace:
 
     @property
     def database_path(self) -> Path:
-        """The SQLite file of both studies."""
+        """The SQLite file of both studies; a copy of them where the studies are on a server."""
         return self.root / "study.db"
 
     @property
-    def database_url(self) -> str:
-        """The SQLAlchemy URL of the database."""
-        return f"sqlite:///{self.database_path.resolve()}"
+    def address_path(self) -> Path:
+        """Where the server of the studies is named, if they are on one."""
+        return self.root / "storage.toml"
+
+    @property
+    def database(self) -> Location:
+        """Where the studies are: the server of storage.toml, or the SQLite file."""
+        # The driver of databases takes a while to import, and few commands need it.
+        from studies.server_storage import read_address
+
+        return read_address(self.address_path) or self.database_path
 
     @property
     def runs_dir(self) -> Path:

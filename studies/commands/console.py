@@ -20,9 +20,15 @@ class ConsoleProgress:
 
     On a terminal each kind of work has a bar. Elsewhere (a log file, a batch job) it has a plain
     line at its end and every `PLAIN_INTERVAL` seconds.
+
+    Parameters
+    ----------
+    quiet : bool
+        Show nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._quiet = quiet
         self._bars = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -30,7 +36,7 @@ class ConsoleProgress:
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}", style="dim"),
             console=console,
-            disable=not console.is_terminal,
+            disable=quiet or not console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
         self._last_line: dict[str, float] = {}
@@ -51,6 +57,8 @@ class ConsoleProgress:
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Take note that `done` of `total` steps of `what` are done."""
+        if self._quiet:
+            return
         if console.is_terminal:
             self._bar(what, done, total, note)
         else:

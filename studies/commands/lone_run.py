@@ -17,7 +17,7 @@ from sonarseg.training.config import RunConfig, Supervision
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named
 from studies.loss_study import best_loss
-from studies.pipeline import UNTUNED_CRF
+from studies.stages import UNTUNED_CRF
 from studies.storage import load_study
 from studies.warm_up import run_config
 from studies.workspace import Workspace

@@ -21,7 +21,7 @@ from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.cams import extract_cams
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target
-from studies.pipeline import open_studies
+from studies.stages import open_studies
 from studies.storage import log_test_opening
 from studies.workspace import Workspace
 

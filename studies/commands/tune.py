@@ -1,38 +1,185 @@
-"""Commands: run the studies of a workspace."""
+"""Commands: run the studies of a workspace, here or on a cluster."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
 from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 
+if TYPE_CHECKING:
+    from studies.workspace import Workspace
 
-def crf(workspace: WorkspaceArgument = None) -> None:
+Workers = Annotated[
+    str,
+    typer.Option(
+        help="Trials at once: a number, or auto for one a device (crf study: one for every 8 cores)."
+    ),
+]
+Hours = Annotated[
+    float | None,
+    typer.Option(
+        min=0, help="Begin no trial later than this; those under way are finished.", show_default=False
+    ),
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        help="postgresql://USER@HOST/DATABASE for workers on several machines; no password in it.",
+        show_default=False,
+    ),
+]
+EngineOption = Annotated[
+    Literal["local", "dask"],
+    typer.Option(help="Where the workers run: on this machine, or on a Dask cluster."),
+]
+Scheduler = Annotated[
+    str | None, typer.Option(help="Dask's scheduler, as tcp://HOST:8786.", show_default=False)
+]
+WarmStart = Annotated[
+    Path | None,
+    typer.Option(
+        "--from",
+        metavar="WORKSPACE",
+        help="Another workspace, or its study.db: its best settings are tried first.",
+        show_default=False,
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result only.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON a trial, for a program to read.")]
+
+
+def crf(
+    workspace: WorkspaceArgument = None,
+    workers: Workers = "auto",
+    hours: Hours = None,
+    storage: Storage = None,
+    engine: EngineOption = "local",
+    scheduler: Scheduler = None,
+    warm_start: WarmStart = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Tune the dense CRF, from the warm-up run on; the same command resumes."""
-    _tune(workspace, "crf")
+    _tune(workspace, "crf", workers, hours, storage, engine, scheduler, warm_start, quiet, as_json)
 
 
-def loss(workspace: WorkspaceArgument = None) -> None:
+def loss(
+    workspace: WorkspaceArgument = None,
+    workers: Workers = "auto",
+    hours: Hours = None,
+    storage: Storage = None,
+    engine: EngineOption = "local",
+    scheduler: Scheduler = None,
+    warm_start: WarmStart = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Tune the loss, on the pseudo-labels of the best CRF; the same command resumes."""
-    _tune(workspace, "loss")
+    _tune(workspace, "loss", workers, hours, storage, engine, scheduler, warm_start, quiet, as_json)
 
 
-def both(workspace: WorkspaceArgument = None) -> None:
+def both(
+    workspace: WorkspaceArgument = None,
+    workers: Workers = "auto",
+    hours: Hours = None,
+    storage: Storage = None,
+    engine: EngineOption = "local",
+    scheduler: Scheduler = None,
+    warm_start: WarmStart = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Run both studies, write the report and the best model's maps; the same command resumes."""
-    _tune(workspace, "all")
+    _tune(workspace, "all", workers, hours, storage, engine, scheduler, warm_start, quiet, as_json)
 
 
-def _tune(named: WorkspaceArgument, what: str) -> None:
-    from studies.commands.console import ConsoleProgress, console
+def worker(
+    workspace: WorkspaceArgument = None,
+    study: Annotated[Literal["crf", "loss", "all"], typer.Option(help="The study to work on.")] = "all",
+    hours: Hours = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Join a study with one more worker, here or on another machine; ends when the budget is spent."""
+    _work(find_workspace(workspace), study, "1", hours, "local", None, quiet, as_json)
+
+
+def _tune(
+    named: Path | None,
+    what: Literal["crf", "loss", "all"],
+    workers: str,
+    hours: float | None,
+    storage: str | None,
+    engine: Literal["local", "dask"],
+    scheduler: str | None,
+    warm_start: Path | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    from studies.commands.console import console
     from studies.commands.finish import write_results
     from studies.commands.predict import predict
-    from studies.pipeline import Machinery, tune_crf, tune_loss
+    from studies.stages import open_studies
+    from studies.storage_choice import settle_storage
+    from studies.warm_start import take_over
 
     workspace = find_workspace(named)
-    with ConsoleProgress() as progress:
-        machinery = Machinery(progress=progress)
-        if what in ("crf", "all"):
-            tune_crf(workspace, machinery)
-        if what in ("loss", "all"):
-            tune_loss(workspace, machinery)
+    settle_storage(workspace, storage)
+    if warm_start is not None:
+        _, studies = open_studies(workspace)
+        taken = take_over(studies, workspace, warm_start)
+        if not (quiet or as_json):
+            console.print(f"taken over from {warm_start}: {taken} settings", markup=False)
+    _work(workspace, what, workers, hours, engine, scheduler, quiet, as_json)
+    if as_json:
+        return
     if what == "all":
         predict(workspace.root)
     console.print(f"Report: {write_results(workspace)}")
+
+
+def _work(
+    workspace: Workspace,
+    what: Literal["crf", "loss", "all"],
+    workers: str,
+    hours: float | None,
+    engine: Literal["local", "dask"],
+    scheduler: str | None,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    from studies.commands.console import ConsoleProgress
+    from studies.commands.trial_lines import json_line, trial_line
+    from studies.observer import ignore
+    from studies.pipeline import Crew, tune_crf, tune_loss
+    from studies.stages import Machinery
+
+    with ConsoleProgress(quiet=quiet or as_json) as progress:
+        ended = json_line if as_json else ignore if quiet else trial_line(workspace)
+        crew = Crew(_number(workers), engine, _scheduler(engine, scheduler), hours, ended)
+        machinery = Machinery(progress=progress)
+        if what in ("crf", "all"):
+            tune_crf(workspace, machinery, crew)
+        if what in ("loss", "all"):
+            tune_loss(workspace, machinery, crew)
+
+
+def _number(workers: str) -> int | None:
+    if workers == "auto":
+        return None
+    if not workers.isdigit() or int(workers) < 1:
+        raise typer.BadParameter(
+            f"{workers} is not a number of workers: use 1, 2, ... or auto.", param_hint="--workers"
+        )
+    return int(workers)
+
+
+def _scheduler(engine: str, scheduler: str | None) -> str:
+    if engine == "dask" and not scheduler:
+        raise typer.BadParameter("--engine dask needs --scheduler tcp://HOST:8786.", param_hint="--scheduler")
+    if engine == "local" and scheduler:
+        raise typer.BadParameter("--scheduler needs --engine dask.", param_hint="--scheduler")
+    return scheduler or ""

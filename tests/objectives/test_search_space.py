@@ -112,9 +112,11 @@ def test_tpe_learns_in_the_conditional_space() -> None:
         loss = suggest_loss(trial)
         return 1 - abs(loss.gamma - 1) / 5 - loss.alpha / 2 if loss.name == "focal" else 0.0
 
-    from studies.storage import tpe_sampler
+    from studies.samplers import make_sampler
 
-    study = optuna.create_study(direction="maximize", sampler=tpe_sampler(3, 0, 30, 4))
+    study = optuna.create_study(
+        direction="maximize", sampler=make_sampler("tpe", seed=3, moved_on=0, budget=30, named=4)
+    )
     for params in NAMED_LOSSES.values():
         study.enqueue_trial(params)
     study.optimize(objective, n_trials=30)

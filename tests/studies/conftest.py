@@ -14,7 +14,8 @@ from objectives.run_follower import Timing  # noqa: E402
 from sonarseg.progress import Progress  # noqa: E402
 from sonarseg.survey.fingerprint import survey_fingerprint  # noqa: E402
 from sonarseg.survey.layout import Survey, open_survey  # noqa: E402
-from studies.pipeline import Machinery, tune_crf  # noqa: E402
+from studies.pipeline import tune_crf  # noqa: E402
+from studies.stages import Machinery  # noqa: E402
 from studies.workspace import Workspace  # noqa: E402
 
 STUDY = """\

@@ -5,7 +5,7 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from studies.identity import describe
-from studies.pipeline import open_studies
+from studies.stages import open_studies
 from studies.storage import load_study
 from studies.workspace import Workspace
 from tests.studies.conftest import make_workspace, rewrite

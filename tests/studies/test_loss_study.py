@@ -7,7 +7,8 @@ from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.config import RunConfig
 from studies.loss_study import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
-from studies.pipeline import Machinery, tune_loss
+from studies.pipeline import tune_loss
+from studies.stages import Machinery
 from studies.storage import load_study
 from studies.workspace import Workspace
 from tests.studies.conftest import make_machinery, rewrite

@@ -14,7 +14,8 @@ from sonarseg.training.config import RunConfig
 from studies import crf_study
 from studies.crf_study import best_crf_parameters
 from studies.loss_study import best_run_dir
-from studies.pipeline import Machinery, prepare, tune_all, tune_crf, tune_loss
+from studies.pipeline import tune_all, tune_crf, tune_loss
+from studies.stages import Machinery, prepare
 from studies.storage import load_study
 from studies.trial_loop import DERIVED, finished
 from studies.workspace import Workspace
@@ -54,7 +55,7 @@ def test_a_better_number_of_iterations_becomes_a_trial_of_its_own(
         assert trial.value == curve[trial.params["iterations"]] == max(curve[1:4]) > parent.value
         confusions = unpack_confusions(trial.user_attrs["confusions"])
         assert METRICS[study.user_attrs["metric"]](confusions) == trial.value
-    crf_study.add_better_iterations(study)
+    crf_study.add_better_iterations(study, workspace)
     assert len(study.trials) == 7 + len(derived)
 
 
@@ -194,18 +195,3 @@ def test_an_interrupted_crf_study_goes_on(workspace: Workspace, machinery: Machi
         tune_crf(workspace, make_machinery("good", progress=interrupt))
     study = tune_crf(workspace, machinery)
     assert [t.state for t in finished(study)] == [TrialState.COMPLETE] * 7
-
-
-def test_few_tiles_and_many_cores_run_trials_at_once(workspace: Workspace) -> None:
-    """Five val tiles do not keep twelve threads busy: two trials run together, none is lost."""
-    many = Machinery(jobs=12, command=make_machinery("good").command, timing=make_machinery("good").timing)
-    study = tune_crf(workspace, many)
-    assert [t.state for t in finished(study)] == [TrialState.COMPLETE] * 7
-    together = [
-        (a.number, b.number)
-        for a in finished(study)
-        for b in finished(study)
-        if a.number < b.number and b.datetime_start < a.datetime_complete
-    ]
-    assert together
-    assert [t.user_attrs.get("name") for t in finished(study)][:5] == [*PUBLISHED]

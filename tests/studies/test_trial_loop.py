@@ -1,4 +1,3 @@
-import os
 import sqlite3
 import subprocess
 import sys
@@ -12,8 +11,9 @@ from optuna.trial import TrialState
 from objectives.outcome import TrialFailed
 from objectives.process_identity import process_identity
 from sonarseg.errors import UserError
+from studies.retry import DIED, revive, worker_identity
 from studies.storage import create_database, load_study
-from studies.trial_loop import DIED, finished, revive, run_trials
+from studies.trial_loop import Watch, finished, run_trials
 from studies.workspace import Workspace
 
 Objective = Callable[[optuna.Trial], float]
@@ -141,7 +141,7 @@ def test_an_enqueued_trial_that_died_before_it_chose_keeps_its_parameters(place:
 
 def test_this_programs_own_leftover_is_dead(place: Workspace) -> None:
     study = load_study(place.database_path, "crf")
-    study.ask().set_user_attr("worker", process_identity(os.getpid()))
+    study.ask().set_user_attr("worker", worker_identity())
     revive(study)
     assert study.trials[0].user_attrs["reason"] == DIED
 
@@ -163,5 +163,5 @@ def test_the_best_is_told(place: Workspace) -> None:
     notes: list[tuple[str, int, int, str]] = []
     study = load_study(place.database_path, "crf")
     study.enqueue_trial({"x": 0.5}, user_attrs={"name": "IRN"})
-    run_trials(study, _plain, 1, place, progress=lambda *args: notes.append(args))
+    run_trials(study, _plain, 1, place, watch=Watch(lambda *args: notes.append(args)))
     assert notes == [("crf study", 0, 1, ""), ("crf study", 1, 1, "best miou 0.500 (trial 0, IRN)")]

@@ -1,0 +1,77 @@
+"""One line for each trial that has ended: for a person, or as JSON for a program."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from studies.commands.console import console
+
+if TYPE_CHECKING:
+    import optuna
+    from optuna.trial import FrozenTrial
+
+    from studies.workspace import Workspace
+
+_STATES = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
+
+
+def trial_line(workspace: Workspace) -> Callable[[optuna.Study, FrozenTrial], None]:
+    """Make what prints a trial's line: study, number, value or reason, setting."""
+
+    def tell(study: optuna.Study, trial: FrozenTrial) -> None:
+        from reports.formatting import plain
+
+        facts = trial_facts(study, trial)
+        if facts["interrupted"]:
+            return
+        value = f"{facts['value']:.4f}" if facts["value"] is not None else facts["state"]
+        line = f"{facts['study']} trial {trial.number:>4}  {value:<8}  {_describe(facts)}"
+        console.print(plain(line), markup=False, style=None if facts["value"] is not None else "dim")
+
+    return tell
+
+
+def json_line(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Print a trial as one line of JSON."""
+    typer.echo(json.dumps(trial_facts(study, trial), ensure_ascii=False))
+
+
+def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
+    """Collect what a line tells, fit for JSON."""
+    from studies.retry import is_interrupted
+
+    complete = trial.state.name == "COMPLETE"
+    return {
+        "study": study.user_attrs.get("kind", study.study_name),
+        "trial": trial.number,
+        "state": _STATES[trial.state.name],
+        "value": float(trial.values[0]) if complete else None,
+        "params": trial.params,
+        "name": trial.user_attrs.get("name"),
+        "seed": trial.user_attrs.get("seed"),
+        "seconds": trial.user_attrs.get("seconds"),
+        "device": trial.user_attrs.get("device"),
+        "reason": trial.user_attrs.get("reason"),
+        "retry_of": trial.user_attrs.get("retry_of"),
+        "derived_from": trial.user_attrs.get("derived_from"),
+        "interrupted": is_interrupted(trial),
+    }
+
+
+def _describe(facts: dict[str, Any]) -> str:
+    if facts["state"] != "complete" and facts["reason"]:
+        return str(facts["reason"])
+    setting = ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in facts["params"].items()
+    )
+    parts = [facts["name"] or setting]
+    if facts["seed"] is not None:
+        parts.append(f"seed {facts['seed']}")
+    if facts["seconds"] is not None:
+        parts.append(f"{facts['seconds']:.1f} s")
+    return ", ".join(parts)

@@ -1,0 +1,108 @@
+"""Workers on a Dask cluster, through joblib's Dask backend."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from joblib import Parallel, delayed, parallel_config
+
+from sonarseg.errors import UserError
+from studies.interrupts import interruptible
+from studies.launch import new_launch
+from studies.storage import load_study
+from studies.worker import STOP_REQUESTS, Ending, Errand, work
+from studies.workspace import Workspace
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_LOOK_SECONDS = 0.5
+_CONNECT_SECONDS = 30
+
+
+def run_on_dask(
+    workspace: Workspace, errand: Errand, workers: int | None, scheduler: str, observe: Callable[[], int]
+) -> None:
+    """Run workers as tasks of a Dask cluster until they are done; Dask starts one again whose machine died.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        In a folder that all machines of the cluster see under the same path.
+    errand : Errand
+        What each worker does.
+    workers : int or None
+        How many; None is one for each of the cluster's threads.
+    scheduler : str
+        Address of Dask's scheduler, as tcp://HOST:8786.
+    observe : callable
+        Called twice a second; tells the person what has ended.
+
+    Raises
+    ------
+    UserError
+        Where Dask is missing or does not answer, or what a worker raised.
+    KeyboardInterrupt
+        After Ctrl-C, once the workers have ended.
+    """
+    errand = replace(errand, launch=new_launch())
+    with _connect(scheduler) as client:
+        threads = sum(client.nthreads().values())
+        if threads == 0:
+            raise UserError(f"the Dask cluster at {scheduler} has no workers: start some, and try again.")
+        count = workers or threads
+        endings: list[Ending] = []
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                with parallel_config(backend="dask", client=client):
+                    endings.extend(
+                        Parallel(n_jobs=count, batch_size=1)(delayed(work)(errand) for _ in range(count))
+                    )
+            except BaseException as error:  # noqa: BLE001  raised again in the main thread
+                failures.append(error)
+
+        thread = threading.Thread(target=run, name="dask", daemon=True)
+        thread.start()
+        with interruptible():
+            try:
+                while thread.is_alive():
+                    thread.join(_LOOK_SECONDS)
+                    observe()
+            except KeyboardInterrupt:
+                _ask_to_stop(workspace, errand)
+                while thread.is_alive():
+                    time.sleep(_LOOK_SECONDS)
+                raise
+    observe()
+    if failures:
+        raise failures[0]
+    if "interrupted" in endings:
+        raise KeyboardInterrupt
+
+
+def _ask_to_stop(workspace: Workspace, errand: Errand) -> None:
+    study = load_study(workspace.database, errand.kind)
+    study.set_user_attr(STOP_REQUESTS, [*study.user_attrs.get(STOP_REQUESTS, []), errand.launch])
+
+
+def _connect(scheduler: str) -> Client:
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise UserError(
+            "--engine dask needs the package distributed: install it with `pip install 'sonarseg[cluster]'`."
+        ) from error
+    try:
+        client: Client = Client(scheduler, timeout=_CONNECT_SECONDS)  # type: ignore[no-untyped-call]
+        return client
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"no Dask scheduler answers at {scheduler} ({error}): expected an address as tcp://HOST:8786; "
+            "start one with `dask scheduler`."
+        ) from error

@@ -1,0 +1,142 @@
+"""Which device a worker computes on: GPUs are leased, so that no two studies take the same one.
+
+A lease is a locked file in the system's folder for temporary files, one for each run that a GPU may hold. The
+system unlocks it when the worker ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from joblib import cpu_count
+
+from sonarseg.progress import Progress, silent
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# Tiles of one crf trial keep about so many cores busy; more workers than that choose trials half blind.
+CORES_A_CRF_WORKER = 8
+_WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Seat:
+    """A place on a device for one run.
+
+    Attributes
+    ----------
+    device : str
+        "cpu", or "cuda:N" as this machine numbers its GPUs.
+    place : int
+        Which of the runs that share the device.
+    visible : str or None
+        What CUDA_VISIBLE_DEVICES becomes; None leaves it as it is.
+    """
+
+    device: str
+    place: int = 0
+    visible: str | None = None
+
+
+def seats(device: str, runs_per_device: int = 1) -> list[Seat]:
+    """List the seats on the devices that a setting allows.
+
+    Parameters
+    ----------
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+    runs_per_device : int
+        Runs that share a GPU.
+    """
+    from sonarseg.training.device import pick_device
+
+    chosen = pick_device(device)
+    if chosen.type != "cuda":
+        return [Seat("cpu")]
+    if device not in ("auto", "cuda"):
+        return [Seat(device, place) for place in range(runs_per_device)]
+    names = _visible_gpus()
+    return [Seat(f"cuda:{name}", place, name) for place in range(runs_per_device) for name in names]
+
+
+def _visible_gpus() -> list[str]:
+    """Name the GPUs that this program may use, as CUDA_VISIBLE_DEVICES names them."""
+    import torch
+
+    listed = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
+    return listed or [str(index) for index in range(torch.cuda.device_count())]
+
+
+def crf_workers(engine: str, device: str, tiles: int) -> int:
+    """Count the workers of a crf study that keep all cores busy, and no more: parallel trials know less.
+
+    Parameters
+    ----------
+    engine : str
+        Under torch there is one worker a GPU.
+    device : str
+        As `seats` takes it.
+    tiles : int
+        Tuning tiles: a trial keeps no more cores busy than that, nor more than `CORES_A_CRF_WORKER`.
+    """
+    if engine == "torch":
+        return len(seats(device))
+    return max(1, int(cpu_count()) // max(1, min(CORES_A_CRF_WORKER, tiles)))
+
+
+@contextmanager
+def lease(wanted: Sequence[Seat], progress: Progress = silent, folder: Path | None = None) -> Iterator[Seat]:
+    """Take the first free seat, or wait for one; the block's process then sees that GPU alone.
+
+    Parameters
+    ----------
+    wanted : sequence of Seat
+        The CPU needs no lease: there, runs share the cores.
+    progress : Progress
+        Told of the wait.
+    folder : Path, optional
+        Where leases are kept; by default one for each user of the machine.
+    """
+    if wanted[0].device == "cpu":
+        yield wanted[0]
+        return
+    folder = folder or Path(tempfile.gettempdir()) / f"sonarseg-devices-{getpass.getuser()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    told = False
+    while True:
+        for seat in wanted:
+            with (folder / f"{seat.device.replace(':', '-')}.{seat.place}").open("a") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                with _seeing(seat):
+                    yield seat
+                return
+        if not told:
+            progress("waiting for a free GPU: other studies have them all", 0, 1)
+            told = True
+        time.sleep(_WAIT_SECONDS)
+
+
+@contextmanager
+def _seeing(seat: Seat) -> Iterator[None]:
+    if seat.visible is None:
+        yield
+        return
+    before = os.environ.get(VISIBLE)
+    os.environ[VISIBLE] = seat.visible
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VISIBLE]
+        else:
+            os.environ[VISIBLE] = before

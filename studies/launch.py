@@ -1,0 +1,125 @@
+"""Several workers on this machine: started with loky, watched, and started again when they die."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from sonarseg.errors import UserError
+from studies.interrupts import interruptible
+from studies.worker import Ending, Errand, work
+
+# A worker that is asked to end gets so long for its trial's clearing up.
+GRACE_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+# So many deaths in a row without a finished trial between them mean that no worker gets anywhere.
+_MOST_DEATHS = 12
+
+
+@dataclass
+class _Slot:
+    """One worker, whichever process it is at the moment."""
+
+    executor: ProcessPoolExecutor
+    pid: int
+    future: Future[Ending]
+
+
+def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> None:
+    """Run `workers` workers until they are done; one that dies is replaced.
+
+    Parameters
+    ----------
+    errand : Errand
+        What each does.
+    workers : int
+        How many.
+    observe : callable
+        Called twice a second; tells the person what has ended, and returns how many trials have.
+
+    Raises
+    ------
+    UserError
+        What a worker raised, or where workers keep dying.
+    KeyboardInterrupt
+        After Ctrl-C or SIGTERM, once all workers have ended.
+    """
+    errand = replace(errand, parent=os.getpid())
+    slots = [_start(errand) for _ in range(workers)]
+    deaths, ended = 0, observe()
+    try:
+        with interruptible():
+            while slots:
+                wait([slot.future for slot in slots], _LOOK_SECONDS, FIRST_COMPLETED)
+                if (now := observe()) > ended:
+                    deaths, ended = 0, now
+                for slot in [slot for slot in slots if slot.future.done()]:
+                    slots.remove(slot)
+                    if _outcome(slot) is None:
+                        deaths += 1
+                        if deaths > _MOST_DEATHS:
+                            raise UserError(_hopeless(errand.kind, deaths))
+                        slots.append(_start(errand))
+    finally:
+        _end(slots)
+        observe()
+
+
+def _hopeless(kind: str, deaths: int) -> str:
+    return (
+        f"{deaths} workers of the {kind} study died one after the other without finishing a trial: see "
+        "log.txt and output.txt in the newest run folders, and whether memory ran out; fewer --workers "
+        "need less."
+    )
+
+
+def _start(errand: Errand) -> _Slot:
+    executor = ProcessPoolExecutor(max_workers=1)
+    pid = executor.submit(os.getpid).result()
+    return _Slot(executor, pid, executor.submit(work, errand))
+
+
+def _outcome(slot: _Slot) -> Ending | None:
+    """How a worker ended; None where it was killed."""
+    try:
+        ending: Ending = slot.future.result()
+    except TerminatedWorkerError:
+        return None
+    finally:
+        slot.executor.shutdown(wait=False)
+    if ending == "interrupted":
+        raise KeyboardInterrupt
+    return ending
+
+
+def _end(slots: list[_Slot]) -> None:
+    """Ask workers to end, wait, and end them firmly; a second Ctrl-C while waiting shortens it."""
+    for slot in slots:
+        _signal(slot.pid, signal.SIGTERM)
+    deadline = time.monotonic() + GRACE_SECONDS
+    with suppress(KeyboardInterrupt):
+        wait([slot.future for slot in slots], max(0.0, deadline - time.monotonic()))
+    for slot in slots:
+        if not slot.future.done():
+            _signal(slot.pid, signal.SIGKILL)
+        slot.executor.shutdown(wait=True, kill_workers=True)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Signal a worker; one that has ended already needs no signal."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def new_launch() -> str:
+    """Name a launch, so that its workers can be asked to stop."""
+    return uuid.uuid4().hex

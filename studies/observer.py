@@ -1,0 +1,54 @@
+"""Watches a study from outside, while workers in other processes work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from sonarseg.progress import Progress
+from studies.trial_loop import best_note, in_budget, study_title
+
+Ended = Callable[[optuna.Study, FrozenTrial], None]
+
+
+def ignore(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Tell nobody of a trial that has ended."""
+
+
+class Observer:
+    """Tells of every trial that has ended since the last look.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        The study; what has ended in it before is not told.
+    budget : int
+        Trials of the whole study.
+    progress : Progress
+        Called where something has changed.
+    ended : callable
+        Given study and trial when one has ended.
+    """
+
+    def __init__(self, study: optuna.Study, budget: int, progress: Progress, ended: Ended) -> None:
+        self.study = study
+        self.budget = budget
+        self.progress = progress
+        self.ended = ended
+        self._told = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
+
+    def __call__(self) -> int:
+        """Look once; return how many trials of the budget have ended."""
+        trials = self.study.get_trials(deepcopy=False)
+        done = [trial for trial in trials if trial.state.is_finished()]
+        new = [trial for trial in done if trial.number not in self._told]
+        for trial in new:
+            self._told.add(trial.number)
+            self.ended(self.study, trial)
+        counted = sum(in_budget(trial) for trial in done)
+        if new:
+            note = best_note(self.study, trials)
+            self.progress(study_title(self.study), min(counted, self.budget), self.budget, note)
+        return counted

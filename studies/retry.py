@@ -1,0 +1,110 @@
+"""Trials whose worker died or was interrupted: found, failed, and run again.
+
+A worker of this machine is known by its process; one of another machine by its heartbeat, which storages on
+a server keep. A trial that is run again goes on in its run folder and is linked to the one before it, in
+Optuna's own way (`RetryHeartbeatStaleTrialCallback.retry_history`) and in the user attribute `retry_of`.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import socket
+import threading
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
+from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
+from optuna.trial import FrozenTrial, TrialState
+
+from objectives.process_identity import is_alive, process_identity
+
+INTERRUPTED = "interrupted"
+DIED = "the program ended before this trial did."
+# A trial that has killed so many workers is failed for good.
+MOST_DEATHS = 3
+# What a trial that is run again keeps: it is the same run, gone on with.
+_KEPT = ("name", "enqueued", "repetition", "seed", "run", "deaths", "warm_start")
+
+
+def worker_identity() -> dict[str, Any]:
+    """Which thread of which process works on a trial."""
+    return {**process_identity(os.getpid()), "thread": threading.get_native_id()}
+
+
+def revive(study: optuna.Study) -> list[FrozenTrial]:
+    """Fail the trials whose worker has died, and enqueue every interrupted trial once more.
+
+    Call it while no other worker asks for a trial.
+
+    Returns
+    -------
+    list of FrozenTrial
+        The trials of the study after that, but for the newly enqueued ones.
+    """
+    storage = study._storage
+    trials = study.get_trials(deepcopy=False)
+    dead = _dead(study, [trial for trial in trials if trial.state == TrialState.RUNNING])
+    for trial in dead:
+        deaths = trial.user_attrs.get("deaths", 0) + 1
+        storage.set_trial_user_attr(trial._trial_id, "deaths", deaths)
+        if deaths <= MOST_DEATHS:
+            storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
+            storage.set_trial_user_attr(trial._trial_id, "reason", DIED)
+        else:
+            reason = f"its program ended {deaths} times before this trial did; it is not tried again."
+            storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+        study.tell(trial.number, state=TrialState.FAIL)
+    if dead:
+        trials = study.get_trials(deepcopy=False)
+    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    for trial in trials:
+        if is_interrupted(trial) and trial.number not in retried:
+            _enqueue_again(study, trial)
+    return trials
+
+
+def _dead(study: optuna.Study, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    storage = study._storage
+    stale = set(_stale_ids(storage, study._study_id)) if running and is_shared(storage) else set()
+    return [trial for trial in running if _is_dead(trial, is_shared(storage), stale)]
+
+
+def is_shared(storage: BaseStorage) -> bool:
+    """Whether workers of several machines use the storage, and so beat."""
+    return bool(is_heartbeat_enabled(storage))
+
+
+def _stale_ids(storage: BaseStorage, study_id: int) -> list[int]:
+    assert isinstance(storage, BaseHeartbeat)
+    return list(storage._get_stale_trial_ids(study_id))
+
+
+def _is_dead(trial: FrozenTrial, shared: bool, stale: set[int]) -> bool:
+    worker = trial.user_attrs.get("worker")
+    if worker is None:
+        # It died between asking and saying who it is; nobody else is there now.
+        return True
+    if worker["host"] != socket.gethostname():
+        # A workspace with a file of its own is worked on by one machine: it was copied from the other.
+        return trial._trial_id in stale if shared else True
+    return worker == worker_identity() or not is_alive(worker)
+
+
+def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    again = copy.copy(trial)
+    again.user_attrs = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
+    again.user_attrs["retry_of"] = trial.number
+    again.system_attrs = copy.deepcopy(trial.system_attrs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        RetryHeartbeatStaleTrialCallback()(study, again)
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether a trial ended without an end of its own, and is no part of the budget."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))

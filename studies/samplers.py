@@ -1,0 +1,103 @@
+"""The samplers that a study can be told to use, by name."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import optuna
+from optuna.exceptions import ExperimentalWarning
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
+from optuna.trial import TrialState
+
+from studies.study_config import SamplerName
+
+# User attribute of a study: how many workers have drawn for it
+DRAWS = "draws"
+
+
+def make_sampler(name: SamplerName, *, seed: int, moved_on: int, budget: int, named: int) -> BaseSampler:
+    """Make the sampler of one worker.
+
+    "auto" is TPE over the joint, conditional space: both search spaces are conditional, which CMA-ES and
+    the Gaussian process see only in part. A sixth of the budget is drawn at random behind the named
+    settings: they alone never show choices that no published work has made (a filtered guide image, say).
+
+    Parameters
+    ----------
+    name : str
+        "grid" has no sampler of its own: its points are enqueued, see `enqueue_grid_point`.
+    seed : int
+        Seed of the study.
+    moved_on : int
+        What the seed is moved on by: a resumed study, or a second worker, must not draw the same
+        numbers again.
+    budget : int
+        Trials of the whole study.
+    named : int
+        Named settings with which the study starts, and trials derived from them.
+    """
+    drawn = (seed * 1_000_003 + moved_on) % 2**32
+    startup = named + min(10, budget // 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        match name:
+            case "auto" | "tpe":
+                return TPESampler(
+                    multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=drawn
+                )
+            case "gp":
+                return GPSampler(n_startup_trials=startup, seed=drawn, deterministic_objective=False)
+            case "cmaes":
+                return CmaEsSampler(n_startup_trials=startup, seed=drawn, warn_independent_sampling=False)
+            case "nsga2":
+                return NSGAIISampler(seed=drawn)
+            case "qmc":
+                # One sequence for all workers: a seed of its own for each would lose what makes it even.
+                return QMCSampler(
+                    seed=seed, scramble=True, warn_independent_sampling=False, warn_asynchronous_seeding=False
+                )
+            case _:
+                return RandomSampler(seed=drawn)
+
+
+def draws_so_far(study: optuna.Study) -> int:
+    """Count the workers that have drawn for this study, this one included.
+
+    Call it in this worker's turn.
+    """
+    draws = int(study.user_attrs.get(DRAWS, 0)) + 1
+    study.set_user_attr(DRAWS, draws)
+    return draws - 1
+
+
+def enqueue_grid_point(study: optuna.Study, points: Sequence[dict[str, Any]], seed: int) -> bool:
+    """Enqueue the next point of a grid that is not in the study, in an order that follows from the seed.
+
+    Returns
+    -------
+    bool
+        False where every point was tried and nothing is waiting.
+    """
+    trials = study.get_trials(deepcopy=False)
+    if any(trial.state == TrialState.WAITING for trial in trials):
+        return True
+    tried = {
+        frozenset({**trial.system_attrs.get("fixed_params", {}), **trial.params}.items()) for trial in trials
+    }
+    order = random.Random(seed).sample(range(len(points)), len(points))
+    free = next((points[index] for index in order if frozenset(points[index].items()) not in tried), None)
+    if free is None:
+        return False
+    study.enqueue_trial(free)
+    return True

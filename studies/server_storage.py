@@ -1,0 +1,261 @@
+"""Studies in a PostgreSQL server, for workers on several machines.
+
+The address is kept in `storage.toml` without a password. Passwords come from where every PostgreSQL program
+takes them (`PGPASSWORD`, `~/.pgpass`), or with the whole address from the variable `SONARSEG_STORAGE`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL, make_url
+
+from sonarseg.errors import UserError
+from sonarseg.training.record import write_atomically
+
+ADDRESS_VARIABLE = "SONARSEG_STORAGE"
+# A worker beats this often, and counts as dead when it has not for so long: longer than a server's restart.
+HEARTBEAT_SECONDS = 30
+GRACE_SECONDS = 300
+# So long a worker waits for a server that was there and is away.
+PATIENCE_SECONDS = 600.0
+_log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class ServerAddress:
+    """Where the studies of a workspace are, when not in its own file.
+
+    Attributes
+    ----------
+    url : str
+        postgresql://USER@HOST:PORT/DATABASE, without a password.
+    name : str
+        What the workspace's studies are called there: NAME/crf and NAME/loss.
+    """
+
+    url: str
+    name: str
+
+    def __str__(self) -> str:
+        """Address as a person may see it."""
+        return self.url
+
+
+def asked_address(option: str | None, name: str) -> ServerAddress | None:
+    """Read the address that was asked for, on the command line or in the environment.
+
+    Raises
+    ------
+    UserError
+        Where it is no PostgreSQL address, or has a password where others can read it.
+    """
+    if option is not None and make_url_safely(option).password is not None:
+        raise UserError(
+            "--storage holds a password, which every user of this machine can read in the process list: "
+            "leave it out, and put it into ~/.pgpass or the variable PGPASSWORD, or the whole address into "
+            f"{ADDRESS_VARIABLE}."
+        )
+    text = option or os.environ.get(ADDRESS_VARIABLE)
+    if not text:
+        return None
+    return ServerAddress(make_url_safely(text).set(password=None).render_as_string(), name)
+
+
+def make_url_safely(text: str) -> URL:
+    """Parse an address; the message of an error shows nothing of it, since it may hold a password.
+
+    Raises
+    ------
+    UserError
+        Where it is not postgresql://...
+    """
+    try:
+        url = make_url(text)
+    except sqlalchemy.exc.ArgumentError as error:
+        raise UserError(
+            "the address of the storage cannot be read: expected postgresql://USER@HOST:5432/DATABASE."
+        ) from error
+    if url.get_backend_name() != "postgresql" or not url.database:
+        raise UserError(
+            f"a storage of the kind {url.drivername} is not supported: expected "
+            "postgresql://USER@HOST:5432/DATABASE, or no --storage for the workspace's own study.db."
+        )
+    return url.set(drivername="postgresql")
+
+
+def read_address(path: Path) -> ServerAddress | None:
+    """Read storage.toml; None where there is none.
+
+    Raises
+    ------
+    UserError
+        Where it is damaged.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    try:
+        values = tomllib.loads(text)
+        return ServerAddress(str(values["url"]), str(values["name"]))
+    except (tomllib.TOMLDecodeError, KeyError) as error:
+        raise UserError(
+            f"{path} is damaged ({error}): expected the lines url = ... and name = ...."
+        ) from error
+
+
+def write_address(path: Path, address: ServerAddress) -> None:
+    """Write storage.toml."""
+    url, name = (part.replace("\\", "\\\\").replace('"', '\\"') for part in (address.url, address.name))
+    write_atomically(
+        path,
+        "# Where the studies of this workspace are; no password belongs here.\n"
+        f'url = "{url}"\nname = "{name}"\n',
+    )
+
+
+def _with_password(address: ServerAddress) -> URL:
+    """Complete the address from the environment; libpq adds PGPASSWORD and ~/.pgpass by itself."""
+    url = make_url(address.url)
+    from_environment = os.environ.get(ADDRESS_VARIABLE)
+    if from_environment:
+        full = make_url_safely(from_environment)
+        if full.set(password=None) == url:
+            url = full
+    return url.set(drivername="postgresql+psycopg")
+
+
+def open_server(address: ServerAddress) -> RDBStorage:
+    """Connect to the server, at once or not at all.
+
+    Raises
+    ------
+    UserError
+        Where the driver is missing or the server does not let us in.
+    """
+    try:
+        import psycopg  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            "PostgreSQL needs the package psycopg: install it with `pip install 'sonarseg[cluster]'`."
+        ) from error
+    try:
+        return PatientStorage(
+            _with_password(address).render_as_string(hide_password=False),
+            engine_kwargs={"pool_pre_ping": True},
+            heartbeat_interval=HEARTBEAT_SECONDS,
+            grace_period=GRACE_SECONDS,
+        )
+    except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
+        raise UserError(
+            f"the storage {address} cannot be used ({_first_line(error)}): check address, user and password, "
+            "and that the server runs."
+        ) from None
+
+
+def _first_line(error: BaseException) -> str:
+    original = getattr(error, "orig", None) or error.__cause__ or error
+    return str(getattr(original, "orig", original)).strip().split("\n")[0]
+
+
+def wait_for_server(attempt: Callable[[], Answer]) -> Answer:
+    """Repeat an attempt while the server is away, up to `PATIENCE_SECONDS`.
+
+    Raises
+    ------
+    sqlalchemy.exc.SQLAlchemyError or StorageInternalError
+        What the attempt raised, where the server was there or did not come back.
+    """
+    deadline, pause, told = time.monotonic() + PATIENCE_SECONDS, 0.5, False
+    while True:
+        try:
+            return attempt()
+        except (
+            sqlalchemy.exc.OperationalError,
+            sqlalchemy.exc.InterfaceError,
+            StorageInternalError,
+        ) as error:
+            if not _is_away(error) or time.monotonic() > deadline:
+                raise
+        if not told:
+            _log.warning("the database does not answer; waiting for it.")
+            told = True
+        time.sleep(pause)
+        pause = min(2 * pause, 10.0)
+
+
+def _patiently(name: str) -> Callable[..., Any]:
+    """Let a method of the storage wait for the server."""
+    method: Callable[..., Any] = getattr(RDBStorage, name)
+
+    @wraps(method)
+    def patient(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
+        tries = 0
+
+        def attempt() -> Any:
+            nonlocal tries
+            tries += 1
+            try:
+                return method(self, *args, **kwargs)
+            except UpdateFinishedTrialError:
+                # Told before, and only the answer was lost.
+                if tries > 1 and name == "set_trial_state_values":
+                    return True
+                raise
+
+        return wait_for_server(attempt)
+
+    return patient
+
+
+def _is_away(error: BaseException) -> bool:
+    """Whether the server could not be reached or hung up, rather than refused what it was asked."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)):
+            return True
+        cause = cause.__cause__
+    return False
+
+
+class PatientStorage(RDBStorage):
+    """Optuna's storage on a server whose restart no worker notices but by waiting."""
+
+
+for _name in (
+    "get_all_studies",
+    "get_study_id_from_name",
+    "get_study_name_from_id",
+    "get_study_directions",
+    "get_study_user_attrs",
+    "get_study_system_attrs",
+    "set_study_user_attr",
+    "set_study_system_attr",
+    "create_new_trial",
+    "_create_new_trial",
+    "_set_trial_param",
+    "set_trial_state_values",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_system_attr",
+    "get_trial",
+    "get_all_trials",
+    "_get_trials",
+    "get_trial_id_from_study_id_trial_number",
+    "record_heartbeat",
+    "_get_stale_trial_ids",
+):
+    setattr(PatientStorage, _name, _patiently(_name))

@@ -1,0 +1,103 @@
+"""Begin a study with what another one has found: `--from`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from sonarseg.errors import UserError
+from studies.quality import quality
+from studies.storage import StudyKind, load_studies, storage_errors
+from studies.trial_loop import ORIGIN
+from studies.turns import turn
+from studies.workspace import Workspace
+
+# Settings that are tried again on the new survey: the best of the other study.
+BEST = 5
+
+
+def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, source: Path) -> int:
+    """Take over trials of another workspace's studies; doing it again takes nothing twice.
+
+    Where survey, metric and warm-up of two crf studies are the same, a value means the same: complete
+    trials are added as they are, outside the budget. Otherwise the best settings are enqueued and tried anew.
+    Either way the user attribute `warm_start` says where a trial comes from.
+
+    Parameters
+    ----------
+    studies : mapping
+        This workspace's studies.
+    workspace : Workspace
+        This workspace.
+    source : Path
+        The other workspace, or its study.db.
+
+    Returns
+    -------
+    int
+        Trials added and settings enqueued.
+
+    Raises
+    ------
+    UserError
+        Where there is no such database, or it is this one.
+    """
+    path = source / "study.db" if source.is_dir() else source
+    if path.resolve() == workspace.database_path.resolve():
+        raise UserError(f"--from {source} names this workspace itself: name the one to take settings from.")
+    others = load_studies(path)
+    taken = 0
+    for kind, study in studies.items():
+        with storage_errors(workspace.database), turn(study, workspace):
+            taken += _take(study, others[kind], str(path.resolve()))
+    return taken
+
+
+def _take(study: optuna.Study, other: optuna.Study, source: str) -> int:
+    known = {
+        (trial.user_attrs[ORIGIN]["database"], trial.user_attrs[ORIGIN]["trial"])
+        for trial in study.get_trials(deepcopy=False)
+        if ORIGIN in trial.user_attrs
+    }
+    complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    new = [trial for trial in complete if (source, trial.number) not in known]
+    # The runs of two loss studies start from pseudo-labels of their own.
+    comparable = study.user_attrs["kind"] == "crf" and _same_question(study.user_attrs, other.user_attrs)
+    if not comparable:
+        new = sorted(new, key=lambda trial: (-quality(trial), trial.number))[: max(0, BEST - len(known))]
+    for trial in new:
+        origin = {"database": source, "trial": trial.number, "value": quality(trial), "complete": comparable}
+        if comparable:
+            study.add_trial(_inherited(trial, origin))
+        else:
+            study.enqueue_trial(trial.params, user_attrs={ORIGIN: origin}, skip_if_exists=True)
+    return len(new)
+
+
+def _same_question(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
+    """Whether a value means the same in both studies."""
+    if (
+        here["survey"] != there["survey"]
+        or here["metric"] != there["metric"]
+        or here["tiles"] != there["tiles"]
+    ):
+        return False
+    settled = ("seed", "network", "cam", "training", "sonar", "background")
+    return all(here["config"].get(name) == there["config"].get(name) for name in settled)
+
+
+def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
+    dropped = ("worker", "run", "enqueued", "name", "derived_from", "better_iterations")
+    attributes = {name: value for name, value in trial.user_attrs.items() if name not in dropped}
+    return optuna.trial.create_trial(
+        state=TrialState.COMPLETE,
+        values=trial.values,
+        params=trial.params,
+        distributions=trial.distributions,
+        user_attrs={**attributes, ORIGIN: origin},
+        intermediate_values=trial.intermediate_values,
+    )

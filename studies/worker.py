@@ -1,0 +1,106 @@
+"""What one worker does: lease a device, and work off trials of a study until its budget is spent."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from sonarseg.progress import Progress, silent
+from studies.devices import lease, seats
+from studies.interrupts import end_with_parent, interruptible
+from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
+from studies.stopping import NEVER, StopRules
+from studies.storage import StudyKind, load_study
+from studies.trial_loop import Watch
+from studies.workspace import Workspace
+
+Ending = Literal["done", "interrupted"]
+# User attribute of a study: launches whose workers are asked to stop
+STOP_REQUESTS = "stop_requests"
+
+
+@dataclass(frozen=True)
+class Errand:
+    """What a worker is sent to do.
+
+    Attributes
+    ----------
+    root : str
+        The workspace, absolute.
+    kind : {"crf", "loss"}
+        The study.
+    jobs : int
+        Threads or processes of the dense CRF.
+    machinery : Machinery
+        How runs are started; its progress is not told.
+    stop : StopRules
+        When to begin no more trials.
+    parent : int or None
+        Process whose death ends this worker.
+    launch : str
+        Name under which the worker can be asked to stop.
+    """
+
+    root: str
+    kind: StudyKind
+    jobs: int
+    machinery: Machinery = DEFAULT_MACHINERY
+    stop: StopRules = NEVER
+    parent: int | None = None
+    launch: str = ""
+
+
+def work(errand: Errand) -> Ending:
+    """Run one worker; it ends with its study, by a signal, or when it is asked to stop.
+
+    Raises
+    ------
+    UserError
+        Where something is wrong that the person can put right.
+    """
+    # What a person should know is in the database: workers share a terminal that is not theirs.
+    logging.getLogger("optuna").setLevel(logging.ERROR)
+    if errand.parent is not None:
+        end_with_parent(errand.parent)
+    workspace = Workspace(Path(errand.root))
+    look = _asked_to_stop(workspace, errand)
+    machinery = replace(errand.machinery, jobs=errand.jobs, progress=look)
+    try:
+        with interruptible():
+            work_on(workspace, errand.kind, machinery, errand.stop, Watch(look))
+    except KeyboardInterrupt:
+        return "interrupted"
+    return "done"
+
+
+def _asked_to_stop(workspace: Workspace, errand: Errand) -> Progress:
+    """Look at every step whether the launcher, perhaps on another machine, wants this worker to end."""
+    if not errand.launch:
+        return silent
+    study = load_study(workspace.database, errand.kind)
+
+    def look(what: str, done: int, total: int, note: str = "") -> None:
+        if errand.launch in study.user_attrs.get(STOP_REQUESTS, []):
+            raise KeyboardInterrupt
+
+    return look
+
+
+def work_on(
+    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, watch: Watch
+) -> None:
+    """Work off trials of one study in this process, on a leased device.
+
+    Raises
+    ------
+    UserError
+        Where something is wrong that the person can put right.
+    KeyboardInterrupt
+        After Ctrl-C.
+    """
+    config = workspace.config
+    wanted = seats(config.device, config.loss.runs_per_device if kind == "loss" else 1)
+    with lease(wanted, machinery.progress) as seat:
+        run_stage(workspace, kind, machinery, stop, replace(watch, device=seat.device))
