@@ -10,6 +10,7 @@ import logging
 import os
 import time
 import tomllib
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -71,7 +72,7 @@ def asked_address(option: str | None, name: str) -> ServerAddress | None:
     text = option or os.environ.get(ADDRESS_VARIABLE)
     if not text:
         return None
-    return ServerAddress(make_url_safely(text).set(password=None).render_as_string(), name)
+    return ServerAddress(_without_password(make_url_safely(text)).render_as_string(), name)
 
 
 def make_url_safely(text: str) -> URL:
@@ -94,6 +95,10 @@ def make_url_safely(text: str) -> URL:
             "postgresql://USER@HOST:5432/DATABASE, or no --storage for the workspace's own study.db."
         )
     return url.set(drivername="postgresql")
+
+
+def _without_password(url: URL) -> URL:
+    return url._replace(password=None)
 
 
 def read_address(path: Path) -> ServerAddress | None:
@@ -133,7 +138,7 @@ def _with_password(address: ServerAddress) -> URL:
     from_environment = os.environ.get(ADDRESS_VARIABLE)
     if from_environment:
         full = make_url_safely(from_environment)
-        if full.set(password=None) == url:
+        if _without_password(full) == url:
             url = full
     return url.set(drivername="postgresql+psycopg")
 
@@ -152,6 +157,8 @@ def open_server(address: ServerAddress) -> RDBStorage:
         raise UserError(
             "PostgreSQL needs the package psycopg: install it with `pip install 'sonarseg[cluster]'`."
         ) from error
+    # The trial loop beats by itself, see studies/heartbeat.py.
+    warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
     try:
         return PatientStorage(
             _with_password(address).render_as_string(hide_password=False),

@@ -1,0 +1,79 @@
+"""Workers as tasks of a Dask cluster on this machine, with the studies in PostgreSQL."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import toy_study
+from optuna.trial import TrialState
+from toy_study import ATTRS, toy_workspace
+
+from sonarseg.errors import UserError
+from studies.dask_workers import run_on_dask
+from studies.observer import Observer, ignore
+from studies.server_storage import ServerAddress, write_address
+from studies.stages import Machinery
+from studies.storage import create_database, load_study
+from studies.trial_loop import finished
+from studies.worker import Errand
+
+distributed = pytest.importorskip("distributed", reason="the package distributed is not installed")
+
+
+@pytest.fixture
+def cluster() -> Iterator[str]:
+    """A scheduler and two workers, each a process with one thread; gives the scheduler's address."""
+    environment = {**toy_study.toy_environment(), "DASK_DISTRIBUTED__WORKER__DAEMON": "false"}
+    program = Path(__file__).with_name("toy_cluster.py")
+    process = subprocess.Popen(
+        [sys.executable, str(program)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdin is not None
+    yield process.stdout.readline().strip()
+    process.stdin.close()
+    process.wait(timeout=30)
+
+
+@pytest.mark.timeout(180)
+def test_a_dask_cluster_completes_a_study_with_a_worker_killed(  # type: ignore[no-untyped-def]
+    postgres, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    budget = 30
+    workspace = toy_workspace(tmp_path)
+    write_address(workspace.address_path, ServerAddress(postgres.url, "dask"))
+    create_database(workspace.database, {"crf": ATTRS})
+    study = load_study(workspace.database, "crf")
+    monkeypatch.setattr("studies.dask_workers.work", toy_study.toy_work)
+    errand = Errand(str(tmp_path), "crf", 1, Machinery(command=(str(budget), "0.3")))
+    killed = threading.Thread(target=_kill_one_after, args=(study, 6))
+    killed.start()
+    run_on_dask(workspace, errand, None, cluster, Observer(study, budget, lambda *args: None, ignore))
+    killed.join()
+    assert len(finished(study)) == budget
+    assert all(trial.state.is_finished() for trial in study.trials)
+    assert [trial for trial in study.trials if trial.state == TrialState.FAIL]
+    assert study.best_value == max(toy_study.toy_value(trial.params) for trial in finished(study))
+
+
+def _kill_one_after(study, trials: int) -> None:  # type: ignore[no-untyped-def]
+    for _ in range(600):
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        workers = [trial.user_attrs["worker"]["pid"] for trial in running if "worker" in trial.user_attrs]
+        if len(finished(study)) >= trials and workers:
+            os.kill(workers[0], signal.SIGKILL)
+            return
+        time.sleep(0.1)
+
+
+def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studies.dask_workers._CONNECT_SECONDS", 1)
+    workspace = toy_workspace(tmp_path)
+    with pytest.raises(UserError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+        run_on_dask(workspace, Errand(str(tmp_path), "crf", 1), 1, "tcp://127.0.0.1:9", lambda: 0)

@@ -1,0 +1,162 @@
+"""Workers of several workspaces on one PostgreSQL server, whose restart costs nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import toy_study
+from optuna.trial import TrialState
+from toy_study import ATTRS, toy_workspace
+from typer.testing import CliRunner
+
+from reports.database import read_studies
+from sonarseg.errors import UserError
+from studies import retry
+from studies.main import app
+from studies.server_storage import ADDRESS_VARIABLE, ServerAddress, asked_address, write_address
+from studies.snapshot import refresh_snapshot
+from studies.storage import create_database, load_study, study_name
+from studies.storage_choice import settle_storage
+from studies.trial_loop import finished, run_trials
+from studies.workspace import Workspace
+
+
+def _on_server(folder: Path, url: str, name: str) -> Workspace:
+    workspace = toy_workspace(folder)
+    write_address(workspace.address_path, ServerAddress(url, name))
+    return workspace
+
+
+def _launch(workspace: Workspace, budget: int) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, toy_study.__file__, str(workspace.root), str(budget), "2", "0.3"]
+    return subprocess.Popen(command, env=toy_study.toy_environment())
+
+
+@pytest.mark.timeout(180)
+def test_two_hosts_a_killed_worker_and_a_restart(postgres, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """Two workspaces, as on two machines, share a budget of 40 trials."""
+    budget = 40
+    here, there = (_on_server(tmp_path / name, postgres.url, "two-hosts") for name in ("here", "there"))
+    create_database(here.database, {"crf": ATTRS})
+    create_database(there.database, {"crf": {"kind": "crf", "metric": "miou", "late": True}})
+    study = load_study(here.database, "crf")
+    assert "late" not in study.user_attrs
+    launchers = [_launch(here, budget), _launch(there, budget)]
+    _wait_for(study, 5)
+    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    os.kill(running[0].user_attrs["worker"]["pid"], signal.SIGKILL)
+    postgres.stop()
+    time.sleep(1.5)
+    postgres.start()
+    assert [launcher.wait(timeout=120) for launcher in launchers] == [0, 0]
+    trials = study.trials
+    assert len(finished(study)) == budget
+    assert {trial.state for trial in finished(study)} == {TrialState.COMPLETE}
+    assert not [trial for trial in trials if not trial.state.is_finished()]
+    for trial in finished(study):
+        assert trial.value == toy_study.toy_value(trial.params)
+        assert sorted(trial.intermediate_values) == list(range(toy_study.REPORTS))
+    workers = {trial.user_attrs["worker"]["pid"] for trial in finished(study)}
+    assert len(workers) >= 4
+
+
+def _wait_for(study: optuna.Study, trials: int) -> None:
+    for _ in range(600):
+        if len(finished(study)) >= trials:
+            return
+        time.sleep(0.1)
+    raise AssertionError("no trials within a minute")
+
+
+def test_a_worker_of_another_machine_is_dead_when_it_beats_no_more(  # type: ignore[no-untyped-def]
+    postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = _on_server(tmp_path, postgres.url, "beats")
+    create_database(workspace.database, {"crf": ATTRS})
+    study = load_study(workspace.database, "crf")
+    trial = study.ask()
+    trial.suggest_float("x", 0, 1)
+    trial.set_user_attr("worker", {"host": "elsewhere", "pid": 1, "started": "0", "thread": 1})
+    study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+    retry.revive(study)
+    assert study.trials[0].state == TrialState.RUNNING
+    monkeypatch.setattr(study._storage._backend, "grace_period", -1)  # type: ignore[attr-defined]
+    retry.revive(study)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+    assert study.trials[1].user_attrs["retry_of"] == 0
+
+
+def test_a_snapshot_holds_what_the_server_holds(postgres, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    workspace = _on_server(tmp_path, postgres.url, "north bay/é")
+    create_database(workspace.database, {"crf": {**ATTRS}, "loss": {"kind": "loss", "metric": "miou"}})
+    study = load_study(workspace.database, "crf")
+    study.sampler = optuna.samplers.RandomSampler(seed=1)
+    run_trials(study, toy_study.objective(0), 5, workspace)
+    assert study.study_name == study_name(workspace.database, "crf") == "north bay/é/crf"
+    for _ in range(2):
+        refresh_snapshot(workspace)
+    copy = load_study(workspace.database_path, "crf")
+    assert [(t.params, t.value, t.user_attrs, t.intermediate_values, t.datetime_complete) for t in copy.trials] == [
+        (t.params, t.value, t.user_attrs, t.intermediate_values, t.datetime_complete) for t in study.trials
+    ]
+    assert copy.user_attrs == study.user_attrs
+    assert sorted(path.name for path in tmp_path.glob("study.db*")) in (
+        ["study.db"],
+        ["study.db", "study.db-shm", "study.db-wal"],
+    )
+
+
+def test_no_password_is_written_or_shown(  # type: ignore[no-untyped-def]
+    postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = toy_workspace(tmp_path)
+    secret = postgres.url.replace("sonar@", "sonar:deep%20water@")
+    shown = CliRunner().invoke(app, ["tune", "crf", str(tmp_path), "--storage", secret])
+    assert shown.exit_code == 2
+    assert "holds a password" in shown.output
+    assert "deep" not in shown.output
+    monkeypatch.delenv("PGPASSWORD")
+    monkeypatch.setenv(ADDRESS_VARIABLE, secret)
+    settle_storage(workspace, None)
+    assert "deep" not in workspace.address_path.read_text()
+    create_database(workspace.database, {"crf": ATTRS})
+    assert load_study(workspace.database, "crf").user_attrs == ATTRS
+
+
+def test_wrong_addresses_are_one_sentence(  # type: ignore[no-untyped-def]
+    postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UserError, match="mysql is not supported"):
+        asked_address("mysql://sonar@127.0.0.1/db", "n")
+    with pytest.raises(UserError, match="cannot be read"):
+        asked_address("nonsense", "n")
+    wrong = ServerAddress(postgres.url.replace(str(postgres.port), "9"), "n")
+    with pytest.raises(UserError, match="check address, user and password") as caught:
+        create_database(wrong, {"crf": ATTRS})
+    assert "\n" not in str(caught.value)
+    monkeypatch.setenv("PGPASSWORD", "shallow water")
+    with pytest.raises(UserError, match="password authentication failed") as caught:
+        create_database(ServerAddress(postgres.url, "n"), {"crf": ATTRS})
+    assert "shallow" not in str(caught.value)
+
+
+def test_studies_do_not_move(place: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="have begun in"):
+        settle_storage(place, "postgresql://sonar@127.0.0.1/db")
+    settle_storage(place, None)
+    other = _on_server(tmp_path / "other", "postgresql://sonar@127.0.0.1/db", "n")
+    settle_storage(other, "postgresql://sonar@127.0.0.1/db")
+    with pytest.raises(UserError, match="leave --storage out"):
+        settle_storage(other, "postgresql://sonar@127.0.0.1/elsewhere")
+
+
+def test_a_report_is_read_from_the_snapshot(postgres, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    workspace = _on_server(tmp_path, postgres.url, "report")
+    create_database(workspace.database, {"crf": ATTRS, "loss": {**ATTRS, "kind": "loss"}})
+    refresh_snapshot(workspace)
+    assert set(read_studies(workspace.root)) == {"crf", "loss"}

@@ -1,0 +1,92 @@
+"""A study of short trials that a test can kill at any moment: `python toy_study.py WORKSPACE BUDGET WORKERS`.
+
+The launcher, the workers and the loop are the real ones; only what a trial does is a toy.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from studies.launch import run_workers
+from studies.observer import Observer, ignore
+from studies.storage import load_study
+from studies.trial_loop import run_trials
+from studies.worker import Errand
+from studies.workspace import Workspace
+
+HERE = Path(__file__).parent
+ATTRS = {"kind": "crf", "metric": "miou"}
+REPORTS = 20
+
+
+def toy_workspace(folder: Path) -> Workspace:
+    folder.mkdir(exist_ok=True)
+    (folder / "study.toml").write_text('name = "toy"\nsurvey = "nowhere"\n')
+    return Workspace(folder)
+
+
+def toy_environment() -> dict[str, str]:
+    """Environment in which worker processes find the toy study."""
+    path = os.pathsep.join([str(HERE), str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
+    return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def toy_value(params: dict[str, float]) -> float:
+    return 1.0 - (params["x"] - 0.3) ** 2 - abs(params["y"] - 0.6)
+
+
+def objective(seconds: float) -> Any:
+    def run(trial: optuna.Trial) -> float:
+        params = {name: trial.suggest_float(name, 0, 1) for name in ("x", "y")}
+        value = toy_value(params)
+        for step in range(REPORTS):
+            trial.report(value - 0.01 * (REPORTS - step), step)
+            if seconds:
+                time.sleep(seconds / REPORTS)
+        return value
+
+    return run
+
+
+def toy_stage(workspace: Workspace, kind: Any, machinery: Any, stop: Any, watch: Any) -> None:
+    budget, seconds = machinery.command
+    study = load_study(workspace.database, kind)
+    study.sampler = optuna.samplers.RandomSampler()
+    run_trials(study, objective(float(seconds)), int(budget), workspace, stop=stop, watch=watch)
+
+
+def toy_work(errand: Errand) -> str:
+    from studies import worker
+
+    worker.run_stage = toy_stage  # type: ignore[assignment]
+    worker.seats = lambda device, runs=1: [worker_seat()]  # type: ignore[assignment]
+    return worker.work(errand)
+
+
+def worker_seat() -> Any:
+    from studies.devices import Seat
+
+    return Seat("cpu")
+
+
+def main(root: str, budget: str, workers: str, seconds: str) -> int:
+    from studies import launch
+    from studies.stages import Machinery
+
+    launch.work = toy_work  # type: ignore[assignment]
+    workspace = Workspace(Path(root))
+    study = load_study(workspace.database, "crf")
+    observer = Observer(study, int(budget), lambda *args: None, ignore)
+    errand = Errand(root, "crf", 1, Machinery(command=(budget, seconds)))
+    run_workers(errand, int(workers), observer)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
