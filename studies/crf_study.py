@@ -31,6 +31,7 @@ from studies.storage import storage_errors
 from studies.study_config import STUDY_TOML
 from studies.trial_loop import DERIVED, Watch, finished, run_trials
 from studies.turns import turn
+from studies.widening import widened
 from studies.workspace import Workspace
 
 
@@ -171,7 +172,7 @@ def add_missing_iterations(study: optuna.Study) -> None:
                 state=TrialState.COMPLETE,
                 value=better["value"],
                 params={**trial.params, "iterations": better["iterations"]},
-                distributions=trial.distributions,
+                distributions=widened(trial.distributions, trial.params),
                 user_attrs={
                     DERIVED: trial.number,
                     "metrics": better["metrics"],

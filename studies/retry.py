@@ -99,7 +99,10 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     again = copy.copy(trial)
     again.user_attrs = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
     again.user_attrs["retry_of"] = trial.number
-    again.system_attrs = copy.deepcopy(trial.system_attrs)
+    # What it had chosen, and what it was told to choose and had not come to; ranges are left to the search.
+    fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    again.system_attrs = {**copy.deepcopy(trial.system_attrs), "fixed_params": fixed}
+    again.params, again.distributions = {}, {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         RetryHeartbeatStaleTrialCallback()(study, again)

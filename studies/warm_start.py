@@ -14,10 +14,13 @@ from studies.quality import quality
 from studies.storage import StudyKind, load_studies, storage_errors
 from studies.trial_loop import ORIGIN
 from studies.turns import turn
+from studies.widening import widened
 from studies.workspace import Workspace
 
 # Settings that are tried again on the new survey: the best of the other study.
 BEST = 5
+# User attribute of a study: the databases it was begun with
+SOURCES = "warm_starts"
 
 
 def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, source: Path) -> int:
@@ -58,23 +61,21 @@ def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, s
 
 
 def _take(study: optuna.Study, other: optuna.Study, source: str) -> int:
-    known = {
-        (trial.user_attrs[ORIGIN]["database"], trial.user_attrs[ORIGIN]["trial"])
-        for trial in study.get_trials(deepcopy=False)
-        if ORIGIN in trial.user_attrs
-    }
-    complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    new = [trial for trial in complete if (source, trial.number) not in known]
+    sources = study.user_attrs.get(SOURCES, [])
+    if source in sources:
+        return 0
+    new = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # The runs of two loss studies start from pseudo-labels of their own.
     comparable = study.user_attrs["kind"] == "crf" and _same_question(study.user_attrs, other.user_attrs)
     if not comparable:
-        new = sorted(new, key=lambda trial: (-quality(trial), trial.number))[: max(0, BEST - len(known))]
+        new = sorted(new, key=lambda trial: (-quality(trial), trial.number))[:BEST]
     for trial in new:
         origin = {"database": source, "trial": trial.number, "value": quality(trial), "complete": comparable}
         if comparable:
             study.add_trial(_inherited(trial, origin))
         else:
-            study.enqueue_trial(trial.params, user_attrs={ORIGIN: origin}, skip_if_exists=True)
+            study.enqueue_trial(trial.params, user_attrs={ORIGIN: origin})
+    study.set_user_attr(SOURCES, [*sources, source])
     return len(new)
 
 
@@ -97,7 +98,7 @@ def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
         state=TrialState.COMPLETE,
         values=trial.values,
         params=trial.params,
-        distributions=trial.distributions,
+        distributions=widened(trial.distributions, trial.params),
         user_attrs={**attributes, ORIGIN: origin},
         intermediate_values=trial.intermediate_values,
     )

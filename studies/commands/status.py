@@ -1,61 +1,82 @@
-"""Command: how far the studies of a workspace are."""
+"""Command: how far the studies of a workspace are, once or as a display that goes on."""
 
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import box
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
 
+from studies.commands.scores_table import figure
 from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from studies.workspace import Workspace
+
+WATCH_SECONDS = 2.0
 
 
 def status(
     workspace: WorkspaceArgument = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+    log: Annotated[
+        int | None,
+        typer.Option(metavar="TRIAL", help="Show the last lines of a loss trial's log.", show_default=False),
+    ] = None,
+    lines: Annotated[int, typer.Option(min=1, help="How many lines of the log.")] = 20,
 ) -> None:
-    """Tell how far the studies are and what is best so far."""
+    """Tell how far the studies are, what is best so far, and what each worker does."""
     from studies.commands.console import console
 
-    facts = gather(find_workspace(workspace))
-    if as_json:
-        typer.echo(json.dumps(facts, indent=1, ensure_ascii=False))
+    chosen = find_workspace(workspace)
+    if log is not None:
+        typer.echo(log_tail(chosen, log, lines))
         return
-    warm_up = facts["warm_up"]
-    done = "done" if warm_up["finished"] else f"{warm_up['epochs_done']} of {warm_up['epochs']} epochs"
-    console.print(f"{facts['name']}: workspace {facts['workspace']}, survey {facts['survey']}", markup=False)
-    console.print(f"warm-up: {done}")
-    console.print(_table(facts))
-    for kind, study in facts["studies"].items():
-        if study and study["best"]:
-            console.print(f"best {kind}: {_setting(study['best'])}", markup=False)
-        if study and study["untuned"]:
-            console.print(f"{kind}: {study['untuned']}", markup=False)
-    for opening in facts["test_openings"]:
-        console.print(f"test masks opened {opening['time']}: {opening['what']}", markup=False)
-    console.print(f"report: {facts['report'] or 'not written yet'}", markup=False)
+    if as_json:
+        typer.echo(json.dumps(gather(chosen), indent=1, ensure_ascii=False))
+        return
+    if not watch:
+        console.print(_shown(gather(chosen)))
+        return
+    with Live(console=console, auto_refresh=False, screen=False) as live:
+        while True:
+            facts = gather(chosen)
+            live.update(_shown(facts), refresh=True)
+            if _all_done(facts):
+                return
+            time.sleep(WATCH_SECONDS)
 
 
 def gather(workspace: Workspace) -> dict[str, Any]:
     """Collect what `sonarseg status` tells, fit for JSON."""
     from reports.summary import summarise
     from sonarseg.training.record import SUMMARY, read_metrics
+    from studies.snapshot import refresh_snapshot
+    from studies.standing import standing
+    from studies.storage import load_study
 
+    refresh_snapshot(workspace)
     config, run_dir = workspace.config, workspace.warm_up_dir
     studies = summarise(workspace.root)["studies"]
     budgets = {"crf": config.crf.trials, "loss": config.loss.trials}
     for kind, study in studies.items():
         if study is not None:
-            study["budget"] = budgets[kind]
+            study |= standing(load_study(workspace.database_path, kind), budgets[kind])
     return {
         "name": config.name,
         "workspace": str(workspace.root),
         "survey": str(workspace.survey_path),
+        "storage": str(workspace.database),
         "warm_up": {
             "finished": (run_dir / SUMMARY).is_file(),
             "epochs_done": len(read_metrics(run_dir)),
@@ -65,6 +86,39 @@ def gather(workspace: Workspace) -> dict[str, Any]:
         "test_openings": _test_openings(workspace),
         "report": str(workspace.report_path) if workspace.report_path.is_file() else None,
     }
+
+
+def log_tail(workspace: Workspace, number: int, lines: int) -> str:
+    """Read the last lines of a loss trial's log.
+
+    Raises
+    ------
+    UserError
+        Where there is no such trial, or it has written no log yet.
+    """
+    from reports.formatting import plain
+    from sonarseg.errors import UserError
+    from studies.storage import load_study
+
+    trials = load_study(workspace.database, "loss").get_trials(deepcopy=False)
+    if not 0 <= number < len(trials):
+        known = f"the trials 0 to {len(trials) - 1}" if trials else "no trials yet"
+        raise UserError(f"--log {number}: the loss study has {known}.")
+    run = trials[number].user_attrs.get("run")
+    path = workspace.root / run / "log.txt" if run else None
+    if path is None or not path.is_file():
+        raise UserError(
+            f"--log {number}: this trial has not written a log yet: try again once its run has begun."
+        )
+    text = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return "\n".join(plain(line) for line in text[-lines:])
+
+
+def _all_done(facts: dict[str, Any]) -> bool:
+    return all(
+        study is not None and (study["untuned"] or study["stopped"] or study["finished"] >= study["budget"])
+        for study in facts["studies"].values()
+    )
 
 
 def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
@@ -78,14 +132,44 @@ def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
     return openings
 
 
+def _shown(facts: dict[str, Any]) -> Group:
+    """Lay the facts out for the terminal."""
+    warm_up = facts["warm_up"]
+    done = "done" if warm_up["finished"] else f"{warm_up['epochs_done']} of {warm_up['epochs']} epochs"
+    parts: list[RenderableType] = [
+        Text(f"{facts['name']}: workspace {facts['workspace']}, survey {facts['survey']}"),
+        Text(f"warm-up: {done}"),
+        _table(facts),
+    ]
+    for kind, study in facts["studies"].items():
+        if study is None:
+            continue
+        parts.extend(Text(f"{kind}: {line}") for line in _study_lines(study))
+        if study["workers"]:
+            parts.append(_workers_table(kind, study))
+    parts.extend(
+        Text(f"test masks opened {opening['time']}: {opening['what']}") for opening in facts["test_openings"]
+    )
+    parts.append(Text(f"report: {facts['report'] or 'not written yet'}"))
+    return Group(*parts)
+
+
+def _study_lines(study: dict[str, Any]) -> Iterator[str]:
+    if study["best"]:
+        yield f"best {study['metric']} {figure(study['best']['value'])}, {_setting(study['best'])}"
+    if study["untuned"]:
+        yield study["untuned"]
+    if study["stopped"]:
+        yield f"stopped: {study['stopped']}; `sonarseg tune` goes on once that is changed"
+    if study["ends"]:
+        ends = study["ends"].replace("T", " ")[:16]
+        yield f"{study['trials_per_hour']:g} trials an hour; ends about {ends}"
+
+
 def _table(facts: dict[str, Any]) -> Table:
-    from rich.table import Table
-
-    from studies.commands.scores_table import figure
-
-    table = Table()
-    for column in ("study", "complete", "pruned", "failed", "running", "budget", "metric", "best"):
-        table.add_column(column)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("study", "finished", "complete", "pruned", "failed", "running", "best"):
+        table.add_column(column, justify="left" if column == "study" else "right")
     for kind, study in facts["studies"].items():
         if study is None:
             table.add_row(kind, "not begun")
@@ -93,10 +177,26 @@ def _table(facts: dict[str, Any]) -> Table:
         best = study["best"]
         table.add_row(
             kind,
+            f"{study['finished']} of {study['budget']}",
             *(str(study["trials"][state]) for state in ("complete", "pruned", "failed", "running")),
-            str(study["budget"]),
-            study["metric"],
             figure(best["value"]) if best else "-",
+        )
+    return table
+
+
+def _workers_table(kind: str, study: dict[str, Any]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in (f"{kind} trial", "on", "worker", "since", "step", study["metric"], "setting"):
+        table.add_column(column)
+    for worker in study["workers"]:
+        table.add_row(
+            str(worker["trial"]),
+            worker["device"] or "-",
+            f"{worker['host']}, process {worker['pid']}",
+            str(timedelta(seconds=round(worker["seconds"] or 0))),
+            "-" if worker["step"] is None else str(worker["step"]),
+            "-" if worker["value"] is None else f"{worker['value']:.3f}",
+            escape(worker["setting"] or "-"),
         )
     return table
 

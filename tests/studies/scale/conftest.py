@@ -41,11 +41,21 @@ class Postgres:
         return f"postgresql://sonar@127.0.0.1:{self.port}/postgres"
 
     def control(self, *arguments: str) -> None:
-        command = [str(self.bin / "pg_ctl"), "-D", str(self.data), "-w", "-l", str(self.data / "log"), *arguments]
+        command = [
+            str(self.bin / "pg_ctl"),
+            "-D",
+            str(self.data),
+            "-w",
+            "-l",
+            str(self.data / "log"),
+            *arguments,
+        ]
         subprocess.run(command, check=True, capture_output=True, user=self.user, cwd="/")
 
     def start(self) -> None:
-        self.control("-o", f"-p {self.port} -k {self.data} -c fsync=off -c listen_addresses=127.0.0.1", "start")
+        self.control(
+            "-o", f"-p {self.port} -k {self.data} -c fsync=off -c listen_addresses=127.0.0.1", "start"
+        )
 
     def stop(self) -> None:
         self.control("-m", "immediate", "stop")

@@ -32,7 +32,11 @@ def cluster() -> Iterator[str]:
     environment = {**toy_study.toy_environment(), "DASK_DISTRIBUTED__WORKER__DAEMON": "false"}
     program = Path(__file__).with_name("toy_cluster.py")
     process = subprocess.Popen(
-        [sys.executable, str(program)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, str(program)],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     assert process.stdin is not None
@@ -75,5 +79,5 @@ def _kill_one_after(study, trials: int) -> None:  # type: ignore[no-untyped-def]
 def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.dask_workers._CONNECT_SECONDS", 1)
     workspace = toy_workspace(tmp_path)
-    with pytest.raises(UserError, match="no Dask scheduler answers at tcp://127.0.0.1:9"):
+    with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
         run_on_dask(workspace, Errand(str(tmp_path), "crf", 1), 1, "tcp://127.0.0.1:9", lambda: 0)

@@ -101,9 +101,9 @@ def test_a_snapshot_holds_what_the_server_holds(postgres, tmp_path: Path) -> Non
     for _ in range(2):
         refresh_snapshot(workspace)
     copy = load_study(workspace.database_path, "crf")
-    assert [(t.params, t.value, t.user_attrs, t.intermediate_values, t.datetime_complete) for t in copy.trials] == [
-        (t.params, t.value, t.user_attrs, t.intermediate_values, t.datetime_complete) for t in study.trials
-    ]
+    assert [
+        (t.params, t.value, t.user_attrs, t.intermediate_values, t.datetime_complete) for t in copy.trials
+    ] == [(t.params, t.value, t.user_attrs, t.intermediate_values, t.datetime_complete) for t in study.trials]
     assert copy.user_attrs == study.user_attrs
     assert sorted(path.name for path in tmp_path.glob("study.db*")) in (
         ["study.db"],

@@ -1,0 +1,86 @@
+"""How a study stands: its pace, when it ends, and what each worker does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import mean, median
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from studies.trial_loop import STOPPED, in_budget
+
+# Trials from whose ends the pace is read
+_LATEST = 20
+# A gap so many times the usual one was a pause of the study, not work.
+_PAUSE = 10.0
+
+
+def standing(study: optuna.Study, budget: int, now: datetime | None = None) -> dict[str, Any]:
+    """Tell how far a study is, fit for JSON.
+
+    Parameters
+    ----------
+    study : optuna.Study
+    budget : int
+        Trials of the whole study.
+    now : datetime, optional
+        Local time, as Optuna's time stamps.
+
+    Returns
+    -------
+    dict
+        `finished`, `budget`, `interrupted`, `trials_per_hour` (None before it is known), `ends` (None where
+        nobody works), `stopped` (why no more trials are begun), `workers` (a dict each).
+    """
+    now = now or datetime.now()
+    trials = study.get_trials(deepcopy=False)
+    done = [trial for trial in trials if trial.state.is_finished() and in_budget(trial)]
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    seconds = seconds_a_trial(done)
+    left = max(0, budget - len(done))
+    ends = now + timedelta(seconds=left * seconds) if running and left and seconds is not None else None
+    return {
+        "finished": len(done),
+        "budget": budget,
+        "interrupted": sum(bool(trial.user_attrs.get("interrupted")) for trial in trials),
+        "trials_per_hour": None if not seconds else round(3600 / seconds, 1),
+        "ends": None if ends is None else ends.isoformat(timespec="seconds"),
+        "stopped": study.user_attrs.get(STOPPED) if left and not running else None,
+        "workers": [_worker(trial, now) for trial in running],
+    }
+
+
+def seconds_a_trial(finished: Sequence[FrozenTrial]) -> float | None:
+    """Mean time between the latest ends of trials, pauses of the study left out.
+
+    Workers that work side by side end trials side by side, so this counts them all.
+    """
+    ends = sorted(trial.datetime_complete for trial in finished if trial.datetime_complete is not None)
+    latest = ends[-_LATEST - 1 :]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(latest)]
+    if not gaps:
+        return None
+    usual = median(gaps)
+    return mean(gap for gap in gaps if gap <= _PAUSE * max(usual, 1e-3))
+
+
+def _worker(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
+    identity = trial.user_attrs.get("worker", {})
+    step = trial.last_step
+    return {
+        "trial": trial.number,
+        "setting": trial.user_attrs.get("setting") or trial.user_attrs.get("name"),
+        "host": identity.get("host"),
+        "pid": identity.get("pid"),
+        "device": trial.user_attrs.get("device"),
+        "run": trial.user_attrs.get("run"),
+        "seconds": None
+        if trial.datetime_start is None
+        else round((now - trial.datetime_start).total_seconds(), 1),
+        "step": step,
+        "value": None if step is None else trial.intermediate_values[step],
+    }

@@ -1,0 +1,77 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from studies import devices
+from studies.devices import Seat, crf_workers, lease, seats
+
+GPUS = [Seat("cuda:0", 0, "0"), Seat("cuda:1", 0, "1")]
+
+
+def test_without_a_gpu_runs_share_the_processor() -> None:
+    assert seats("cpu", 3) == [Seat("cpu")]
+
+
+def test_every_visible_gpu_has_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert seats("auto", 2) == [
+        Seat("cuda:0", 0, "0"),
+        Seat("cuda:1", 0, "1"),
+        Seat("cuda:0", 1, "0"),
+        Seat("cuda:1", 1, "1"),
+    ]
+    assert seats("cuda:1") == [Seat("cuda:1")]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert [seat.visible for seat in seats("cuda")] == ["4", "7"]
+
+
+def test_a_lease_takes_the_next_free_gpu_and_shows_it_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    with lease(GPUS, folder=tmp_path) as first:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
+        with lease(GPUS, folder=tmp_path) as second:
+            assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+    assert [first, second] == GPUS
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "0,1"
+
+
+def test_a_lease_ends_with_its_process_and_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.05)
+    code = (
+        "import sys, time; from pathlib import Path; from studies.devices import Seat, lease\n"
+        "with lease([Seat('cuda:0', 0, '0')], folder=Path(sys.argv[1])):\n"
+        "    print('leased', flush=True); time.sleep(60)\n"
+    )
+    holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None
+    assert holder.stdout.readline() == "leased\n"
+    notes: list[str] = []
+
+    def progress(what: str, done: int, total: int, note: str = "") -> None:
+        notes.append(what)
+        holder.kill()
+
+    with lease(GPUS[:1], progress, folder=tmp_path) as seat:
+        assert seat == GPUS[0]
+    assert notes == ["waiting for a free GPU: other studies have them all"]
+    holder.wait()
+    holder.stdout.close()
+
+
+def test_crf_workers_keep_all_cores_busy_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "cpu_count", lambda: 32)
+    assert crf_workers("numba", "cpu", tiles=40) == 4
+    assert crf_workers("numba", "cpu", tiles=4) == 8
+    monkeypatch.setattr(devices, "cpu_count", lambda: 2)
+    assert crf_workers("numba", "cpu", tiles=40) == 1
+    assert crf_workers("torch", "cpu", tiles=1) == 1

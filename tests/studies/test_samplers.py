@@ -1,0 +1,68 @@
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from objectives.search_grid import CRF_STEPS, LOSS_STEPS, crf_grid, loss_grid
+from objectives.search_space import CrfRanges, suggest_crf, suggest_loss
+from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
+
+NAMES = ("auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_sampler_searches_the_conditional_space(name: str) -> None:
+    sampler = make_sampler(name, seed=1, moved_on=0, budget=12, named=2)  # type: ignore[arg-type]
+    study = optuna.create_study(sampler=sampler, direction="maximize")
+    for _ in range(8):
+        trial = study.ask()
+        parameters = suggest_crf(trial, CrfRanges(), True)
+        study.tell(trial, -abs(parameters.sigma_beta - 7))
+    assert len({trial.params["sigma_beta"] for trial in study.trials}) == 8
+
+
+@pytest.mark.parametrize("name", ["tpe", "random", "cmaes", "gp"])
+def test_the_same_seed_draws_the_same_and_another_worker_does_not(name: str) -> None:
+    def draw(moved_on: int) -> list[float]:
+        sampler = make_sampler(name, seed=3, moved_on=moved_on, budget=12, named=2)  # type: ignore[arg-type]
+        study = optuna.create_study(sampler=sampler)
+        study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=4)
+        return [trial.params["x"] for trial in study.trials]
+
+    assert draw(0) == draw(0)
+    assert draw(0) != draw(1)
+
+
+def test_workers_are_counted() -> None:
+    study = optuna.create_study()
+    assert [draws_so_far(study) for _ in range(3)] == [0, 1, 2]
+
+
+def test_grids_hold_every_point_once_and_only_what_can_be_chosen() -> None:
+    for background in (False, True):
+        points = crf_grid(CrfRanges(), background)
+        # Five widths and weights, two guides, two unaries with a parameter each.
+        assert len(points) == CRF_STEPS**5 * 2 * 2 * CRF_STEPS * (CRF_STEPS if background else 1)
+        assert len({frozenset(point.items()) for point in points}) == len(points)
+        for point in points[:: len(points) // 50]:
+            trial = optuna.trial.FixedTrial(point)
+            suggest_crf(trial, CrfRanges(), background)
+            assert trial.params == point
+    assert len(loss_grid()) == 2 + LOSS_STEPS**2
+    for point in loss_grid():
+        trial = optuna.trial.FixedTrial(point)
+        suggest_loss(trial)
+        assert trial.params == point
+
+
+def test_a_grid_is_worked_off_once_in_the_order_of_the_seed() -> None:
+    def run(seed: int) -> list[str]:
+        study = optuna.create_study()
+        while enqueue_grid_point(study, loss_grid(), seed):
+            study.optimize(lambda trial: float(suggest_loss(trial).gamma), n_trials=1)
+        assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
+        return [str(trial.params) for trial in study.trials]
+
+    first = run(1)
+    assert first == run(1)
+    assert first != run(2)
+    assert sorted(first) == sorted(map(str, loss_grid()))

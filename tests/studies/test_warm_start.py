@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from conftest import rewrite  # type: ignore[attr-defined]
+from optuna.trial import TrialState
+
+from sonarseg.errors import UserError
+from studies.pipeline import tune_crf
+from studies.stages import Machinery, open_studies
+from studies.trial_loop import ORIGIN, finished
+from studies.warm_start import BEST, take_over
+from studies.workspace import Workspace
+
+
+def _beside(tuned: Workspace, *changes: tuple[str, str]) -> Workspace:
+    folder = tuned.root.parent / "second"
+    folder.mkdir()
+    (folder / "study.toml").write_text((tuned.root / "study.toml").read_text())
+    workspace = Workspace(folder)
+    for old, new in changes:
+        workspace = rewrite(workspace, old, new)
+    return workspace
+
+
+def test_trials_of_the_same_question_are_taken_over_whole(tuned: Workspace, machinery: Machinery) -> None:
+    second = _beside(tuned)
+    _, studies = open_studies(second)
+    theirs = [t for t in open_studies(tuned)[1]["crf"].trials if t.state == TrialState.COMPLETE]
+    assert take_over(studies, second, tuned.root) == len(theirs)
+    assert take_over(studies, second, tuned.root) == 0
+    ours = studies["crf"].trials
+    assert [(t.params, t.value) for t in ours] == [(t.params, t.value) for t in theirs]
+    assert [t.user_attrs[ORIGIN]["trial"] for t in ours] == [t.number for t in theirs]
+    assert finished(studies["crf"]) == []
+    study = tune_crf(second, machinery)
+    assert len(finished(study)) == 7
+
+
+def test_of_another_question_the_best_settings_are_tried_anew(tuned: Workspace, machinery: Machinery) -> None:
+    second = _beside(tuned, ("seed = 4", "seed = 5"))
+    _, studies = open_studies(second)
+    theirs = [t for t in open_studies(tuned)[1]["crf"].trials if t.state == TrialState.COMPLETE]
+    best = sorted(theirs, key=lambda t: (-t.value, t.number))[:BEST]
+    assert take_over(studies, second, tuned.root) == BEST
+    assert take_over(studies, second, tuned.root) == 0
+    study = tune_crf(second, machinery)
+    again = [t for t in finished(study) if ORIGIN in t.user_attrs]
+    assert [t.user_attrs[ORIGIN]["trial"] for t in again] == [t.number for t in best][: len(again)]
+    assert all(t.params == b.params for t, b in zip(again, best, strict=False))
+    assert not any(t.user_attrs[ORIGIN]["complete"] for t in again)
+
+
+def test_a_study_cannot_begin_with_itself(tuned: Workspace, tmp_path: Path) -> None:
+    _, studies = open_studies(tuned)
+    with pytest.raises(UserError, match="names this workspace itself"):
+        take_over(studies, tuned, tuned.root)
+    with pytest.raises(UserError, match="is missing"):
+        take_over(studies, tuned, tmp_path / "none.db")
