@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import optuna
 
 from sonarseg.densecrf.engine import pick_engine
+from sonarseg.progress import silent
 from studies.dask_workers import run_on_dask
 from studies.devices import crf_workers, seats
 from studies.launch import run_workers
@@ -120,9 +121,10 @@ def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Cre
             # Once, and with progress: each worker would only wait for the one that does it.
             prepare_loss(workspace, ready, machinery)
         observer = Observer(study, config.trials, machinery.progress, crew.ended)
-        errand = Errand(
-            str(workspace.root.resolve()), kind, max(1, machinery.processes // workers), machinery, stop
-        )
+        # Progress is told from here: what shows it is no thing to send to other processes.
+        sent = replace(machinery, progress=silent)
+        jobs = max(1, machinery.processes // workers)
+        errand = Errand(str(workspace.root.resolve()), kind, jobs, sent, stop)
         if crew.engine == "dask":
             run_on_dask(workspace, errand, crew.workers, crew.scheduler, observer)
         else:

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from conftest import rewrite  # type: ignore[attr-defined]
 from optuna.trial import TrialState
+from study_toml_edits import rewrite
 
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf

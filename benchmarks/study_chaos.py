@@ -1,0 +1,77 @@
+"""Fifty workers and five launchers are killed in a study of 200 trials: nothing may be lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import TrialState
+
+TOY = Path(__file__).parents[1] / "tests" / "studies" / "scale"
+sys.path.insert(0, str(TOY))
+
+import toy_study  # noqa: E402
+
+from studies.storage import create_database, load_study  # noqa: E402
+from studies.trial_loop import finished  # noqa: E402
+
+BUDGET, WORKERS, SECONDS = 200, 4, 0.5
+
+
+def _launch(root: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, toy_study.__file__, str(root), str(BUDGET), str(WORKERS), str(SECONDS)]
+    return subprocess.Popen(command, env=toy_study.toy_environment(), stderr=subprocess.DEVNULL)
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """Rows of this part; raises where a trial was lost or doubled."""
+    dice = random.Random(0)
+    with tempfile.TemporaryDirectory() as folder:
+        root = toy_study.toy_workspace(Path(folder)).root
+        create_database(root / "study.db", {"crf": toy_study.ATTRS})  # type: ignore[dict-item]
+        study = load_study(root / "study.db", "crf")
+        plan = ["worker"] * 50 + ["launcher"] * 5
+        dice.shuffle(plan)
+        started = time.perf_counter()
+        launcher, killed = _launch(root), 0
+        while plan:
+            time.sleep(dice.uniform(0.05, 0.6))
+            running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+            workers = [trial.user_attrs["worker"]["pid"] for trial in running if "worker" in trial.user_attrs]
+            if launcher.poll() is not None:
+                raise RuntimeError(f"the study ended with {len(plan)} deaths to go")
+            if not workers:
+                continue
+            if plan.pop() == "launcher":
+                launcher.kill()
+                launcher.wait()
+                launcher = _launch(root)
+            else:
+                with suppress(ProcessLookupError):
+                    os.kill(dice.choice(workers), signal.SIGKILL)
+                    killed += 1
+        if launcher.wait() != 0:
+            raise RuntimeError("the last launcher failed")
+        seconds = time.perf_counter() - started
+        done, trials = finished(study), study.trials
+        again = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
+        wrong = abs(len(done) - BUDGET) + sum(not trial.state.is_finished() for trial in trials)
+        wrong += len(again) - len(set(again)) + (len(trials) - len(again) - BUDGET)
+        wrong += sum(trial.value != toy_study.toy_value(trial.params) for trial in done)
+    yield {
+        "case": f"{BUDGET} trials, {killed} workers and 5 launchers killed, {len(again)} trials run again, "
+        f"{seconds:.0f} s: trials lost, doubled, unfinished or wrong",
+        "ours": wrong,
+        "peer": None,
+        "unit": "trials",
+        "ratio": None,
+    }

@@ -1,0 +1,194 @@
+"""What the search finds in a recorded table of crf scores, and what races save.
+
+The table (see record_crf_table.py) stands for the crf study of sss-mallorca: looking a setting up takes the
+place of refining 46 tiles, so that twenty seeds cost seconds.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import TrialState, create_trial
+from record_crf_table import AXES, ITERATIONS
+from scipy.stats import wilcoxon
+
+from objectives.racing import LEAST_TILES, Incumbent, Race
+from objectives.tuning_tiles import telling_order
+from studies.samplers import make_sampler
+
+TABLE = Path(__file__).parent / "tables" / "sss-mallorca-crf.npz"
+SEEDS, BUDGET, MOST = 20, 200, 4000
+GOOD = 0.99
+# Optuna's WilcoxonPruner ends a trial at this level.
+WILCOXON_LEVEL = 0.1
+
+
+def _suggest(trial: optuna.Trial) -> tuple[int, ...]:
+    return tuple(trial.suggest_int(name, 0, len(axis) - 1) for name, axis in AXES.items())
+
+
+def trials_to_good(table: NDArray[np.float64], sampler: str, seed: int, *, curve: bool) -> int:
+    """Count the trials until one reaches 99 % of the grid's best.
+
+    Parameters
+    ----------
+    table : float (..., iterations + 1)
+    sampler : str
+        As in study.toml.
+    seed : int
+    curve : bool
+        Whether a trial tells the score of every number of iterations, as sonarseg's does; then the best
+        number is added as a derived trial.
+    """
+    target = GOOD * table.max()
+    budget = BUDGET if sampler != "random" else MOST
+    study = optuna.create_study(
+        direction="maximize",
+        sampler=make_sampler(sampler, seed=seed, moved_on=0, budget=BUDGET, named=0),  # type: ignore[arg-type]
+    )
+    for count in range(1, budget + 1):
+        trial = study.ask()
+        scores = table[_suggest(trial)]
+        iterations = trial.suggest_int("iterations", 0, ITERATIONS)
+        value, best = float(scores[iterations]), int(np.argmax(scores))
+        study.tell(trial, value)
+        if (scores.max() if curve else value) >= target:
+            return count
+        if curve and scores[best] > value:
+            study.add_trial(
+                create_trial(
+                    state=TrialState.COMPLETE,
+                    value=float(scores[best]),
+                    params={**trial.params, "iterations": best},
+                    distributions=trial.distributions,
+                )
+            )
+    return budget
+
+
+def _search_rows(table: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+    counts = {
+        (sampler, curve): median(trials_to_good(table, sampler, seed, curve=curve) for seed in range(SEEDS))
+        for sampler, curve in (("auto", True), ("auto", False), ("random", True), ("random", False))
+    }
+    for ours, peer, case in (
+        (("auto", True), ("random", False), "sonarseg's default, beside random search"),
+        (("auto", True), ("random", True), "the same, random search told all numbers of iterations too"),
+        (("auto", False), ("random", False), "the same, neither told them"),
+    ):
+        yield {
+            "case": f"sss-mallorca table, trials to 99 % of the grid's best, median of {SEEDS} seeds: {case}",
+            "ours": counts[ours],
+            "peer": counts[peer],
+            "unit": "trials",
+            "ratio": round(counts[peer] / counts[ours], 2),
+        }
+
+
+def _contributions(tiles: NDArray[np.float64], iou: NDArray[np.float64], weight: NDArray[np.float64]) -> Any:
+    return ((tiles[..., 0] - iou * tiles[..., 1]) * weight).sum(axis=-1)
+
+
+def _score(tiles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """MIoU of (T, variants, K, 2) counts, a variant each."""
+    total = tiles.sum(axis=0)
+    present = total[..., 1] > 0
+    iou = np.where(present, total[..., 0] / np.maximum(1, total[..., 1]), 0)
+    return np.asarray(iou.sum(axis=-1) / present.sum(axis=-1))
+
+
+def _incumbent(tiles: NDArray[np.float64], value: float) -> Incumbent:
+    total = tiles.sum(axis=0)
+    present = total[:, 1] > 0
+    iou = np.where(present, total[:, 0] / np.maximum(1, total[:, 1]), 0)
+    weight = np.where(present, 1 / (present.sum() * np.maximum(1, total[:, 1])), 0)
+    return Incumbent(value, iou, weight, _contributions(tiles, iou, weight))
+
+
+class _Counts(Race):
+    """A race fed with recorded intersections and unions."""
+
+    def add_counts(self, tile: int, counts: NDArray[np.float64]) -> None:
+        own = _contributions(counts, self.incumbent.iou, self.incumbent.weight)
+        self.differences.append(own - self.incumbent.contributions[tile])
+
+    def lost_by_ranks(self) -> bool:
+        """Wilcoxon's signed-rank test in place of the t-test."""
+        total = int(self.counted.sum())
+        if self.scored < LEAST_TILES or self.scored == total:
+            return False
+        differences = np.stack(self.differences)
+        for variant in range(differences.shape[1]):
+            column = differences[:, variant]
+            if (
+                not column.any()
+                or wilcoxon(column, alternative="less", zero_method="zsplit").pvalue >= WILCOXON_LEVEL
+            ):
+                return False
+        return True
+
+
+def _run_in_order(
+    sample: NDArray[np.float64], order: list[int], tiles: list[int], rule: str
+) -> tuple[float, float]:
+    """Try settings one after the other; return the best score found and the share of tiles scored."""
+    incumbent: Incumbent | None = None
+    scored = 0
+    for setting in order:
+        counts = sample[setting]
+        lost = False
+        if incumbent is not None and rule != "none":
+            race = _Counts(incumbent, np.ones(len(tiles), bool))
+            for tile in tiles:
+                race.add_counts(tile, counts[tile])
+                if race.lost() if rule == "t" else race.lost_by_ranks():
+                    lost = True
+                    break
+            scored += race.scored
+        else:
+            scored += len(tiles)
+        if lost:
+            continue
+        scores = _score(counts)
+        best = int(np.argmax(scores))
+        if incumbent is None or scores[best] > incumbent.value:
+            incumbent = _incumbent(counts[:, best], float(scores[best]))
+    assert incumbent is not None
+    return incumbent.value, scored / (len(order) * len(tiles))
+
+
+def _race_rows(sample: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+    truth = sample[0, :, 0, :, 1]
+    tiles = telling_order(truth.astype(np.int64), np.ones(len(truth), bool))
+    orders = [list(np.random.default_rng(seed).permutation(len(sample))) for seed in range(SEEDS)]
+    full = [_run_in_order(sample, order, tiles, "none")[0] for order in orders]
+    for rule, name in (("t", "sonarseg's race (paired t-test)"), ("ranks", "Wilcoxon's signed-rank test")):
+        found = [_run_in_order(sample, order, tiles, rule) for order in orders]
+        loss = 100 * max(whole - value for whole, (value, _) in zip(full, found, strict=True))
+        yield {
+            "case": f"sss-mallorca table, {len(sample)} settings in {SEEDS} orders, {name}: share of tile "
+            f"evaluations saved; points of {loss:.2f} lost at worst (at most 0.2)",
+            "ours": round(100 * (1 - mean(share for _, share in found)), 1),
+            "peer": 0,
+            "unit": "%",
+            "ratio": None,
+        }
+
+
+def rows() -> Iterator[dict[str, Any]]:
+    """Rows of this part."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore")
+    with np.load(TABLE) as stored:
+        table = stored["miou"].astype(np.float64) / 65535
+        # (settings, T, iterations, K, 2); every number of iterations but none is a variant.
+        sample = stored["tiles"][:, :, 1:].astype(np.float64)
+    yield from _search_rows(table)
+    yield from _race_rows(sample)
