@@ -8,6 +8,7 @@ import typer
 
 import sonarseg
 from studies.commands import (
+    confirm,
     dashboard,
     evaluate,
     init,
@@ -57,6 +58,7 @@ app.command()(report.report)
 app.command()(dashboard.dashboard)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(confirm.confirm)
 app.command()(refine.refine)
 app.command()(run.run)
 app.command()(survey.simulate)
