@@ -118,9 +118,11 @@ def _iterations_figure(study: Study, best: Trial) -> graph_objects.Figure:
     data: list[dict[str, Any]] = []
     for trial, frozen in zip(study.trials, study.frozen, strict=True):
         curve = frozen.user_attrs.get("curve")
-        if not curve or not (trial.name or trial.number == best.number):
-            continue
         chosen = trial.number == best.number
+        # The first point of every curve is the map without a CRF.
+        untuned = trial.name and trial.params.get("iterations") != 0
+        if not curve or not (untuned or chosen):
+            continue
         colour = _UNTUNED_COLOURS[len(data) % len(_UNTUNED_COLOURS)]
         data.append(
             {

@@ -11,6 +11,7 @@ from studies.commands import (
     confirm,
     dashboard,
     evaluate,
+    export,
     init,
     predict,
     quickstart,
@@ -56,6 +57,7 @@ app.add_typer(tune_app, name="tune")
 app.command()(status.status)
 app.command()(report.report)
 app.command()(dashboard.dashboard)
+app.command()(export.export)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(confirm.confirm)
