@@ -132,7 +132,7 @@ def test_without_a_browser_a_sentence_says_what_to_do(monkeypatch: pytest.Monkey
     with pytest.raises(UserError, match="apt install chromium"):
         draw_figures(figures, ["svg"])
     monkeypatch.setattr(shutil, "which", lambda name: "/bin/false")
-    with pytest.raises(UserError, match="did not draw t.svg"):
+    with pytest.raises(UserError, match=r"did not draw t\.svg"):
         draw_figures(figures, ["svg"])
 
 
