@@ -47,6 +47,7 @@ def confirm(
     On val the winner was chosen, which flatters it a little; only test is a figure to publish.
     """
     from studies.commands.console import ConsoleProgress, console
+    from studies.commands.tables import show
     from studies.confirm import confirm as confirm_study
     from studies.contenders import contenders
     from studies.pipeline import Machinery
@@ -68,8 +69,7 @@ def confirm(
                 test=split is SplitChoice.TEST,
                 machinery=Machinery(progress=progress),
             )
-        for line in outcome(kind, record):
-            console.print(line)
+        show(console, *outcome(kind, record))
 
 
 def _setting(workspace: Workspace, name: str | None) -> tuple[str, CrfParameters] | None:

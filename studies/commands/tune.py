@@ -22,8 +22,10 @@ def both(workspace: WorkspaceArgument = None) -> None:
 
 def _tune(named: WorkspaceArgument, what: str) -> None:
     from studies.commands.console import ConsoleProgress, console
+    from studies.commands.ending import ending
     from studies.commands.finish import write_results
     from studies.commands.predict import predict
+    from studies.commands.tables import inert, show
     from studies.pipeline import Machinery, tune_crf, tune_loss
 
     workspace = find_workspace(named)
@@ -35,4 +37,5 @@ def _tune(named: WorkspaceArgument, what: str) -> None:
             tune_loss(workspace, machinery)
     if what == "all":
         predict(workspace.root)
-    console.print(f"Report: {write_results(workspace)}")
+    report = write_results(workspace)
+    show(console, *ending(workspace), inert(f"Report: {report}"))
