@@ -1,6 +1,7 @@
 # make quickstart   install, then both studies and a report on a simulated survey
 # make test         the whole test suite
 # make bench-densecrf   the dense CRF and its study beside pydensecrf, to benchmarks/results/densecrf.json
+# make screenshots  the pictures of docs/pictures, from the quickstart's simulated survey (needs chromium)
 # make lint         style, types, import contracts
 # make clean        remove what make made
 #
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK_PYTHON := 3.11
 
-.PHONY: install quickstart test bench-densecrf lint clean
+.PHONY: install quickstart test bench-densecrf screenshots lint clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +45,9 @@ test: install
 
 bench-densecrf: install
 	$(BIN)/python benchmarks/densecrf.py
+
+screenshots: quickstart
+	$(BIN)/python docs/make_screenshots.py quickstart/study
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,23 +1,47 @@
-"""What Optuna Dashboard shows beside the trials: a note for each study, and the metric's name."""
+"""What Optuna Dashboard shows beside the trials: notes, the metric's name, figures."""
 
 from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna_dashboard import save_note
 
 from reports.crf_section import CrfSection, crf_section
+from reports.dashboard_figures import dashboard_figures
+from reports.dashboard_store import DashboardStore
+from reports.dashboard_trial_notes import trial_note
 from reports.database import DATABASE, Study, open_storage, read_studies
-from reports.formatting import METRIC_MEANINGS, listing, markdown_text, ordered, parameter, score
+from reports.formatting import (
+    METRIC_MEANINGS,
+    difference,
+    interval,
+    listing,
+    markdown_text,
+    ordered,
+    parameter,
+    score,
+)
 from reports.loss_section import LossSection, loss_section
 from reports.summary import cautions, crf_sentence, loss_sentence
 
+# Where `sonarseg dashboard` serves the workspace's report
+REPORT_ADDRESS = "/report.html"
+_PURPOSE = {
+    "crf": "Searches the dense CRF parameters that turn class activation maps (CAM) into the best "
+    "pseudo-labels. A trial refines the val tiles with one setting.",
+    "loss": "Searches the loss of the segmentation network. A trial is one self-training run on the "
+    "pseudo-labels of the best dense CRF.",
+}
+
 
 def write_dashboard_notes(workspace: Path) -> None:
-    """Save a note on each study, and name its metric; trials are left as they are.
+    """Fill in what Optuna Dashboard shows of both studies; trials are left as they are.
+
+    A study's note and figures are written anew where they have changed, a trial's note once it has
+    ended. What a person wrote stays: trial notes, and a study's "Own notes".
 
     Parameters
     ----------
@@ -34,13 +58,24 @@ def write_dashboard_notes(workspace: Path) -> None:
     try:
         for kind, study in studies.items():
             opened = optuna.load_study(study_name=kind, storage=storage)
-            with warnings.catch_warnings():
-                # naming a metric is "experimental" since Optuna 3.2, and nobody reading a study cares
-                warnings.simplefilter("ignore", ExperimentalWarning)
-                opened.set_metric_names([study.metric])
-            save_note(opened, study_note(study, workspace))
+            if opened.metric_names is None:
+                with warnings.catch_warnings():
+                    # naming a metric is "experimental" since Optuna 3.2, and nobody reading a study cares
+                    warnings.simplefilter("ignore", ExperimentalWarning)
+                    opened.set_metric_names([study.metric])
+            _fill(DashboardStore(opened), study, workspace)
     finally:
         storage.engine.dispose()
+
+
+def _fill(store: DashboardStore, study: Study, workspace: Path) -> None:
+    store.write_study_note(study_note(study, workspace))
+    for trial, frozen in zip(study.trials, study.frozen, strict=True):
+        body = None if store.has_note(frozen._trial_id) else trial_note(study, trial)
+        if body is not None:
+            store.write_trial_note(frozen._trial_id, body)
+    for key, figure in dashboard_figures(study, workspace).items():
+        store.write_figure(key, figure)
 
 
 def study_note(study: Study, workspace: Path) -> str:
@@ -55,6 +90,7 @@ def study_note(study: Study, workspace: Path) -> str:
     meaning = METRIC_MEANINGS.get(study.metric)
     parts = [
         f"# {title} of {name}",
+        _PURPOSE.get(study.kind, ""),
         *(markdown_text(sentence) for sentence in sentences),
         f"**Trials:** {states or 'none yet'}",
         f"**Metric:** {markdown_text(study.metric)}" + (f" ({meaning})" if meaning else ""),
@@ -62,8 +98,29 @@ def study_note(study: Study, workspace: Path) -> str:
     table = _crf_table(crf) if crf else _loss_table(loss) if loss else ""
     if table:
         parts.append(table)
-    parts.append("The whole story is in `report.html` in the workspace: `sonarseg report` writes it anew.")
+    parts += _confirmed(study.attrs.get("confirm"))
+    parts.append(
+        f"The whole story is in the [report]({REPORT_ADDRESS}) (report.html in the workspace; "
+        "`sonarseg report` writes it anew)."
+    )
     return "\n\n".join(parts) + "\n"
+
+
+def _confirmed(record: Any) -> list[str]:
+    """Write the table of `sonarseg confirm`, where it has run."""
+    if not isinstance(record, dict) or not record.get("results"):
+        return []
+    rows = []
+    for split, metrics in record["results"].items():
+        for name, found in metrics.items():
+            low, high = (float("nan") if found[end] is None else found[end] for end in ("low", "high"))
+            figures = [score(found["winner"]), score(found["baseline"]), difference(found["difference"])]
+            rows.append([markdown_text(f"{name} on {split}"), *figures, interval(low, high)])
+    winner, baseline = (markdown_text(record[role]["name"]) for role in ("winner", "baseline"))
+    seeds = [seed for seed in record["seeds"] if seed is not None]
+    new = f", {len(seeds)} new seeds a side" if seeds else ""
+    head = ["confirmed", "winner", "baseline", "difference", "95 % interval"]
+    return [f"**Confirmed{new}:** {winner} against {baseline}", _table(head, rows)]
 
 
 def _crf_table(section: CrfSection) -> str:

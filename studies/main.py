@@ -8,8 +8,10 @@ import typer
 
 import sonarseg
 from studies.commands import (
+    confirm,
     dashboard,
     evaluate,
+    export,
     init,
     predict,
     quickstart,
@@ -55,8 +57,10 @@ app.add_typer(tune_app, name="tune")
 app.command()(status.status)
 app.command()(report.report)
 app.command()(dashboard.dashboard)
+app.command()(export.export)
 app.command()(predict.predict)
 app.command()(evaluate.evaluate)
+app.command()(confirm.confirm)
 app.command()(refine.refine)
 app.command()(run.run)
 app.command()(survey.simulate)

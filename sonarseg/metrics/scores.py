@@ -187,12 +187,7 @@ def paired_interval(
         return float("nan") if a is None or b is None else a - b
 
     observed = difference(np.arange(tiles))
-    members: dict[tuple[str, str | int], list[int]] = {}
-    for tile in range(tiles):
-        group = None if groups is None else groups[tile]
-        key = ("tile", tile) if group is None else ("group", group)
-        members.setdefault(key, []).append(tile)
-    blocks = [np.array(block, dtype=np.int64) for block in members.values()]
+    blocks = resampling_blocks(tiles, groups)
     if len(blocks) < 2:
         return observed, float("nan"), float("nan")
     generator = np.random.default_rng(seed)
@@ -203,3 +198,13 @@ def paired_interval(
         return observed, float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return observed, float(low), float(high)
+
+
+def resampling_blocks(tiles: int, groups: Sequence[str | None] | None) -> list[NDArray[np.int64]]:
+    """Tiles that a bootstrap draws together: those of a strip; a tile without one by itself."""
+    members: dict[tuple[str, str | int], list[int]] = {}
+    for tile in range(tiles):
+        group = None if groups is None else groups[tile]
+        key = ("tile", tile) if group is None else ("group", group)
+        members.setdefault(key, []).append(tile)
+    return [np.array(block, dtype=np.int64) for block in members.values()]

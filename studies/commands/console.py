@@ -9,6 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from studies.commands.tables import visible
+
 # Seconds between two plain lines of the same work, so that a log file stays readable
 PLAIN_INTERVAL = 20.0
 
@@ -30,11 +32,11 @@ class ConsoleProgress:
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
         self._bars = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim"),
+            TextColumn("{task.fields[note]}", style="dim", markup=False),
             console=console,
             disable=quiet or not console.is_terminal,
         )
@@ -59,6 +61,8 @@ class ConsoleProgress:
         """Take note that `done` of `total` steps of `what` are done."""
         if self._quiet:
             return
+        # Names of tiles, classes and settings come from elsewhere.
+        what, note = visible(what), visible(note)
         if console.is_terminal:
             self._bar(what, done, total, note)
         else:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+
+if TYPE_CHECKING:
+    from optuna.storages import BaseStorage
 
 
 def dashboard(
@@ -17,40 +19,76 @@ def dashboard(
         str, typer.Option(help="Address to listen on; the default is this machine only.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Show this Optuna storage as it is (sqlite:///FILE, postgresql://...), without a workspace.",
+            show_default=False,
+        ),
+    ] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Artifacts of --storage.", show_default=False),
+    ] = None,
 ) -> None:
-    """Serve Optuna Dashboard on the workspace's database until it is stopped with Ctrl-C."""
-    from optuna.artifacts import FileSystemArtifactStore
-    from optuna_dashboard import run_server
+    """Serve Optuna Dashboard, with notes, pictures and figures, until it is stopped with Ctrl-C.
 
+    While a study runs, what has ended since is filled in every quarter of a minute.
+    """
+    import threading
+
+    from sonarseg.errors import UserError
     from studies.commands.console import console
+    from studies.commands.dashboard_server import keep_filled, make_dashboard_server
     from studies.storage import open_storage
 
-    chosen = find_workspace(workspace)
-    storage = open_storage(chosen.database_path)
-    chosen.artifacts_dir.mkdir(exist_ok=True)
-    _refuse_address_in_use(host, port)
+    if storage is not None and workspace is not None:
+        raise UserError("A workspace and --storage were both given: leave one of them out.")
+    if storage is None and artifacts is not None:
+        raise UserError("--artifacts goes with --storage: a workspace has a folder of its own.")
+    chosen = find_workspace(workspace) if storage is None else None
+    opened = open_storage(chosen.database_path) if chosen else _open_url(str(storage))
+    artifacts_dir = chosen.artifacts_dir if chosen else artifacts or Path("artifacts")
+    report = chosen.report_path if chosen else None
+    server = make_dashboard_server(opened, host, port, artifacts_dir, report)
+    stop = threading.Event()
+    filling = None
+    if chosen is not None:
+        filling = threading.Thread(target=keep_filled, args=(chosen, console.print, stop))
+        filling.start()
     console.print(f"Optuna Dashboard: http://{host}:{port}/dashboard/ (stop with Ctrl-C)")
-    run_server(
-        storage,
-        host=host,
-        port=port,
-        artifact_store=FileSystemArtifactStore(chosen.artifacts_dir),
-    )
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        console.print("stopped")
+    finally:
+        server.server_close()
+        stop.set()
+        if filling is not None:
+            filling.join()
 
 
-def _refuse_address_in_use(host: str, port: int) -> None:
-    """Try the address first: the server says that it listens before it finds out that it cannot.
+def _open_url(url: str) -> BaseStorage:
+    """Open a storage that exists.
 
     Raises
     ------
     UserError
-        Where another program listens there, or the address is not this machine's.
+        Where there is none; the URL, which may hold a password, is not repeated.
     """
+    import optuna
+    import sqlalchemy
+
     from sonarseg.errors import UserError
 
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).is_file():
+        raise UserError(f"{path} is missing: --storage shows a storage that exists.")
     try:
-        with socket.create_server((host, port)):
-            pass
-    except OSError as error:
-        what = "another --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "another --host"
-        raise UserError(f"{host}:{port} cannot be listened on ({error.strerror}): choose {what}.") from error
+        return optuna.storages.get_storage(url)
+    except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"--storage cannot be opened ({type(error).__name__}): expected the URL of an Optuna storage, "
+            "sqlite:///FILE or postgresql://USER@HOST/DATABASE."
+        ) from error

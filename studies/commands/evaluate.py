@@ -36,6 +36,7 @@ def evaluate(
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.scores_table import scores_table
     from studies.commands.scoring import score_target
+    from studies.commands.tables import show
 
     chosen = find_workspace(workspace)
     with ConsoleProgress() as progress:
@@ -44,7 +45,7 @@ def evaluate(
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
     title = f"{target} on {split.value}"
-    console.print(scores_table({title: result["scores"], "best constant guess": result["constant_guess"]}))
+    show(console, scores_table({title: result["scores"], "best constant guess": result["constant_guess"]}))
     labels = "used" if result["uses_image_labels"] else "not used"
     console.print(
         f"{len(result['tiles'])} tiles, their image-level labels {labels}. Written to {path}", markup=False

@@ -62,6 +62,7 @@ def _compare(folder: Path) -> None:
     from studies.commands.console import console
     from studies.commands.scores_table import scores_table
     from studies.commands.scoring import score_target
+    from studies.commands.tables import show
     from studies.workspace import Workspace
 
     workspace = Workspace(folder)
@@ -71,5 +72,5 @@ def _compare(folder: Path) -> None:
         "CAM argmax": cam["scores"],
         "best constant guess": model["constant_guess"],
     }
-    console.print(scores_table(rows))
+    show(console, scores_table(rows))
     console.print("On val; the CAM is told the classes of each tile, the model is not.")

@@ -79,6 +79,7 @@ def run(
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings
     from studies.commands.scores_table import scores_table
+    from studies.commands.tables import show
 
     wishes = Wishes(supervision.value, crf, loss.value, gamma, alpha, seed, from_scratch)
     if (run_dir / CONFIG).is_file():
@@ -96,7 +97,7 @@ def run(
     with ConsoleProgress() as progress:
         summary = train(run_dir, progress)
     if summary["metrics"]:
-        console.print(scores_table({f"{run_dir.name} on val": summary["metrics"]}))
+        show(console, scores_table({f"{run_dir.name} on val": summary["metrics"]}))
     else:
         console.print(f"{run_dir} is done; val has no masks, so it was not scored.")
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from studies.commands.tables import calm_table
+
 _METRICS = ("miou", "miou_multiclass", "miou_paper", "fwiou")
 
 
@@ -18,15 +20,10 @@ def scores_table(columns: Mapping[str, Mapping[str, Any]]) -> Table:
     columns : mapping
         Title to `survey_scores` of the thing.
     """
-    table = Table()
-    table.add_column("")
-    for title in columns:
-        table.add_column(title, justify="right")
-    for name in _METRICS:
-        table.add_row(name, *(figure(scores.get(name)) for scores in columns.values()))
+    rows = [[name, *(figure(scores.get(name)) for scores in columns.values())] for name in _METRICS]
     for name in next(iter(columns.values()))["iou"]:
-        table.add_row(f"iou/{name}", *(figure(scores["iou"].get(name)) for scores in columns.values()))
-    return table
+        rows.append([f"iou/{name}", *(figure(scores["iou"].get(name)) for scores in columns.values())])
+    return calm_table(["", *columns], rows)
 
 
 def figure(value: float | None) -> str:

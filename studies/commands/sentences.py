@@ -13,6 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from sonarseg.errors import UserError
+from studies.commands.tables import visible
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 3, 130
 
@@ -94,8 +95,8 @@ def explain(error: BaseException) -> tuple[str, int] | None:
 
 
 def print_error(sentence: str) -> None:
-    """Write a sentence to the standard error, as it is."""
-    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(sentence)
+    """Write a sentence to the standard error; a name in it cannot command the terminal."""
+    Console(stderr=True, soft_wrap=True, highlight=False, markup=False).print(visible(sentence))
 
 
 class SentenceGroup(TyperGroup):

@@ -120,8 +120,10 @@ def _tune(
     as_json: bool,
 ) -> None:
     from studies.commands.console import console
+    from studies.commands.ending import ending
     from studies.commands.finish import write_results
     from studies.commands.predict import predict
+    from studies.commands.tables import inert, show
     from studies.stages import open_studies
     from studies.storage_choice import settle_storage
     from studies.warm_start import take_over
@@ -138,7 +140,11 @@ def _tune(
         return
     if what == "all":
         predict(workspace.root)
-    console.print(f"Report: {write_results(workspace)}")
+    report = write_results(workspace)
+    if quiet:
+        console.print(f"Report: {report}", markup=False)
+        return
+    show(console, *ending(workspace), inert(f"Report: {report}"))
 
 
 def _work(

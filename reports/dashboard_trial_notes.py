@@ -1,0 +1,74 @@
+"""The note of one trial in Optuna Dashboard: how it ended and why, its parameters and scores with units."""
+
+from __future__ import annotations
+
+from reports.database import Study, Trial
+from reports.formatting import (
+    METRIC_MEANINGS,
+    PARAMETER_UNITS,
+    markdown_text,
+    ordered,
+    parameter,
+    score,
+    seconds,
+)
+
+_ENDED = ("complete", "pruned", "failed")
+
+
+def trial_note(study: Study, trial: Trial) -> str | None:
+    """Write the Markdown note of a trial that has ended; None for one that has not."""
+    if trial.state not in _ENDED:
+        return None
+    title = f"# Trial {trial.number}" + (f": {markdown_text(trial.name)}" if trial.name else "")
+    parts = [title, _ending(study, trial), *_origin(trial)]
+    if trial.params:
+        parts.append(_parameters(trial))
+    if trial.scores:
+        parts.append(_scores(study, trial))
+    measured = trial.seconds is not None and trial.derived_from is None
+    facts = [f"**Time:** {seconds(trial.seconds)}"] if measured else []
+    if trial.seed is not None:
+        facts.append(f"**Seed:** {trial.seed}")
+    if trial.run:
+        run = markdown_text(trial.run)
+        facts.append(f"**Run folder:** {run} (log.txt and output.txt tell its course)")
+    return "\n\n".join([*parts, *facts]) + "\n"
+
+
+def _ending(study: Study, trial: Trial) -> str:
+    if trial.state == "complete":
+        return f"**{markdown_text(study.metric)} {score(trial.value)}** on val"
+    reason = markdown_text(trial.reason or "no reason was stored")
+    return f"**{trial.state.capitalize()}:** {reason}"
+
+
+def _origin(trial: Trial) -> list[str]:
+    """Tell where a trial comes from that was not simply asked for."""
+    found = []
+    if trial.derived_from is not None:
+        found.append(f"Read off trial {trial.derived_from}, with another number of iterations.")
+    if trial.retry_of is not None:
+        found.append(f"Goes on with trial {trial.retry_of}, which was interrupted.")
+    if trial.name:
+        found.append("An untuned setting, tried for comparison.")
+    return found
+
+
+def _parameters(trial: Trial) -> str:
+    lines = ["| parameter | value | unit |", "| --- | --- | --- |"]
+    for name in ordered(trial.params):
+        value = markdown_text(parameter(trial.params[name]))
+        lines.append(f"| {markdown_text(name)} | {value} | {PARAMETER_UNITS.get(name, '')} |")
+    return "\n".join(lines)
+
+
+def _scores(study: Study, trial: Trial) -> str:
+    lines = ["| score (0 to 1) | on val | counted over |", "| --- | --- | --- |"]
+    names = [study.metric, *(name for name in trial.scores if name != study.metric)]
+    for name in names:
+        meaning = METRIC_MEANINGS.get(name, "")
+        lines.append(f"| {markdown_text(name)} | {score(trial.scores.get(name))} | {meaning} |")
+    for name, value in trial.iou.items():
+        lines.append(f"| IoU of {markdown_text(name)} | {score(value)} | all tiles |")
+    return "\n".join(lines)

@@ -1,0 +1,158 @@
+"""Figures as SVG or PNG files, drawn by a browser that the machine has; nothing is fetched."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+from urllib.parse import unquote
+
+from plotly import graph_objects
+from plotly.offline import get_plotlyjs
+
+from reports.crf_section import crf_section
+from reports.dashboard_figures import dashboard_figures, page_figure
+from reports.database import Study
+from sonarseg.errors import UserError
+
+FigureFormat = Literal["svg", "png"]
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "microsoft-edge",
+    "chrome",
+)
+WIDTH, HEIGHT, PNG_SCALE = 760, 440, 2
+INK = "#2d373e"
+_SECONDS = 120
+
+
+def export_figures(studies: dict[str, Study], workspace: Path) -> dict[str, graph_objects.Figure]:
+    """Collect the figures of all studies, by the name of their file."""
+    figures: dict[str, graph_objects.Figure] = {}
+    for study in studies.values():
+        figures |= dashboard_figures(study, workspace)
+        if study.kind == "crf":
+            section = crf_section(study)
+            figures |= {f.key: page_figure(f) for f in (*section.figures, *section.slices)}
+    return figures
+
+
+def find_browser() -> str:
+    """Find a browser of the Chromium family.
+
+    Raises
+    ------
+    UserError
+        Where there is none.
+    """
+    for name in BROWSERS:
+        found = shutil.which(name)
+        if found:
+            return found
+    raise UserError(
+        "SVG and PNG figures are drawn by a browser, and neither Chromium, Chrome nor Edge is on the PATH: "
+        "install one (Debian, Ubuntu: apt install chromium), or save single figures from the report."
+    )
+
+
+def draw_figures(
+    figures: dict[str, graph_objects.Figure], formats: Sequence[FigureFormat]
+) -> dict[str, bytes]:
+    """Draw figures in a browser without a window.
+
+    Parameters
+    ----------
+    figures : dict
+        Name to figure.
+    formats : sequence of {"svg", "png"}
+        What to make of each.
+
+    Returns
+    -------
+    dict
+        File name to content.
+
+    Raises
+    ------
+    UserError
+        Where there is no browser, or it draws nothing.
+    """
+    browser = find_browser()
+    with tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
+        page = Path(folder) / "figures.html"
+        page.write_text(_page(figures, formats), encoding="utf-8")
+        command = [
+            browser,
+            "--headless=new",
+            "--disable-gpu",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={folder}/profile",
+            "--virtual-time-budget=60000",
+            "--dump-dom",
+            page.as_uri(),
+        ]
+        # Chromium's sandbox does not work for root, who has no lesser rights to fall back to.
+        command[2:2] = ["--no-sandbox"] if os.geteuid() == 0 else []
+        try:
+            ended = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"{browser} drew no figures in {_SECONDS} seconds: try again, or without them."
+            ) from error
+    text = ended.stdout.decode("utf-8", errors="replace")
+    found = re.search(r'<pre id="drawn">(.*?)</pre>', text, re.DOTALL)
+    drawn: dict[str, str] = json.loads(base64.b64decode(found[1])) if found and found[1] else {}
+    missing = [f"{name}.{kind}" for name in figures for kind in formats if f"{name}.{kind}" not in drawn]
+    if missing:
+        last = ended.stderr.decode("utf-8", errors="replace").strip().splitlines()[-1:]
+        raise UserError(f"{browser} did not draw {missing[0]} ({' '.join(last) or 'no reason given'}).")
+    return {name: _content(address) for name, address in drawn.items()}
+
+
+def _content(address: str) -> bytes:
+    """Decode a data address."""
+    head, _, data = address.partition(",")
+    return base64.b64decode(data) if head.endswith(";base64") else unquote(data).encode("utf-8")
+
+
+def _page(figures: dict[str, graph_objects.Figure], formats: Sequence[FigureFormat]) -> str:
+    """Write a page that draws every figure on white and leaves the files, as base64, in its text."""
+    specifications = {name: json.loads(figure.to_json()) for name, figure in figures.items()}
+    for specification in specifications.values():
+        layout = specification["layout"]
+        layout |= {"paper_bgcolor": "#fff", "width": WIDTH, "height": HEIGHT}
+        layout["font"] |= {"color": INK}
+    given = base64.b64encode(json.dumps(specifications).encode()).decode("ascii")
+    return f"""<!doctype html><meta charset="utf-8"><body><pre id="drawn"></pre>
+<script>{get_plotlyjs()}</script>
+<script>
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const figures = JSON.parse(new TextDecoder().decode(bytes("{given}")));
+(async () => {{
+  const drawn = {{}};
+  for (const [name, figure] of Object.entries(figures)) {{
+    for (const format of {json.dumps(list(formats))}) {{
+      const size = {{format, width: {WIDTH}, height: {HEIGHT}, scale: format === "png" ? {PNG_SCALE} : 1}};
+      drawn[name + "." + format] = await Plotly.toImage(figure, size);
+    }}
+  }}
+  const text = new TextEncoder().encode(JSON.stringify(drawn));
+  let binary = "";
+  for (let i = 0; i < text.length; i += 32768) binary += String.fromCharCode(...text.subarray(i, i + 32768));
+  document.getElementById("drawn").textContent = btoa(binary);
+}})();
+</script>
+"""

@@ -1,0 +1,143 @@
+"""Tables for a paper: LaTeX with booktabs, the best of every column bold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reports.crf_section import crf_section
+from reports.database import Study
+from reports.formatting import count, plain
+from reports.loss_table import TABLE_METRICS, loss_table
+
+_ESCAPES = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "$": r"\$",
+    "&": r"\&",
+    "#": r"\#",
+    "%": r"\%",
+    "_": r"\_",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def latex_text(text: object) -> str:
+    """Make text fit for LaTeX: nothing in it is a command."""
+    return "".join(_ESCAPES.get(character, character) for character in plain(text))
+
+
+def latex_tables(studies: dict[str, Study]) -> dict[str, str]:
+    """Write every table that has a row, by the name of its file.
+
+    Parameters
+    ----------
+    studies : dict
+        "crf" and "loss", where they exist.
+    """
+    found = {
+        "table_1": _losses(studies["loss"]) if "loss" in studies else "",
+        "table_crf": _settings(studies["crf"]) if "crf" in studies else "",
+        "table_confirmed": _confirmed(studies),
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _losses(study: Study) -> str:
+    table = loss_table(study)
+    if not table.rows:
+        return ""
+    columns = [[row.means.get(name) for row in table.rows] for name in TABLE_METRICS]
+    cells = [_column(values) for values in columns]
+    rows = [
+        [latex_text(row.label), *(column[place] for column in cells), latex_text(row.setting)]
+        for place, row in enumerate(table.rows)
+    ]
+    caption = (
+        f"Losses in their best settings on val of {latex_text(study.survey.get('name', 'the survey'))}, "
+        f"mean over {count(table.seeds, 'seed')}."
+    )
+    head = ["Loss", *(rf"\texttt{{{latex_text(name)}}}" for name in TABLE_METRICS), "Setting"]
+    return _table("lrrrl", head, rows, caption, "tab:losses")
+
+
+def _settings(study: Study) -> str:
+    section = crf_section(study)
+    if not section.settings:
+        return ""
+    columns = [[row.trial.scores.get(name) for row in section.settings] for name in TABLE_METRICS]
+    cells = [_column(values) for values in columns]
+    rows = []
+    for place, row in enumerate(section.settings):
+        gain = "" if row.gain is None else _interval(row.gain.value, row.gain.low, row.gain.high)
+        rows.append([latex_text(row.label), *(column[place] for column in cells), gain])
+    caption = (
+        f"Dense CRF settings on val of {latex_text(study.survey.get('name', 'the survey'))}; gain of the "
+        rf"tuned setting in \texttt{{{latex_text(study.metric)}}} with its 95\,\% interval."
+    )
+    head = ["Setting", *(rf"\texttt{{{latex_text(name)}}}" for name in TABLE_METRICS), "Gain of the tuned"]
+    return _table("lrrrl", head, rows, caption, "tab:crf")
+
+
+def _confirmed(studies: dict[str, Study]) -> str:
+    rows, names = [], []
+    for study in studies.values():
+        record = study.attrs.get("confirm") or {}
+        for split, metrics in record.get("results", {}).items():
+            for metric, found in metrics.items():
+                pair = [_figure(found["winner"]), _figure(found["baseline"])]
+                gain = _interval(found["difference"], found["low"], found["high"])
+                rows.append([study.kind, split, rf"\texttt{{{latex_text(metric)}}}", *pair, gain])
+        if record.get("results"):
+            winner, baseline = (latex_text(record[role]["name"]) for role in ("winner", "baseline"))
+            names.append(f"{study.kind}: {winner} against {baseline}")
+    if not rows:
+        return ""
+    caption = rf"Winner and untuned baseline measured anew, 95\,\% intervals; {'; '.join(names)}."
+    head = ["Study", "Split", "Metric", "Winner", "Baseline", "Difference"]
+    return _table("lllrrl", head, rows, caption, "tab:confirmed")
+
+
+def _column(values: Sequence[float | None]) -> list[str]:
+    """Write a column, its largest figures bold."""
+    figures = [_figure(value) for value in values]
+    known = [value for value in values if value is not None]
+    best = _figure(max(known)) if known else None
+    return [rf"\textbf{{{figure}}}" if figure == best else figure for figure in figures]
+
+
+def _figure(value: float | None) -> str:
+    return "--" if value is None else f"{value:.3f}"
+
+
+def _interval(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "--"
+    if low is None or high is None or low != low or high != high:
+        return f"${value:+.3f}$"
+    return f"${value:+.3f}$ [${low:+.3f}$, ${high:+.3f}$]"
+
+
+def _table(layout: str, head: list[str], rows: list[list[str]], caption: str, label: str) -> str:
+    lines = [" & ".join(cells) + r" \\" for cells in rows]
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            r"\begin{table}",
+            r"  \centering",
+            rf"  \caption{{{caption}}}",
+            rf"  \label{{{label}}}",
+            rf"  \begin{{tabular}}{{{layout}}}",
+            r"    \toprule",
+            "    " + " & ".join(head) + r" \\",
+            r"    \midrule",
+            *(f"    {line}" for line in lines),
+            r"    \bottomrule",
+            r"  \end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )

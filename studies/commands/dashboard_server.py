@@ -1,0 +1,118 @@
+"""Serves Optuna Dashboard and the workspace's report, and fills the dashboard in while a study runs."""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import BaseStorage
+from optuna_dashboard import wsgi
+
+from reports.dashboard_notes import REPORT_ADDRESS, write_dashboard_notes
+from sonarseg.errors import UserError
+from studies.commands.scaling import has_warm_up, workspace_scaling
+from studies.trial_pictures import write_trial_pictures
+from studies.workspace import Workspace
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+FILL_SECONDS = 15.0
+
+
+def make_dashboard_server(
+    storage: BaseStorage, host: str, port: int, artifacts_dir: Path, report: Path | None
+) -> WSGIServer:
+    """Listen; `serve_forever` then serves.
+
+    Parameters
+    ----------
+    storage : BaseStorage
+        What is shown.
+    host, port : str and int
+        Where to listen.
+    artifacts_dir : Path
+        Folder of the artifact store.
+    report : Path or None
+        File that is served as `/report.html`.
+
+    Raises
+    ------
+    UserError
+        Where another program listens there, or the address is not this machine's.
+    """
+    dashboard = wsgi(storage, artifact_store=FileSystemArtifactStore(artifacts_dir))
+    try:
+        return make_server(host, port, with_report(dashboard, report), handler_class=_Quiet)
+    except OSError as error:
+        what = "another --port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "another --host"
+        reason = error.strerror or str(error)
+        raise UserError(f"{host}:{port} cannot be listened on ({reason}): choose {what}.") from error
+
+
+def with_report(dashboard: Application, report: Path | None) -> Application:
+    """Serve the report beside the dashboard, as it is at that moment."""
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("PATH_INFO") != REPORT_ADDRESS:
+            return dashboard(environ, start_response)
+        if report is None or not report.is_file():
+            start_response("404 Not Found", [("Content-Type", "text/plain; charset=utf-8")])
+            return [b"There is no report yet: `sonarseg report` writes it.\n"]
+        content = report.read_bytes()
+        headers = [("Content-Type", "text/html; charset=utf-8"), ("Content-Length", str(len(content)))]
+        start_response("200 OK", headers)
+        return [content]
+
+    return application
+
+
+class _Quiet(WSGIRequestHandler):
+    """Says nothing about every request: the terminal is for what a person must know."""
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threading.Event) -> None:
+    """Fill the dashboard in, again and again until told to stop.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With a database.
+    say : callable
+        Given a sentence where something cannot be shown; each sentence once.
+    stop : threading.Event
+        Ends the work.
+    """
+    said: set[str] = set()
+    filled: object = None
+    while not stop.is_set():
+        state = _state(workspace.database_path)
+        try:
+            if state != filled:
+                fill(workspace, stop)
+                filled = state
+        except UserError as error:
+            if str(error) not in said:
+                said.add(str(error))
+                say(str(error))
+        stop.wait(FILL_SECONDS)
+
+
+def _state(database: Path) -> list[tuple[int, int]]:
+    """Tell the database from what it was before something was written."""
+    files = [database, database.with_name(database.name + "-wal")]
+    found = [path.stat() for path in files if path.is_file()]
+    return [(status.st_mtime_ns, status.st_size) for status in found]
+
+
+def fill(workspace: Workspace, stop: threading.Event) -> None:
+    """Write notes, figures and pictures of the trials that have ended since."""
+    write_dashboard_notes(workspace.root)
+    if has_warm_up(workspace) and (workspace.cams_dir / "val").is_dir():
+        write_trial_pictures(workspace, workspace_scaling(workspace), lambda: not stop.is_set())

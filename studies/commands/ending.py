@@ -1,0 +1,56 @@
+"""The end of a study on the terminal: what won, by how much, and what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from reports.formatting import MISSING, difference, ordered, parameter, score
+from reports.summary import summarise
+from studies.commands.tables import calm_table, inert
+from studies.workspace import Workspace
+
+
+def ending(workspace: Workspace) -> list[Table | Text]:
+    """Sum a workspace's studies up in a small table and a sentence."""
+    studies = {kind: facts for kind, facts in summarise(workspace.root)["studies"].items() if facts}
+    heads = ["study", "baseline", "", "best", "gain", "trials", "pruned", "failed"]
+    rows = [_row(kind, facts) for kind, facts in studies.items()]
+    parts: list[Table | Text] = [calm_table(heads, rows, words=2)]
+    metrics = sorted({facts["metric"] for facts in studies.values()})
+    parts.append(inert(f"{', '.join(metrics)} on val, on which the best were chosen."))
+    parts += [inert(_setting(kind, facts)) for kind, facts in studies.items()]
+    if studies and all(facts["best"] for facts in studies.values()):
+        parts.append(inert("Next: `sonarseg confirm --split test` measures both anew, with new seeds."))
+    return parts
+
+
+def _row(kind: str, facts: dict[str, Any]) -> list[str]:
+    counts = facts["trials"]
+    ended = str(sum(counts[state] for state in ("complete", "pruned", "failed")))
+    best = None if facts["best"] is None else facts["best"]["value"]
+    name, value = _baseline(kind, facts) or (MISSING, None)
+    gain = None if best is None or value is None else best - value
+    figures = [score(value), score(best), difference(gain)]
+    return [kind, name, *figures, ended, str(counts["pruned"]), str(counts["failed"])]
+
+
+def _setting(kind: str, facts: dict[str, Any]) -> str:
+    best = facts["best"]
+    if best is None:
+        return f"{kind}: {facts['untuned'] or 'no trial is complete.'}"
+    named = f"{best['name']}: " if best["name"] else ""
+    params = ", ".join(f"{name} {parameter(best['params'][name])}" for name in ordered(best["params"]))
+    return f"Best {kind}: trial {best['trial']}, {named}{params}"
+
+
+def _baseline(kind: str, facts: dict[str, Any]) -> tuple[str, float] | None:
+    """Name and value of what the best is compared with: the best untuned setting, cross-entropy."""
+    if kind == "crf":
+        untuned = facts["best_untuned"]
+        return None if untuned is None else (untuned["name"], untuned["value"])
+    plain = next((row for row in facts["losses"] if row["loss"] == "cross-entropy"), None)
+    value = None if plain is None else plain["means"].get(facts["metric"])
+    return None if value is None else ("cross-entropy", value)

@@ -1,0 +1,55 @@
+"""Command: tables and figures of the studies as files for other programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+
+
+class FormatChoice(StrEnum):
+    """What may be written."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    LATEX = "latex"
+    SVG = "svg"
+    PNG = "png"
+
+
+def export(
+    workspace: WorkspaceArgument = None,
+    to: Annotated[
+        list[FormatChoice] | None,
+        typer.Option(
+            "--to",
+            help="What to write, several times for several; csv and latex where left out.",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="By default export/ in the workspace."),
+    ] = None,
+) -> None:
+    """Write trials, tiles, epochs and confirmed results as CSV or Parquet, LaTeX tables, and figures.
+
+    SVG and PNG figures are drawn by the machine's own Chromium, Chrome or Edge.
+    """
+    from reports.export import FORMATS
+    from reports.export import export as write_files
+    from studies.commands.console import console
+    from studies.commands.tables import inert
+
+    chosen = find_workspace(workspace)
+    wanted = {choice.value for choice in to or (FormatChoice.CSV, FormatChoice.LATEX)}
+    folder = output or chosen.root / "export"
+    written = write_files(chosen.root, folder, [name for name in FORMATS if name in wanted])
+    counts = Counter(path.suffix.removeprefix(".") for path in written)
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    console.print(inert(f"{kinds} in {folder}"))

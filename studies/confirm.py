@@ -1,0 +1,275 @@
+"""Confirm a study's winner against the baseline: new seeds, and the test split where that is asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import optuna
+
+from objectives.outcome import TrialFailed
+from objectives.run_follower import follow_run
+from objectives.search_space import setting_text
+from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.errors import UserError
+from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
+from sonarseg.losses.config import LossConfig
+from sonarseg.metrics.confusion import pack_confusions
+from sonarseg.survey.layout import Survey
+from sonarseg.training.pseudo_labels import make_pseudo_labels
+from sonarseg.training.record import write_atomically
+from studies.confirm_result import confirm_results
+from studies.contenders import Contender, contenders, slug
+from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
+from studies.storage import StudyKind, log_test_opening, storage_errors
+from studies.warm_up import CONFIG, run_config
+from studies.workspace import Workspace
+
+ATTRIBUTE = "confirm"
+# Seeds of the study count up from its own; no setting is repeated a thousand times.
+FIRST_NEW_SEED = 1000
+
+
+def confirm(
+    workspace: Workspace,
+    kind: StudyKind,
+    *,
+    against: tuple[str, CrfParameters] | None = None,
+    seeds: int = 5,
+    test: bool = False,
+    machinery: Machinery = DEFAULT_MACHINERY,
+) -> dict[str, Any]:
+    """Measure the winner and the baseline again, and store the outcome with the study.
+
+    "loss" trains both, each with `seeds` new seeds: the winning loss on pseudo-labels of the tuned
+    dense CRF, and cross-entropy on those of the untuned one. "crf" scores the pseudo-labels of both
+    dense CRF settings, which have no seed. What is there already is not measured again, so the same
+    call resumes.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With complete trials in the study.
+    kind : {"crf", "loss"}
+        The study.
+    against : (str, CrfParameters), optional
+        The untuned dense CRF setting; by default the one that was best in the crf study.
+    seeds : int
+        New seeds a side.
+    test : bool
+        Score the test split too; its opening is logged in the database first.
+    machinery : Machinery
+        How runs are started and shown.
+
+    Returns
+    -------
+    dict
+        What is stored as the study's user attribute `confirm`.
+
+    Raises
+    ------
+    UserError
+        Where there is no winner yet, it is the baseline itself, or the split has no masks.
+    KeyboardInterrupt
+        After Ctrl-C; the same call goes on.
+    """
+    winner, baseline = contenders(workspace, kind, against)
+    ready = prepare(workspace, machinery)
+    study = {"crf": ready.crf, "loss": ready.loss}[kind]
+    with workspace.alone(machinery.progress), storage_errors(workspace.database):
+        numbers: list[int | None] = _new_seeds(workspace, seeds) if kind == "loss" else [None]
+        record = _begin(study, winner, baseline, numbers)
+        work = [(contender, seed) for seed in numbers for contender in (winner, baseline)]
+        measuring = _Measuring(workspace, ready, study, record, machinery)
+        for contender, seed in work:
+            measuring.on_val(contender, seed)
+        if test:
+            measuring.on_test(work, f"sonarseg confirm --study {kind} --split test")
+        return measuring.finish()
+
+
+def _new_seeds(workspace: Workspace, seeds: int) -> list[int | None]:
+    first = workspace.config.seed + FIRST_NEW_SEED
+    return [(first + i) % 2**31 for i in range(seeds)]
+
+
+def _begin(
+    study: optuna.Study, winner: Contender, baseline: Contender, seeds: list[int | None]
+) -> dict[str, Any]:
+    """Make the record, with what an earlier call measured of the same settings."""
+    before = study.user_attrs.get(ATTRIBUTE, {})
+    record: dict[str, Any] = {
+        "metric": study.user_attrs["metric"],
+        "winner": {"name": winner.name, **winner.settings()},
+        "baseline": {"name": baseline.name, **baseline.settings()},
+        "seeds": seeds,
+        "tiles": before.get("tiles", {}),
+        "groups": before.get("groups", {}),
+        "runs": [],
+        "finished": False,
+    }
+    for seed in seeds:
+        for contender in (winner, baseline):
+            record["runs"].append(_known(before, contender, seed) or _new_run(contender, seed))
+    return record
+
+
+def _new_run(contender: Contender, seed: int | None) -> dict[str, Any]:
+    return {"role": contender.role, "seed": seed, "run": None, "reason": None, "confusions": {}}
+
+
+def _known(before: dict[str, Any], contender: Contender, seed: int | None) -> dict[str, Any] | None:
+    stored = before.get(contender.role, {})
+    if {name: stored.get(name) for name in ("crf", "loss")} != contender.settings():
+        return None
+    runs: Iterator[dict[str, Any]] = iter(before["runs"])
+    return next((run for run in runs if (run["role"], run["seed"]) == (contender.role, seed)), None)
+
+
+class _Measuring:
+    """Trains and scores, and stores the record after every step."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        ready: Prepared,
+        study: optuna.Study,
+        record: dict[str, Any],
+        machinery: Machinery,
+    ) -> None:
+        self.workspace, self.ready, self.study = workspace, ready, study
+        self.record, self.machinery = record, machinery
+        self.engine = pick_engine(workspace.config.crf.engine, workspace.config.device)
+
+    def on_val(self, contender: Contender, seed: int | None) -> None:
+        """Train where the contender is trained, and score it on val."""
+        run = self._run(contender, seed)
+        if "val" in run["confusions"]:
+            return
+        if contender.loss is None:
+            self._note(run, self._crf(contender, self.ready.survey, "val"))
+            return
+        try:
+            self._train(contender, contender.loss, seed, run)
+        except TrialFailed as failed:
+            run["reason"] = str(failed)
+            self._store()
+            return
+        folder = self.workspace.root / run["run"]
+        device = self.workspace.config.device
+        self._note(run, evaluate_run(folder, self.ready.survey, "val", device=device))
+
+    def on_test(self, work: list[tuple[Contender, int | None]], why: str) -> None:
+        """Score on test what has not been yet; without anything to score it stays closed."""
+        left = [
+            (contender, run)
+            for contender, seed in work
+            if "test" not in (run := self._run(contender, seed))["confusions"] and run["reason"] is None
+        ]
+        if not left:
+            return
+        log_test_opening(self.workspace.database, why)
+        survey = self.ready.survey.with_masks_of("test")
+        for done, (contender, run) in enumerate(left):
+            self.machinery.progress("scoring on test", done, len(left), contender.name)
+            if contender.loss is None:
+                self._note(run, self._crf(contender, survey, "test"))
+            else:
+                folder = self.workspace.root / run["run"]
+                self._note(run, evaluate_run(folder, survey, "test", device=self.workspace.config.device))
+        self.machinery.progress("scoring on test", len(left), len(left))
+
+    def finish(self) -> dict[str, Any]:
+        """Compute differences and intervals and store them."""
+        self.record["results"] = confirm_results(self.record)
+        self.record["finished"] = all(run["reason"] is None for run in self.record["runs"])
+        self._store()
+        return self.record
+
+    def _run(self, contender: Contender, seed: int | None) -> dict[str, Any]:
+        runs: list[dict[str, Any]] = self.record["runs"]
+        return next(run for run in runs if (run["role"], run["seed"]) == (contender.role, seed))
+
+    def _crf(self, contender: Contender, survey: Survey, split: str) -> Evaluation:
+        from sonarseg.training.cams import extract_cams
+
+        workspace, progress = self.workspace, self.machinery.progress
+        device, cams_dir = workspace.config.device, workspace.cams_dir
+        extract_cams(workspace.warm_up_dir, survey, [split], cams_dir, device, progress)
+        return evaluate_crf(
+            survey,
+            split,
+            cams_dir,
+            contender.crf,
+            self.ready.scaling,
+            engine=self.engine,
+            jobs=self.machinery.processes,
+            progress=progress,
+        )
+
+    def _train(self, contender: Contender, loss: LossConfig, seed: int | None, run: dict[str, Any]) -> None:
+        """Train in a run folder named after what is trained, or go on with it."""
+        workspace, machinery = self.workspace, self.machinery
+        folder = workspace.runs_dir / f"confirm-{slug(setting_text(loss))}-{contender.crf_name}-{seed}"
+        config = run_config(
+            workspace,
+            self.ready.scaling,
+            stage="self-training",
+            warm_up="../warm-up",
+            first_pseudo_labels=f"../../{self._pseudo_labels(contender)}",
+            crf=contender.crf,
+            loss=loss,
+            seed=seed,
+        )
+        text = config.model_dump_json(indent=1) + "\n"
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / CONFIG).is_file():
+            write_atomically(folder / CONFIG, text)
+        elif json.loads((folder / CONFIG).read_text(encoding="utf-8")) != json.loads(text):
+            raise UserError(
+                f"{folder / CONFIG} has other settings than this confirmation: move the folder away and "
+                "run the same command again."
+            )
+        run |= {"run": folder.relative_to(workspace.root).as_posix(), "reason": None}
+        total = config.training.rounds * config.training.epochs_per_round
+        title = f"{contender.role} ({contender.name}), seed {seed}"
+        follow_run(
+            folder,
+            lambda line: machinery.progress(
+                title, line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
+            ),
+            command=machinery.command,
+            timing=machinery.timing,
+        )
+
+    def _pseudo_labels(self, contender: Contender) -> str:
+        """Make the first round's pseudo-labels once for all seeds."""
+        workspace = self.workspace
+        folder = workspace.pseudo_labels_dir / contender.crf_name
+        if not folder.is_dir():
+            survey = self.ready.survey
+            make_pseudo_labels(
+                survey,
+                survey.splits["train"],
+                workspace.cams_dir / "train",
+                folder,
+                contender.crf,
+                self.ready.scaling,
+                engine=self.engine,
+                jobs=self.machinery.processes,
+                progress=self.machinery.progress,
+            )
+        return f"{workspace.pseudo_labels_dir.name}/{contender.crf_name}"
+
+    def _note(self, run: dict[str, Any], evaluation: Evaluation) -> None:
+        run["confusions"][evaluation.split] = pack_confusions(evaluation.confusions)
+        self.record["tiles"][evaluation.split] = list(evaluation.tiles)
+        self.record["groups"][evaluation.split] = list(evaluation.groups)
+        self._store()
+
+    def _store(self) -> None:
+        self.record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
+        self.study.set_user_attr(ATTRIBUTE, self.record)

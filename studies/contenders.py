@@ -1,0 +1,97 @@
+"""Who is compared in a confirmation: the winner of a study and the untuned baseline."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from objectives.search_space import setting_text
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.errors import UserError
+from sonarseg.losses.config import LossConfig
+from studies.crf_study import best_crf_trial
+from studies.loss_study import best_loss
+from studies.storage import StudyKind, load_studies
+from studies.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Contender:
+    """The winner or the baseline.
+
+    Attributes
+    ----------
+    role : {"winner", "baseline"}
+    name : str
+        What a person reads.
+    crf_name : str
+        The dense CRF setting in a few characters, part of folder names.
+    crf : CrfParameters
+    loss : LossConfig or None
+        None where the pseudo-labels themselves are scored.
+    """
+
+    role: str
+    name: str
+    crf_name: str
+    crf: CrfParameters
+    loss: LossConfig | None = None
+
+    def settings(self) -> dict[str, Any]:
+        """Describe what is computed, whatever it is called: equal for equal results."""
+        loss = None if self.loss is None else self.loss.model_dump(mode="json")
+        return {"crf": self.crf.model_dump(mode="json"), "loss": loss}
+
+
+def contenders(
+    workspace: Workspace, kind: StudyKind, against: tuple[str, CrfParameters] | None = None
+) -> tuple[Contender, Contender]:
+    """Find winner and baseline.
+
+    Raises
+    ------
+    UserError
+        Where nothing was tuned, or the winner is the baseline.
+    """
+    studies = load_studies(workspace.database)
+    if "untuned" in studies[kind].user_attrs:
+        raise UserError(f"There is no winner to confirm: {studies[kind].user_attrs['untuned']}")
+    untuned_name, untuned = against or _best_untuned(studies["crf"])
+    if kind == "crf":
+        trial = best_crf_trial(studies["crf"])
+        tuned = CrfParameters.model_validate(trial.params)
+        winner = Contender("winner", f"tuned CRF (trial {trial.number})", f"crf-{trial.number:04d}", tuned)
+        baseline = Contender("baseline", untuned_name, slug(untuned_name), untuned)
+    else:
+        loss = best_loss(studies["loss"])
+        chosen = studies["loss"].user_attrs["crf"]
+        number, tuned = chosen["trial"], CrfParameters.model_validate(chosen["parameters"])
+        name = f"{setting_text(loss)}, tuned CRF (trial {number})"
+        winner = Contender("winner", name, f"crf-{number:04d}", tuned, loss)
+        name = f"cross-entropy, {untuned_name}"
+        baseline = Contender("baseline", name, slug(untuned_name), untuned, LossConfig())
+    if winner.settings() == baseline.settings():
+        raise UserError(
+            f"The best of the {kind} study is the baseline itself ({baseline.name}): there is no gain to "
+            "confirm; compare with another setting by --against, or tune longer."
+        )
+    return winner, baseline
+
+
+def _best_untuned(study: optuna.Study) -> tuple[str, CrfParameters]:
+    """Find the named setting of the highest value: the opponent that is hardest to beat."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    named = [trial for trial in trials if trial.user_attrs.get("name")]
+    if not named:
+        raise UserError("no untuned setting of the crf study is complete: run `sonarseg tune crf` first.")
+    best = max(named, key=lambda trial: (float(trial.value or 0.0), -trial.number))
+    return str(best.user_attrs["name"]), CrfParameters.model_validate(best.params)
+
+
+def slug(name: str) -> str:
+    """Turn the name of a setting into a part of a folder's name."""
+    return re.sub(r"[^\w.-]+", "-", name.lower()).strip("-.")

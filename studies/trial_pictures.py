@@ -1,0 +1,150 @@
+"""Pictures of ended trials for Optuna Dashboard: a few val tiles as the trial labels them, and the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.trial import FrozenTrial, TrialState
+
+from reports.dashboard_pictures import PicturePanel, trial_picture
+from reports.dashboard_store import DashboardStore
+from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.published import NO_CRF, published
+from sonarseg.densecrf.refine import refine
+from sonarseg.metrics.confusion import confusion
+from sonarseg.metrics.scores import miou
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.pictures import read_mask_file
+from sonarseg.survey.scaling import GreyScaling
+from studies.storage import KINDS, load_studies
+from studies.workspace import Workspace
+
+TILES = 3
+PICTURE = "tiles.webp"
+
+
+def write_trial_pictures(
+    workspace: Workspace, scaling: GreyScaling, go_on: Callable[[], bool] = lambda: True
+) -> int:
+    """Make the picture of every complete trial that has none.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        With a finished warm-up and CAMs of val.
+    scaling : GreyScaling
+        The survey-wide scaling to 0..255.
+    go_on : callable
+        Asked before each trial.
+
+    Returns
+    -------
+    int
+        Pictures made.
+    """
+    made = 0
+    sheet = _Sheet(workspace, workspace.survey(), scaling)
+    if not sheet.tiles:
+        return made
+    studies = load_studies(workspace.database_path)
+    for kind in KINDS:
+        store = DashboardStore(studies[kind])
+        for trial in _without_picture(studies[kind], store):
+            if not go_on():
+                return made
+            rows = sheet.crf_rows(trial) if kind == "crf" else sheet.loss_rows(trial)
+            if rows:
+                content = trial_picture(rows, sheet.survey.classes)
+                store.write_picture(trial._trial_id, PICTURE, content, workspace.artifacts_dir)
+                made += 1
+    return made
+
+
+def _without_picture(study: optuna.Study, store: DashboardStore) -> Iterator[FrozenTrial]:
+    """Complete trials without a picture, the best ones first."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    for trial in sorted(trials, key=lambda t: -float(t.value or 0.0)):
+        if not store.has_picture(trial._trial_id):
+            yield trial
+
+
+def chosen_tiles(survey: Survey, count: int = TILES) -> list[str]:
+    """Choose tiles by rule, the same for all trials: evenly spaced among those of several classes.
+
+    Tiles of val that have a mask; where none shows several classes, evenly among all of them.
+    """
+    scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
+    tiles = [tile for tile in scored if survey.multiclass(tile)] or scored
+    places = np.linspace(0, len(tiles) - 1, min(count, len(tiles))).round().astype(int)
+    return [tiles[place] for place in places]
+
+
+@dataclass(frozen=True)
+class _Sheet:
+    """What is the same in the pictures of all trials."""
+
+    workspace: Workspace
+    survey: Survey
+    scaling: GreyScaling
+
+    @cached_property
+    def tiles(self) -> list[str]:
+        cams = self.workspace.cams_dir / "val"
+        return [tile for tile in chosen_tiles(self.survey) if (cams / f"{tile}.npy").is_file()]
+
+    @cached_property
+    def _images(self) -> dict[str, NDArray[np.uint8]]:
+        return {tile: self.scaling.apply(self.survey.read_image(tile)) for tile in self.tiles}
+
+    @cached_property
+    def _truths(self) -> dict[str, NDArray[np.uint8]]:
+        return {tile: self.survey.read_mask(tile) for tile in self.tiles}
+
+    @cached_property
+    def _cams(self) -> dict[str, NDArray[np.uint8]]:
+        setting = published(NO_CRF, self.scaling.channels)
+        return {tile: self._refined(tile, setting) for tile in self.tiles}
+
+    def crf_rows(self, trial: FrozenTrial) -> list[list[PicturePanel]]:
+        """Tile, CAM, the trial's pseudo-label, truth."""
+        parameters = CrfParameters.model_validate(trial.params)
+        return [self._row(tile, "pseudo-label", self._refined(tile, parameters)) for tile in self.tiles]
+
+    def loss_rows(self, trial: FrozenTrial) -> list[list[PicturePanel]]:
+        """Tile, CAM, the run's prediction, truth; none where the run's folder is gone."""
+        root = self.workspace.root.resolve()
+        masks = (root / str(trial.user_attrs.get("run", "")) / "masks").resolve()
+        if not masks.is_relative_to(root):
+            return []
+        return [
+            self._row(tile, "prediction", read_mask_file(masks / f"{tile}.png"))
+            for tile in self.tiles
+            if (masks / f"{tile}.png").is_file()
+        ]
+
+    def _row(self, tile: str, title: str, labels: NDArray[np.uint8]) -> list[PicturePanel]:
+        cam, truth = self._cams[tile], self._truths[tile]
+        return [
+            PicturePanel(tile, self._images[tile], labels=False),
+            PicturePanel("CAM", cam, miou=self._score(truth, cam)),
+            PicturePanel(title, labels, miou=self._score(truth, labels)),
+            PicturePanel("truth", truth),
+        ]
+
+    def _refined(self, tile: str, parameters: CrfParameters) -> NDArray[np.uint8]:
+        return refine(
+            read_cam(self.workspace.cams_dir / "val" / f"{tile}.npy"),
+            self._images[tile],
+            parameters,
+            shown=self.survey.shown(tile),
+            background_id=self.survey.background_id,
+        )
+
+    def _score(self, truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> float | None:
+        return miou(confusion(truth, labels, self.survey.num_classes)[None])

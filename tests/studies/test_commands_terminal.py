@@ -1,0 +1,111 @@
+"""What the terminal shows: calm tables that fit, no colours on a pipe, names that command nothing."""
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from studies.commands.console import ConsoleProgress
+from studies.commands.ending import ending
+from studies.commands.scores_table import scores_table
+from studies.commands.sentences import print_error
+from studies.commands.tables import calm_table, inert, show, visible
+from tests.reports.fake_workspace import full_workspace
+
+HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202edesrever [bold]b[/bold]"
+
+
+def printed(*parts: object, width: int = 80, terminal: bool = True) -> str:
+    console = Console(
+        file=io.StringIO(), width=width, force_terminal=terminal, color_system="truecolor", highlight=False
+    )
+    show(console, *parts)  # type: ignore[arg-type]
+    return console.file.getvalue()  # type: ignore[attr-defined,no-any-return]
+
+
+def lines_of(text: str) -> list[str]:
+    """Lines without the codes of styles."""
+    return re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+
+
+@pytest.mark.parametrize("width", [40, 80, 200])
+def test_no_line_is_wider_than_the_terminal(width: int) -> None:
+    table = calm_table(["setting", "value"], [["a long name " * 9, 0.5], ["b", 0.25]])
+    text = printed(table, inert("many words " * 30), width=width)
+    assert max(map(len, lines_of(text))) <= width
+    assert " ".join(text.split()).count("many words") == 30
+
+
+def test_a_pipe_is_neither_folded_nor_coloured() -> None:
+    text = printed(calm_table(["a", "b"], [["x" * 150, 1]]), inert("y " * 200), width=40, terminal=False)
+    assert "x" * 150 in text
+    assert "y " * 199 in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_names_command_nothing(terminal: bool) -> None:
+    scores = {"miou": 0.5, "iou": {HOSTILE: 0.25}}
+    text = printed(scores_table({HOSTILE: scores}), inert(HOSTILE), width=160, terminal=terminal)
+    assert "]0;title" in text
+    assert "\x1b]" not in text
+    assert "\x1b[31m" not in text
+    assert "\u202e" not in text
+    assert "[bold]b[/bold]" in text
+
+
+def test_an_error_commands_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(f"{HOSTILE} is missing.")
+    assert capsys.readouterr().err == f"{visible(HOSTILE)} is missing.\n"
+
+
+def test_progress_commands_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    with ConsoleProgress() as progress:
+        progress(HOSTILE, 1, 1, HOSTILE)
+    assert capsys.readouterr().out == f"{visible(HOSTILE)} 1/1: {visible(HOSTILE)}\n"
+
+
+def test_the_end_of_a_study_is_told_in_its_own_figures(tmp_path: Path) -> None:
+    from reports.summary import summarise
+    from studies.workspace import Workspace
+
+    full_workspace(tmp_path / "bay")
+    text = printed(*ending(Workspace(tmp_path / "bay")), width=100)
+    facts = summarise(tmp_path / "bay")["studies"]
+    lines = {line.split()[0]: line for line in lines_of(text) if line.strip()}
+    for kind in ("crf", "loss"):
+        best = facts[kind]["best"]["value"]
+        assert f"{best:.3f}" in lines[kind]
+    gain = facts["crf"]["best"]["value"] - facts["crf"]["best_untuned"]["value"]
+    assert f"+{gain:.3f}" in lines["crf"]
+    assert facts["crf"]["best_untuned"]["name"] in lines["crf"]
+    assert "sonarseg confirm --split test" in text
+    assert max(map(len, lines_of(text))) <= 100
+
+
+def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
+    from studies.workspace import Workspace
+    from tests.reports.fake_workspace import new_study
+
+    new_study(tmp_path / "bay", "crf")
+    text = printed(*ending(Workspace(tmp_path / "bay")))
+    assert "crf: no trial is complete." in text
+    assert "confirm" not in text
+
+
+def test_colours_on_a_terminal_and_none_on_a_pipe() -> None:
+    code = "from studies.commands.console import console; console.print('[green]word[/green]')"
+    environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
+    environment |= {"TERM": "xterm-256color"}
+    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)
+    assert piped.stdout == b"word\n"
+    leader, follower = pty.openpty()
+    for extra, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
+        subprocess.run([sys.executable, "-c", code], stdout=follower, env=environment | extra, check=True)
+        assert (b"\x1b[" in os.read(leader, 1000)) is coloured

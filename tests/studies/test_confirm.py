@@ -1,0 +1,191 @@
+"""Confirmation of winners: new seeds, what it stores, resuming, and the test split."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.errors import UserError
+from sonarseg.evaluation import Evaluation, tiles_with_masks
+from sonarseg.metrics.confusion import confusion, unpack_confusions
+from sonarseg.metrics.run_interval import paired_run_interval
+from sonarseg.metrics.scores import METRICS, paired_interval, survey_scores
+from sonarseg.survey.layout import Survey
+from studies.commands.confirm import outcome, verdict
+from studies.confirm import ATTRIBUTE, confirm
+from studies.pipeline import Machinery, tune_loss
+from studies.storage import load_study
+from studies.workspace import Workspace
+from tests.studies.conftest import make_machinery, make_workspace
+
+WRONG = {"cross-entropy": 5, "focal": 3, "lovasz_softmax": 1}
+
+
+def evaluate(run_dir: Path, survey: Survey, split: str, *, device: str) -> Evaluation:
+    """Score a run whose labels are the truth but for some columns, more of them for a worse loss."""
+    config = json.loads((run_dir / "config.json").read_text())
+    tiles, found = tiles_with_masks(survey, split), []
+    for index, tile in enumerate(tiles):
+        labels = survey.read_mask(tile).copy()
+        columns = WRONG[config["loss"]["name"]] + (config["seed"] + index) % 3
+        labels[:, :columns] = 1 - labels[:, :columns]
+        found.append(confusion(survey.read_mask(tile), labels, 2))
+    groups = tuple(survey.groups.get(tile) for tile in tiles)
+    confusions = np.stack(found)
+    return Evaluation(split, tiles, groups, confusions, survey_scores(confusions, ["a", "b"]), None, False)
+
+
+@pytest.fixture
+def both(tuned: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    """Both studies done; runs are scored by `evaluate`."""
+    tune_loss(tuned, machinery)
+    monkeypatch.setattr("studies.confirm.evaluate_run", evaluate)
+    yield tuned
+
+
+def stored(workspace: Workspace, kind: Any) -> dict[str, Any]:
+    found: dict[str, Any] = load_study(workspace.database_path, kind).user_attrs[ATTRIBUTE]
+    return found
+
+
+def openings(workspace: Workspace) -> list[str]:
+    return [o["what"] for o in load_study(workspace.database_path, "loss").user_attrs["test_openings"]]
+
+
+def test_a_crf_winner_is_compared_with_the_best_untuned_setting(
+    tuned: Workspace, machinery: Machinery
+) -> None:
+    record = confirm(tuned, "crf", machinery=machinery)
+    assert record == stored(tuned, "crf")
+    study = load_study(tuned.database_path, "crf")
+    untuned = max((t for t in study.trials if "name" in t.user_attrs), key=lambda t: (t.value, -t.number))
+    assert record["baseline"]["name"] == untuned.user_attrs["name"]
+    a, b = (unpack_confusions(t.user_attrs["confusions"]) for t in (study.best_trial, untuned))
+    found = record["results"]["val"]["miou_multiclass"]
+    assert (found["winner"], found["baseline"]) == (study.best_value, untuned.value)
+    expected = paired_interval(a, b, "miou_multiclass", groups=study.user_attrs["groups"], seed=0)
+    assert (found["difference"], found["low"], found["high"]) == expected
+    assert record["finished"]
+    assert list(record["results"]) == ["val"]
+    assert openings(tuned) == []
+
+
+def test_runs_have_new_seeds_and_the_figures_are_those_of_their_confusions(
+    both: Workspace, machinery: Machinery
+) -> None:
+    record = confirm(both, "loss", seeds=3, machinery=machinery)
+    used = {trial.user_attrs["seed"] for trial in load_study(both.database_path, "loss").trials}
+    assert record["seeds"] == [1004, 1005, 1006]
+    assert not used & set(record["seeds"])
+    assert record["winner"]["loss"]["name"] == "lovasz_softmax"
+    configs = [json.loads((both.root / r["run"] / "config.json").read_text()) for r in record["runs"]]
+    assert [(c["seed"], c["loss"]["name"]) for c in configs] == [
+        (seed, loss) for seed in record["seeds"] for loss in ("lovasz_softmax", "cross-entropy")
+    ]
+    assert [CrfParameters.model_validate(c["crf"]) for c in configs[:2]] == [
+        CrfParameters.model_validate(record[role]["crf"]) for role in ("winner", "baseline")
+    ]
+    for config, run in zip(configs, record["runs"], strict=True):
+        first = (both.root / run["run"] / config["first_pseudo_labels"]).resolve()
+        assert first.parent == both.pseudo_labels_dir.resolve()
+        assert len(list(first.glob("*.png"))) == 4
+    runs = {
+        role: np.stack(
+            [unpack_confusions(r["confusions"]["val"]) for r in record["runs"] if r["role"] == role]
+        )
+        for role in ("winner", "baseline")
+    }
+    for name in ("miou_multiclass", "miou", "miou_paper"):
+        found = record["results"]["val"][name]
+        assert found["winner"] == pytest.approx(np.mean([METRICS[name](run) for run in runs["winner"]]))
+        expected = paired_run_interval(
+            runs["winner"], runs["baseline"], name, groups=record["groups"]["val"], seed=0
+        )
+        assert (found["difference"], found["low"], found["high"]) == pytest.approx(expected)
+        assert found["low"] > 0
+    assert "confirmed" in verdict(record)
+    assert "--split test" in verdict(record)
+
+
+def test_test_is_opened_once_and_only_when_asked_for(both: Workspace, machinery: Machinery) -> None:
+    for kind in ("crf", "loss"):
+        for _ in range(2):
+            record = confirm(both, kind, seeds=2, test=True, machinery=machinery)  # type: ignore[arg-type]
+        assert list(record["results"]) == ["val", "test"]
+        assert record["tiles"]["test"] == ["test0", "test1"]
+    assert openings(both) == [f"sonarseg confirm --study {kind} --split test" for kind in ("crf", "loss")]
+    assert "on test" in verdict(record)
+
+
+def test_what_was_measured_stays_and_more_seeds_are_added(both: Workspace, machinery: Machinery) -> None:
+    first = confirm(both, "loss", seeds=1, machinery=machinery)
+    again = confirm(both, "loss", seeds=2, machinery=machinery)
+    assert [run for run in again["runs"] if run["seed"] == 1004] == first["runs"]
+    for run in again["runs"]:
+        assert len((both.root / run["run"] / "starts.txt").read_text().splitlines()) == 1
+    assert first["results"]["val"]["miou"]["pairs"] == 1
+    assert again["results"]["val"]["miou"]["pairs"] == 2
+
+
+def test_ctrl_c_loses_nothing(both: Workspace, machinery: Machinery) -> None:
+    def interrupt(what: str, done: int, total: int, note: str = "") -> None:
+        if what.startswith("baseline") and "1005" in what:
+            raise KeyboardInterrupt
+
+    broken = Machinery(1, machinery.command, machinery.timing, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        confirm(both, "loss", seeds=2, machinery=broken)
+    partial = stored(both, "loss")
+    assert [bool(run["confusions"]) for run in partial["runs"]] == [True, True, True, False]
+    assert not partial["finished"]
+    whole = confirm(both, "loss", seeds=2, machinery=machinery)
+    assert whole["runs"][:3] == partial["runs"][:3]
+    assert whole["finished"]
+
+
+def test_a_failed_run_is_told_and_tried_again(both: Workspace, machinery: Machinery) -> None:
+    record = confirm(both, "loss", seeds=1, machinery=make_machinery("crash"))
+    assert [bool(run["reason"]) for run in record["runs"]] == [True, True]
+    assert record["results"] == {}
+    assert not record["finished"]
+    assert "failed" in outcome("loss", record)[-1].plain
+    assert confirm(both, "loss", seeds=1, machinery=machinery)["finished"]
+
+
+def test_a_winner_that_is_the_baseline_is_refused(tuned: Workspace, machinery: Machinery) -> None:
+    best = load_study(tuned.database_path, "crf").best_trial
+    same = ("again", CrfParameters.model_validate(best.params))
+    with pytest.raises(UserError, match=r"the baseline itself .*--against"):
+        confirm(tuned, "crf", against=same, machinery=machinery)
+
+
+def test_nothing_tuned_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make_workspace(tmp_path, monkeypatch, val_masks=False)
+    with pytest.raises(UserError, match="start a study"):
+        confirm(workspace, "crf")
+    tune_loss(workspace, make_machinery("good"))
+    with pytest.raises(UserError, match="no winner to confirm: the survey"):
+        confirm(workspace, "crf")
+
+
+def test_other_settings_in_a_run_folder_are_refused(both: Workspace, machinery: Machinery) -> None:
+    record = confirm(both, "loss", seeds=1, machinery=machinery)
+    path = both.root / record["runs"][0]["run"] / "config.json"
+    path.write_text(path.read_text().replace('"batch_size": 16', '"batch_size": 8'))
+    study = load_study(both.database_path, "loss")
+    study.set_user_attr(ATTRIBUTE, {})
+    with pytest.raises(UserError, match="move the folder away"):
+        confirm(both, "loss", seeds=1, machinery=machinery)
+
+
+def test_the_verdict_says_what_the_interval_says() -> None:
+    def record(low: float | None, high: float | None) -> dict[str, Any]:
+        return {"metric": "miou", "results": {"test": {"miou": {"low": low, "high": high}}}}
+
+    assert "may be chance" in verdict(record(-0.1, 0.1))
+    assert "worse" in verdict(record(-0.2, -0.1))
+    assert "no interval" in verdict(record(None, None))
