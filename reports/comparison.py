@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from reports.bootstrap import paired_intervals
 from reports.database import Study, Trial
 from reports.formatting import difference, score
-from sonarseg.metrics.scores import METRICS, paired_interval
+from sonarseg.metrics.scores import METRICS
 
 BOOTSTRAP_SEED = 0
 
@@ -36,15 +37,26 @@ def compare(study: Study, better: Trial, other: Trial) -> Gain | None:
 
     The confusions of both trials decide; without them the difference of the values stands alone.
     """
-    if study.metric not in METRICS or better.value is None or other.value is None:
+    if better.value is None or other.value is None:
         return None
-    a, b = better.confusions, other.confusions
-    if a is None or b is None or a.shape != b.shape:
-        return Gain(better.value - other.value, math.nan, math.nan)
+    gain = compare_runs(study, [better], [other], study.metric)
+    return gain or Gain(better.value - other.value, math.nan, math.nan)
+
+
+def compare_runs(study: Study, better: list[Trial], other: list[Trial], metric: str) -> Gain | None:
+    """Difference of a metric's mean over runs (equally many a side), strips resampled.
+
+    None where a run has no confusions or their tiles differ.
+    """
+    a = [trial.confusions for trial in better if trial.confusions is not None]
+    b = [trial.confusions for trial in other if trial.confusions is not None]
+    complete = len(a) == len(better) and len(b) == len(other)
+    if metric not in METRICS or not complete or len({found.shape for found in a + b}) != 1:
+        return None
     groups = study.groups
-    if groups is not None and len(groups) != len(a):
+    if groups is not None and len(groups) != len(a[0]):
         groups = None
-    return Gain(*paired_interval(a, b, study.metric, groups=groups, seed=BOOTSTRAP_SEED))
+    return Gain(*paired_intervals(a, b, metric, groups=groups, seed=BOOTSTRAP_SEED))
 
 
 def gain_sentence(gain: Gain | None, grouped: bool) -> str:

@@ -9,23 +9,25 @@ from reports.database import Study, Trial
 from reports.figures import (
     Figure,
     Key,
+    Spec,
     axis,
-    hover,
     layout,
     line,
+    linked,
     log_ticks,
     padded,
     points,
-    setting_lines,
     value_axis,
 )
-from reports.formatting import PARAMETER_UNITS, count, figure_text, parameter, score
-from reports.palette import ACCENT, WARNING
+from reports.formatting import PARAMETER_UNITS, count, figure_text, score
+from reports.palette import ACCENT, NEUTRAL, WARNING
+from reports.thinning import drawn_trials, ended_trials
 
 # Lines that only lead the eye say nothing under the pointer
 _SILENT: dict[str, Any] = {"hoverinfo": "skip", "hovertemplate": None}
 SEARCHED = Key("searched", ACCENT)
 UNTUNED = Key("untuned", WARNING, symbol="diamond")
+ENDED = Key("ended early, estimate", NEUTRAL, symbol="circle-open")
 
 
 def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
@@ -35,15 +37,20 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
     values = [trial.value or 0.0 for trial in study.complete]
     best = list(accumulate(values, max))
     keys = [Key("best so far", ACCENT, dash="solid"), SEARCHED, UNTUNED]
-    data = [line(numbers, best, "best so far", ACCENT, shape="hv", **_SILENT)]
+    data = [line(*_steps(numbers, best), "best so far", ACCENT, shape="hv", **_SILENT)]
     for key, named, size in ((SEARCHED, False, 7), (UNTUNED, True, 9)):
-        trials = [trial for trial in study.complete if bool(trial.name) is named]
-        texts = hover([_trial_text(trial, metric) for trial in trials])
+        trials = [trial for trial in drawn_trials(study) if bool(trial.name) is named]
+        texts = linked(study.kind, [trial.number for trial in trials])
         x, y = [trial.number for trial in trials], [trial.value for trial in trials]
         opacity = 1.0 if named else 0.7
         data.append(
             points(x, y, key.text, key.colour, size=size, symbol=key.symbol, opacity=opacity, **texts)
         )
+    ended = ended_trials(study)
+    if ended:
+        keys.append(ENDED)
+        data.append(_ended_points(study, [trial.number for trial, _ in ended], [v for _, v in ended]))
+        values += [value for _, value in ended]
     if best_untuned is not None:
         label = f"best untuned, {best_untuned.name}"
         level = [best_untuned.value] * 2
@@ -56,7 +63,8 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
         data,
         layout(xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis(metric, range=padded(values))),
         "Optimisation history",
-        f"Value of every completed trial ({study.metric} of the pseudo-labels on val) and the best so far.",
+        f"{study.metric} of the pseudo-labels on val, of every completed trial"
+        + (", and the estimate on which others were ended early." if ended else ", and the best so far."),
         f"Scatter of {count(len(study.complete), 'completed trial')}; the best reaches {score(best[-1])}.",
         height=320,
         keys=tuple(keys),
@@ -99,33 +107,34 @@ def importance_figure(importance: dict[str, float], metric: str) -> Figure:
 
 def slice_figure(study: Study, name: str, place: int) -> Figure:
     """Draw the value of every completed trial over one parameter; `place` tells the plots apart."""
-    metric = figure_text(study.metric)
     unit = PARAMETER_UNITS.get(name)
     title = figure_text(name) + (f" ({unit})" if unit else "")
-    with_it = [trial for trial in study.complete if trial.params.get(name) is not None]
+    with_it = [trial for trial in drawn_trials(study) if trial.params.get(name) is not None]
     words = any(isinstance(trial.params[name], str) for trial in with_it)
     data = []
     for key, named in ((SEARCHED, False), (UNTUNED, True)):
         trials = [trial for trial in with_it if bool(trial.name) is named]
         x = [figure_text(t.params[name]) if words else t.params[name] for t in trials]
-        texts = [
-            f"{title} {figure_text(parameter(t.params[name]))}<br>{_trial_text(t, metric)}" for t in trials
-        ]
+        texts = linked(study.kind, [trial.number for trial in trials])
         y = [trial.value for trial in trials]
-        data.append(points(x, y, key.text, key.colour, symbol=key.symbol, opacity=0.7, **hover(texts)))
+        data.append(points(x, y, key.text, key.colour, symbol=key.symbol, opacity=0.7, **texts))
+    ended = [(t, value) for t, value in ended_trials(study) if t.params.get(name) is not None]
+    if ended:
+        x = [figure_text(t.params[name]) if words else t.params[name] for t, _ in ended]
+        data.append(_ended_points(study, x, [value for _, value in ended], [t for t, _ in ended]))
     return Figure(
         f"crf-slice-{place}",
         data,
         layout(
-            xaxis=axis(title, **_slice_axis(study, name, with_it, words)),
-            yaxis=value_axis(range=padded([trial.value or 0.0 for trial in study.complete]), nticks=4),
+            xaxis=axis(title, **_slice_axis(study, name, with_it + [t for t, _ in ended], words)),
+            yaxis=value_axis(range=padded(_values(study)), nticks=4),
             margin={"l": 40, "r": 10, "t": 6, "b": 40},
         ),
         title,
         "",
         f"{study.metric} of {count(len(with_it), 'trial')} over {name}.",
         height=190,
-        keys=(SEARCHED, UNTUNED),
+        keys=(SEARCHED, UNTUNED, ENDED) if ended else (SEARCHED, UNTUNED),
     )
 
 
@@ -137,6 +146,19 @@ def _slice_axis(study: Study, name: str, trials: list[Trial], words: bool) -> di
     return {"nticks": 6}
 
 
-def _trial_text(trial: Trial, metric: str) -> str:
-    name = f" · {figure_text(trial.name)}" if trial.name else ""
-    return f"trial {trial.number}{name}<br>{metric} {score(trial.value)}<br>{setting_lines(trial.params)}"
+def _steps(numbers: list[int], best: list[float]) -> tuple[list[int], list[float]]:
+    """Keep the ends of the line and every place where it rises."""
+    kept = [i for i, value in enumerate(best) if i in (0, len(best) - 1) or value > best[i - 1]]
+    return [numbers[i] for i in kept], [best[i] for i in kept]
+
+
+def _values(study: Study) -> list[float]:
+    """List all values that the plots of the study show."""
+    return [trial.value or 0.0 for trial in study.complete] + [value for _, value in ended_trials(study)]
+
+
+def _ended_points(study: Study, x: list[Any], y: list[float], trials: list[Trial] | None = None) -> Spec:
+    numbers = x if trials is None else [trial.number for trial in trials]
+    return points(x, y, ENDED.text, ENDED.colour, size=6, symbol=ENDED.symbol, opacity=0.6) | linked(
+        study.kind, numbers
+    )

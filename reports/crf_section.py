@@ -10,11 +10,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from reports.class_figure import ClassScores, class_figure
 from reports.comparison import Gain, compare
+from reports.confusion_table import ConfusionTable, confusion_table
 from reports.crf_figures import history_figure, importance_figure, slice_figure
+from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure
 from reports.database import Study, Trial, best_of
 from reports.figures import Figure
-from reports.formatting import ordered
+from reports.formatting import ordered, plain
+from reports.interval_figure import Differences, interval_figure
+from reports.iteration_figures import front_figure, quality_figure, time_figure
 from reports.palette import ACCENT, NEUTRAL, WARNING
+from reports.tile_figures import TileScores, tile_scores, tiles_figure
 
 # Below this many completed trials the best tenth that PED-ANOVA looks at is a handful of chance
 LEAST_FOR_IMPORTANCE = 20
@@ -41,6 +46,7 @@ class CrfSection:
     parameters: list[str]
     figures: list[Figure]
     slices: list[Figure]
+    confusions: list[ConfusionTable]
     notes: list[str]
 
     @property
@@ -61,19 +67,17 @@ def crf_section(study: Study) -> CrfSection:
     tuned = best_of([trial for trial in study.complete if not trial.name])
     settings = _settings(study, tuned, untuned)
     parameters = ordered(name for trial in study.complete for name in trial.params)
-    figures: list[Figure] = []
+    figures: list[Figure | None] = []
     notes: list[str] = []
     if study.complete:
-        figures.append(history_figure(study, best_of(untuned)))
-        figures += _class_figures(settings)
-        importance = parameter_importance(study)
-        if importance is None:
-            notes.append(
-                f"Parameter importance is left out: it needs {LEAST_FOR_IMPORTANCE} completed trials of "
-                f"different values, and there are {len(study.complete)}."
-            )
-        else:
-            figures.append(importance_figure(importance, study.metric))
+        shown = _compared(settings)
+        figures += [history_figure(study, best_of(untuned)), _gain_figure(study, settings)]
+        surface, importance = map_figure(study), parameter_importance(study)
+        figures += [_class_figure(shown), surface]
+        figures.append(None if importance is None else importance_figure(importance, study.metric))
+        figures += [parallel_figure(study), _tiles_figure(study, shown)]
+        figures += [quality_figure(study, tuned, untuned), time_figure(study), front_figure(study)]
+        notes = _notes(study, surface is None, importance is None)
     slices = [slice_figure(study, name, place) for place, name in enumerate(parameters)]
     return CrfSection(
         study=study,
@@ -81,10 +85,27 @@ def crf_section(study: Study) -> CrfSection:
         untuned=untuned,
         settings=settings,
         parameters=parameters,
-        figures=figures,
+        figures=[figure for figure in figures if figure is not None],
         slices=slices if len(study.complete) > 1 else [],
+        confusions=_confusions(study, settings),
         notes=notes,
     )
+
+
+def _notes(study: Study, no_map: bool, no_importance: bool) -> list[str]:
+    """Tell what is not drawn, and why."""
+    notes = []
+    if no_map:
+        notes.append(
+            f"The map of sigma_alpha by sigma_beta is left out: it needs {LEAST_FOR_MAP} searched trials of "
+            "different values."
+        )
+    if no_importance:
+        notes.append(
+            f"Parameter importance is left out: it needs {LEAST_FOR_IMPORTANCE} completed trials of "
+            f"different values, and there are {len(study.complete)}."
+        )
+    return notes
 
 
 def parameter_importance(study: Study) -> dict[str, float] | None:
@@ -126,18 +147,66 @@ def _settings(study: Study, tuned: Trial | None, untuned: list[Trial]) -> list[S
     return sorted(rows, key=lambda row: (-(row.trial.value or 0.0), row.trial.number))
 
 
-def _class_figures(settings: list[Setting]) -> list[Figure]:
-    """Compare no CRF, the best untuned setting and the tuned one, as far as there are such."""
+@dataclass(frozen=True)
+class _Shown:
+    """A setting as the figures of classes and tiles show it."""
+
+    label: str
+    colour: str
+    symbol: str
+    trial: Trial
+
+
+def _compared(settings: list[Setting]) -> list[_Shown]:
+    """No CRF, the best untuned setting and the tuned one, as far as there are such with scores."""
     scored = [row for row in settings if row.trial.iou]
     tuned = next((row for row in scored if row.tuned), None)
     untuned = next((row for row in scored if not row.tuned), None)
     none = next((row for row in scored if not row.tuned and row.trial.params.get("iterations") == 0), None)
-    series = []
+    found = []
     if none is not None and none is not untuned:
-        series.append(ClassScores(none.label, NEUTRAL, "circle-open", none.trial.iou))
+        found.append(_Shown(none.label, NEUTRAL, "circle-open", none.trial))
     if untuned is not None:
-        series.append(ClassScores(untuned.label, WARNING, "diamond", untuned.trial.iou))
+        found.append(_Shown(untuned.label, WARNING, "diamond", untuned.trial))
     if tuned is not None:
-        series.append(ClassScores("tuned", ACCENT, "circle", tuned.trial.iou))
+        found.append(_Shown("tuned", ACCENT, "circle", tuned.trial))
+    return found
+
+
+def _class_figure(shown: list[_Shown]) -> Figure | None:
+    series = [ClassScores(each.label, each.colour, each.symbol, each.trial.iou) for each in shown]
     caption = "Pseudo-labels of the tuned setting beside the best untuned one and no CRF."
-    return [class_figure("crf-classes", series, caption)] if series else []
+    return class_figure("crf-classes", series, caption) if series else None
+
+
+def _tiles_figure(study: Study, shown: list[_Shown]) -> Figure | None:
+    series = [
+        TileScores(each.label, each.colour, tile_scores(each.trial.confusions))
+        for each in shown
+        if each.trial.confusions is not None and len(each.trial.confusions)
+    ]
+    tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
+    return tiles_figure("crf-tiles", series, tiles) if series else None
+
+
+def _gain_figure(study: Study, settings: list[Setting]) -> Figure | None:
+    gains = [(row.label, row.gain) for row in settings if row.gain is not None and row.gain.known]
+    if not gains:
+        return None
+    return interval_figure(
+        "crf-gains",
+        [Differences("tuned setting gains", ACCENT, "circle", gains)],
+        "Tuned against each untuned setting",
+        f"difference of {study.metric}, 95 % interval",
+        "Where a line crosses zero, the difference may be chance.",
+    )
+
+
+def _confusions(study: Study, settings: list[Setting]) -> list[ConfusionTable]:
+    """What the pseudo-labels confuse, under the best untuned setting and the tuned one."""
+    found = [
+        confusion_table(each.label, each.colour, study.classes, [each.trial.confusions])
+        for each in _compared(settings)
+        if each.trial.confusions is not None and each.symbol != "circle-open"
+    ]
+    return [table for table in found if table is not None]

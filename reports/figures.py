@@ -7,6 +7,7 @@ style sheet, so that light, dark and print need no second drawing.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,6 +59,8 @@ class Figure:
         The legend.
     wide : bool
         Whether the plot takes the whole width of the page.
+    broad : bool
+        Whether it keeps a least width on a narrow screen, and is scrolled there.
     """
 
     key: str
@@ -69,6 +72,7 @@ class Figure:
     height: int = 300
     keys: tuple[Key, ...] = ()
     wide: bool = False
+    broad: bool = False
 
     def specification(self) -> Spec:
         """Give what the page's script draws."""
@@ -138,6 +142,15 @@ def points(x: list[Any], y: list[Any], name: str, colour: str, **more: Any) -> S
         "marker": {"color": colour, "size": 7, "opacity": 0.85} | style,
         "cliponaxis": False,
     } | more
+
+
+def linked(kind: str, numbers: Sequence[int | None]) -> Spec:
+    """Link a trace's points to the trials of a study; the page writes their hover texts."""
+    return {
+        "customdata": list(numbers),
+        "meta": {"study": kind},
+        "hovertemplate": "%{text}<extra></extra>",
+    }
 
 
 def hover(texts: list[str]) -> Spec:

@@ -76,6 +76,11 @@ def difference(value: float | None) -> str:
     return f"{value:+.3f}".replace("-", MINUS)
 
 
+def percent(value: float | None) -> str:
+    """Write a share as a percentage with one decimal."""
+    return MISSING if value is None or math.isnan(value) else f"{100 * value:.1f}"
+
+
 def interval(low: float, high: float) -> str:
     """Write the ends of an interval of differences, or a dash where it is undefined."""
     if math.isnan(low) or math.isnan(high):

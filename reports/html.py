@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import tempfile
+import shlex
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from reports import formatting
+from reports.advice import what_next, where_it_fails
 from reports.crf_section import CrfSection, crf_section
 from reports.database import Study, read_studies
 from reports.figures import Figure
 from reports.loss_section import LossSection, loss_section
 from reports.loss_table import LOSSES, PUBLISHED
+from reports.page import fill, write_page
 from reports.pictures import read_gallery
 from reports.provenance import provenance
+from reports.side_by_side import read_sides, side_by_side
 from reports.summary import in_short
-from reports.trials_table import TrialsTable, trials_table, value
-from sonarseg import __version__
-from sonarseg.errors import UserError
+from reports.trials_table import TrialsTable, trials_table
 
 REPORT = "report.html"
 
@@ -59,14 +54,33 @@ def write_report(workspace: Path, output: Path | None = None) -> Path:
         Where the database or a picture cannot be read, or the file cannot be written.
     """
     target = workspace / REPORT if output is None else output
-    text = render(workspace, datetime.now().astimezone())
-    try:
-        _replace(target, text)
-    except OSError as error:
-        raise UserError(
-            f"{target} cannot be written ({error.strerror}): choose another place with -o."
-        ) from error
-    return target
+    return write_page(target, render(workspace, datetime.now().astimezone()))
+
+
+def write_side_by_side(workspaces: list[Path], output: Path) -> Path:
+    """Write one page that lays the studies of several workspaces side by side.
+
+    Raises
+    ------
+    UserError
+        Where a database cannot be read, a workspace is named twice, or the file cannot be written.
+    """
+    return write_page(output, render_side_by_side(workspaces, datetime.now().astimezone()))
+
+
+def render_side_by_side(workspaces: list[Path], now: datetime) -> str:
+    """Render the page of several workspaces."""
+    page = side_by_side(read_sides(workspaces))
+    named = " ".join(shlex.quote(formatting.plain(workspace)) for workspace in workspaces)
+    return fill(
+        "side_by_side.html.j2",
+        page.figures,
+        [],
+        now=now,
+        page=page,
+        title=formatting.listing([side.label for side in page.sides]),
+        command=f"sonarseg report {named}",
+    )
 
 
 def render(workspace: Path, now: datetime) -> str:
@@ -74,30 +88,24 @@ def render(workspace: Path, now: datetime) -> str:
     studies = read_studies(workspace)
     crf = crf_section(studies["crf"]) if "crf" in studies else None
     loss = loss_section(studies["loss"], workspace) if "loss" in studies else None
-    figures = _figures(crf, loss)
     first = next(iter(studies.values()), None)
-    return (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            now=now,
-            version=__version__,
-            title=_title(first),
-            study=first,
-            sentences=in_short(crf, loss),
-            cards=_cards(crf, loss),
-            crf=crf,
-            loss=loss,
-            losses=LOSSES,
-            published=PUBLISHED,
-            gallery=read_gallery(workspace),
-            tables=_tables(crf, loss),
-            provenance=provenance(studies, workspace),
-            figures_json=script_json({figure.key: figure.specification() for figure in figures}),
-            plotly=Markup(get_plotlyjs()) if figures else "",
-            css=_asset("report.css"),
-            script=_asset("report.js"),
-        )
+    return fill(
+        "report.html.j2",
+        _figures(crf, loss),
+        _tables(crf, loss),
+        now=now,
+        title=_title(first),
+        study=first,
+        sentences=in_short(crf, loss),
+        failings=where_it_fails(crf, loss),
+        advice=what_next(crf, loss),
+        cards=_cards(crf, loss),
+        crf=crf,
+        loss=loss,
+        losses=LOSSES,
+        published=PUBLISHED,
+        gallery=read_gallery(workspace),
+        provenance=provenance(studies, workspace),
     )
 
 
@@ -110,17 +118,12 @@ def _title(study: Study | None) -> str:
     return formatting.plain(name or study.survey.get("name") or "Study")
 
 
-def script_json(content: Any) -> Markup:
-    """JSON that a script element may hold: no text in it can end the element."""
-    text = json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
-    return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
 def _figures(crf: CrfSection | None, loss: LossSection | None) -> list[Figure]:
     found: list[Figure] = []
     if crf is not None:
         found += crf.figures + crf.slices
     if loss is not None:
+        found += [] if loss.gain_figure is None else [loss.gain_figure]
         found += loss.comparison + [figure for curves in loss.curves for figure in curves.figures]
     return found
 
@@ -154,53 +157,3 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
         note = " · ".join(f"{len(study.complete)} of {len(study.trials)} {kind}" for kind, study in done)
         cards.append(Card("completed trials", str(number), note))
     return cards
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "score": formatting.score,
-        "difference": formatting.difference,
-        "parameter": formatting.parameter,
-        "seconds": formatting.seconds,
-        "plain": formatting.plain,
-    }
-    environment.globals |= {
-        "count": formatting.count,
-        "interval": formatting.interval,
-        "metric_value": value,
-        "metric_meanings": formatting.METRIC_MEANINGS,
-        "units": formatting.PARAMETER_UNITS,
-        "state_counts": _state_counts,
-    }
-    return environment
-
-
-def _state_counts(study: Study) -> str:
-    return formatting.listing([f"{number} {state}" for state, number in study.counts().items() if number])
-
-
-def _asset(name: str) -> Markup:
-    return Markup((Path(__file__).parent / "templates" / name).read_text(encoding="utf-8"))
-
-
-def _replace(target: Path, text: str) -> None:
-    """Write whole or not at all: a report that is open in a browser is never half a report."""
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=target.parent, prefix=target.name, suffix=".partial", delete=False
-    ) as partial:
-        try:
-            partial.write(text)
-            partial.flush()
-            # a temporary file is readable by its owner alone; a report is meant to be passed on
-            Path(partial.name).chmod(0o644)
-            Path(partial.name).replace(target)
-        except BaseException:
-            Path(partial.name).unlink(missing_ok=True)
-            raise

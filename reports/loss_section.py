@@ -6,11 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from reports.class_figure import ClassScores, class_figure
+from reports.confusion_table import ConfusionTable, confusion_table
 from reports.curves import FINAL, Curve, mean_curve, read_run, read_trial
 from reports.database import Study
 from reports.figures import Figure, padded
+from reports.focal_map import focal_figure
+from reports.formatting import plain
+from reports.interval_figure import Differences, interval_figure
 from reports.loss_figures import comparison_figure, loss_figure, miou_figure
-from reports.loss_table import LOSSES, LossRow, LossTable, class_means, loss_table
+from reports.loss_gains import LossGains, agreement, loss_gains
+from reports.loss_table import LOSSES, TABLE_METRICS, LossRow, LossTable, class_means, loss_table
+from reports.palette import ACCENT, NEUTRAL, WARNING
+from reports.tile_figures import TileScores, tile_scores, tiles_figure
 
 COMPARED = ("miou_multiclass", "miou")
 _SYMBOLS = ("circle-open", "square", "diamond", "circle", "triangle-up")
@@ -36,7 +43,15 @@ class LossSection:
     curves : list of LossCurves
         As far as the runs left curves; where nothing could be tuned, those of the one plain run.
     comparison : list of Figure
-        All losses in one plot: mIoU over the epochs, IoU of each class.
+        All losses in one plot: mIoU over the epochs, IoU of each class and tile, the map of focal.
+    gains : LossGains or None
+        Differences from cross-entropy with their intervals.
+    gain_figure : Figure or None
+        The same, drawn.
+    agreement : str or None
+        Whether the metrics agree on the winner.
+    confusions : list of ConfusionTable
+        One a compared loss.
     notes : list of str
         What is missing and why.
     """
@@ -46,6 +61,10 @@ class LossSection:
     curves: list[LossCurves]
     comparison: list[Figure]
     notes: list[str]
+    gains: LossGains | None = None
+    gain_figure: Figure | None = None
+    agreement: str | None = None
+    confusions: tuple[ConfusionTable, ...] = ()
 
 
 def loss_section(study: Study, workspace: Path) -> LossSection:
@@ -69,8 +88,21 @@ def loss_section(study: Study, workspace: Path) -> LossSection:
     ]
     means = [(row, mean) for row, _, mean in drawn]
     comparison = [comparison_figure(means, name, scale) for name in COMPARED] if means else []
-    comparison += _class_figures(table.rows)
-    return LossSection(study, table, curves, comparison, notes)
+    focal = focal_figure(study)
+    comparison += _class_figures(table.rows) + _tiles_figures(study, table.rows)
+    comparison += [] if focal is None else [focal]
+    gains = loss_gains(study, table)
+    return LossSection(
+        study,
+        table,
+        curves,
+        comparison,
+        notes,
+        gains=gains,
+        gain_figure=_gain_figure(table, gains),
+        agreement=agreement(study, table),
+        confusions=_confusions(study, table.rows),
+    )
 
 
 def _plain_run(workspace: Path) -> list[LossCurves]:
@@ -95,4 +127,45 @@ def _class_figures(rows: list[LossRow]) -> list[Figure]:
         if all(trial.iou for trial in row.trials)
     ]
     caption = "Last epoch on val, mean over the seeds of Table I."
-    return [class_figure("loss-classes", series, caption, wide=True)] if series else []
+    return [class_figure("loss-classes", series, caption)] if series else []
+
+
+def _tiles_figures(study: Study, rows: list[LossRow]) -> list[Figure]:
+    """Spread over the tiles of the first run of every loss: a mean over seeds would hide it."""
+    series = [
+        TileScores(row.label, row.colour, tile_scores(confusions))
+        for row in rows
+        if (confusions := row.trials[0].confusions) is not None and len(confusions)
+    ]
+    tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
+    return [tiles_figure("loss-tiles", series, tiles)] if series else []
+
+
+def _gain_figure(table: LossTable, gains: LossGains | None) -> Figure | None:
+    if gains is None:
+        return None
+    looks = zip(TABLE_METRICS, (NEUTRAL, WARNING, ACCENT), ("square", "diamond", "circle"), strict=True)
+    series = []
+    for metric, colour, symbol in looks:
+        found = [(row.label, gain) for row in table.rows if (gain := gains.of(row, metric)) is not None]
+        if found:
+            series.append(Differences(metric, colour, symbol, found))
+    if not series:
+        return None
+    return interval_figure(
+        "loss-gains",
+        series,
+        "Gain over cross-entropy",
+        "difference of the metric, 95 % interval",
+        "Where a line crosses zero, the difference may be chance. The intervals tell how sure the tiles "
+        "make it; that another seed may train a better or worse network comes on top.",
+        wide=True,
+    )
+
+
+def _confusions(study: Study, rows: list[LossRow]) -> tuple[ConfusionTable, ...]:
+    found = []
+    for row in rows:
+        runs = [trial.confusions for trial in row.trials if trial.confusions is not None]
+        found.append(confusion_table(row.label, row.colour, study.classes, runs))
+    return tuple(table for table in found if table is not None)

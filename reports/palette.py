@@ -50,3 +50,13 @@ def class_rgb(index: int) -> tuple[int, int, int]:
     """Colour of a class id as three bytes."""
     text = class_colour(index)
     return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+# From little to much, for surfaces and coloured points: sand to deep water, lightness falls all the way
+SEQUENTIAL = ((0.0, "#f2e2b6"), (0.25, "#9fd0bd"), (0.5, "#48a3b4"), (0.75, "#216f97"), (1.0, "#1d3f6f"))
+_SERIES = (ACCENT, WARNING, "#8c6bb1", "#c17d00", NEUTRAL)
+
+
+def series_colour(index: int) -> str:
+    """Colour of one of several studies in a plot; after five they come round again."""
+    return _SERIES[index % len(_SERIES)]

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from reports.figures import finite
-from reports.formatting import plain
+from reports.formatting import difference, plain
 from reports.palette import NO_DATA, class_colour, class_rgb
 from sonarseg.errors import UserError
 
@@ -42,6 +42,7 @@ class PictureRow:
 
     tile: str
     split: str
+    note: str
     panels: list[Panel]
 
 
@@ -78,7 +79,17 @@ def read_gallery(workspace: Path) -> Gallery | None:
 
 def _row(folder: Path, row: dict[str, Any], num_classes: int) -> PictureRow:
     panels = [_panel(folder, panel, num_classes) for panel in row["panels"]]
-    return PictureRow(plain(row["tile"]), plain(row["split"]), panels)
+    return PictureRow(plain(row["tile"]), plain(row["split"]), _note(row), panels)
+
+
+def _note(row: dict[str, Any]) -> str:
+    """Say which place the tile has among all by its gain; empty where none was stored."""
+    rank, of, gain = (row.get(name) for name in ("rank", "of", "gain"))
+    if not isinstance(rank, int) or not isinstance(of, int) or of < 1:
+        return ""
+    words = {0: "best gain", (of - 1) // 2: "median gain", of - 1: "worst gain"}
+    place = words.get(rank, f"gain number {rank + 1}")
+    return f"{place} of {of}: {difference(finite(gain))}"
 
 
 def _panel(folder: Path, panel: dict[str, Any], num_classes: int) -> Panel:

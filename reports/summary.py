@@ -101,7 +101,8 @@ def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
         return sentences
     first = crf_sentence(crf) if crf else "There is no dense CRF study in this workspace yet."
     second = loss_sentence(loss) if loss else "There is no loss study in this workspace yet."
-    return [first, second, *cautions(crf, loss)]
+    careful = " ".join(cautions(crf, loss))
+    return [first, second, *([careful] if careful else [])]
 
 
 def _unfinished(study: Study, what: str) -> str | None:
@@ -157,7 +158,9 @@ def loss_sentence(section: LossSection) -> str:
     baseline = next((row for row in section.table.rows if row.key == "cross-entropy"), None)
     if baseline is None or baseline is winner:
         return start + "."
-    return f"{start}; cross-entropy reaches {score(baseline.means[study.metric])}."
+    gain = None if section.gains is None else section.gains.of(winner, study.metric)
+    reached = f"{start}; cross-entropy reaches {score(baseline.means[study.metric])}"
+    return f"{reached}: {gain_sentence(gain, study.groups is not None)}." if gain else f"{reached}."
 
 
 def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from reports.database import Study, Trial
-from reports.formatting import ordered, parameter
+from reports.figures import finite
+from reports.formatting import ordered, parameter, plain
+from reports.thinning import listed_trials, thinning_note
+
+# Rows that are printed: the best ones; paper is no place to scroll
+MOST_PRINTED = 120
 
 
 @dataclass(frozen=True)
@@ -16,6 +22,7 @@ class TrialRow:
     trial: Trial
     best: bool
     params: str
+    printed: bool = True
 
     @property
     def remark(self) -> str:
@@ -38,20 +45,61 @@ class TrialsTable:
     rows: list[TrialRow]
     metrics: list[str]
     reasons: list[tuple[str, str, list[int]]]
+    note: str | None
+
+    @property
+    def unprinted(self) -> int:
+        """Number of listed trials that paper does not show."""
+        return sum(not row.printed for row in self.rows)
 
 
 def trials_table(study: Study, best: Trial | None) -> TrialsTable:
     """Prepare the table of a study, with one trial marked: its metric first, then the other mIoU."""
+    listed = listed_trials(study)
+    ranked = sorted(listed, key=lambda t: (t.name is None, -(t.value or 0.0), t.number))
+    printed = {trial.number for trial in ranked[:MOST_PRINTED]}
     rows = [
         TrialRow(
             trial,
             trial is best,
             ", ".join(f"{name} {parameter(trial.params[name])}" for name in ordered(trial.params)),
+            trial.number in printed,
         )
-        for trial in study.trials
+        for trial in listed
     ]
     others = [name for name in ("miou_multiclass", "miou", "miou_paper") if name != study.metric]
-    return TrialsTable(study, rows, [study.metric, *others], _reasons(study))
+    return TrialsTable(study, rows, [study.metric, *others], _reasons(study), thinning_note(study))
+
+
+def trials_data(table: TrialsTable) -> dict[str, Any]:
+    """List all trials of a study, the unlisted too, as columns for the page's script: hover texts and CSV.
+
+    Numbers stay numbers, so that a spreadsheet never sees one as text, and text is one line without
+    control characters.
+    """
+    study = table.study
+    names = ordered(name for trial in study.trials for name in trial.params)
+    columns = ["trial", "state", *table.metrics, "seed", "seconds", *names, "name", "reason"]
+    rows = []
+    for trial in study.trials:
+        row = TrialRow(trial, False, "")
+        numbers = [finite(value(row, metric, study)) for metric in table.metrics]
+        params = [_cell(trial.params.get(name)) for name in names]
+        ending = (trial.seed, finite(trial.seconds), *params, trial.name, trial.reason)
+        rows.append([trial.number, trial.state, *numbers, *ending])
+    return {
+        "columns": columns,
+        "rows": rows,
+        "parameters": len(names),
+        "metric": study.metric,
+        "file": f"{study.kind}-trials.csv",
+    }
+
+
+def _cell(found: object) -> str | int | float | None:
+    if found is None or isinstance(found, bool | int):
+        return found
+    return finite(found) if isinstance(found, float) else plain(found)
 
 
 def value(row: TrialRow, metric: str, study: Study) -> float | None:

@@ -45,12 +45,12 @@ def write_picture_rows(
     scaling: GreyScaling,
     settings: dict[str, CrfParameters],
     predictions_dir: Path | None,
-    count: int = 6,
+    count: int = 5,
 ) -> None:
     """Write `folder/rows.json` and its pictures for tiles of `val`.
 
-    Tiles are ranked by the gain in per-tile `miou` of the last setting over the first; best, worst
-    and evenly spaced ones between are shown. Without masks the first tiles are shown.
+    Tiles are ranked by the gain in per-tile `miou` of the last setting over the first; best, median,
+    worst and evenly spaced ones between are shown. Without masks the first tiles are shown.
 
     Parameters
     ----------
@@ -82,18 +82,27 @@ def write_picture_rows(
         - _score(truths.get(t), panels[t][titles[0]], survey)
         for t in tiles
     ]
-    chosen = [tiles[i] for i in evenly_ranked(gains, count)] if truths else tiles[:count]
+    chosen = evenly_ranked(gains, count) if truths else list(range(min(count, len(tiles))))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     rows = [
-        _write_row(partial, survey, tile, scaling, panels[tile], truths.get(tile), predictions_dir)
-        for tile in chosen
+        _write_row(
+            partial, survey, tiles[i], scaling, panels[tiles[i]], truths.get(tiles[i]), predictions_dir
+        )
+        | (_rank(gains, i) if truths else {})
+        for i in chosen
     ]
     content = {"classes": list(survey.classes), "rows": rows}
     (partial / "rows.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _rank(gains: Sequence[float], index: int) -> dict[str, Any]:
+    """Place of a tile among all by its gain, 0 the best."""
+    order = [int(i) for i in np.argsort(-np.asarray(gains, dtype=float), kind="stable")]
+    return {"rank": order.index(index), "of": len(order), "gain": float(gains[index])}
 
 
 def _labels(

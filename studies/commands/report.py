@@ -7,18 +7,45 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.workspace_choice import find_workspace
+
+SIDE_BY_SIDE = Path("side-by-side.html")
 
 
 def report(
-    workspace: WorkspaceArgument = None,
+    workspaces: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[WORKSPACE ...]",
+            help="Folder with study.toml; by default the current folder, or its only subfolder that has one. "
+            "Several are laid side by side in one page.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="By default report.html in the workspace."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="By default report.html in the workspace; side-by-side.html here for several.",
+        ),
     ] = None,
+    pdf: Annotated[
+        bool, typer.Option("--pdf", help="Print it to a PDF beside it too; needs Chromium, Chrome or Edge.")
+    ] = False,
 ) -> None:
     """Write the HTML report of the studies, finished or still running."""
+    from reports.html import write_side_by_side
+    from reports.pdf import write_pdf
     from studies.commands.console import console
     from studies.commands.finish import write_results
 
-    console.print(f"Report: {write_results(find_workspace(workspace), output)}")
+    if workspaces is not None and len(workspaces) > 1:
+        roots = [find_workspace(named).root for named in workspaces]
+        written = write_side_by_side(roots, output or SIDE_BY_SIDE)
+    else:
+        written = write_results(find_workspace(workspaces[0] if workspaces else None), output)
+    console.print(f"Report: {written}")
+    if pdf:
+        console.print(f"Printed: {write_pdf(written, written.with_suffix('.pdf'))}")

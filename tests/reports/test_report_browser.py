@@ -91,8 +91,9 @@ def test_drawn_whole_and_quiet(browser: Browser, report: Path, width: int, dark:
     figures = Page.of(report).figures()
     assert browser.ask("document.querySelectorAll('.canvas').length") == len(figures)
     assert browser.ask("document.querySelectorAll('.canvas .subplot').length") >= len(figures)
-    traces = sum(1 for figure in figures.values() for trace in figure["data"])
-    assert browser.ask("document.querySelectorAll('.canvas .trace').length") == traces
+    for key, figure in figures.items():
+        drawn = f'document.querySelectorAll(\'[id="{key}"] .trace, [id="{key}"] .contour\').length'
+        assert browser.ask(drawn) == len(figure["data"]), key
     assert browser.ask("document.documentElement.scrollWidth") == width
     over = "c.querySelector('svg').clientWidth - c.clientWidth"
     assert max(browser.ask(f"[...document.querySelectorAll('.canvas')].map(c => {over})")) <= 0
@@ -159,7 +160,7 @@ def test_trials_are_sorted_by_a_click(browser: Browser, report: Path) -> None:
 def test_classes_can_be_laid_over_the_tile(browser: Browser, report: Path) -> None:
     browser.open(report, 1440)
     browser.driver.execute_script("document.getElementById('overlay').click()")
-    panel = "document.querySelector('.panel:not(.tile) .frame')"
+    panel = "document.querySelector('.panel:not(.tile) .layer')"
     assert "data:image/webp" in browser.ask(f"getComputedStyle({panel}).backgroundImage")
     assert browser.ask(f"getComputedStyle({panel}.querySelector('img')).opacity") == "0.5"
     assert browser.ask("[...document.images].every(image => image.naturalWidth > 0)")

@@ -68,7 +68,7 @@ def test_empty_study_alone(tmp_path: Path, kind: str, other: str) -> None:
     assert "study holds no trial yet" in page.text["in-short"]
     assert f"There is no {other} study in this workspace yet." in page.text["in-short"]
     assert page.figures() == {}
-    assert "plotly" not in "".join(page.scripts)
+    assert "plotly.js v" not in "".join(page.scripts)
 
 
 def test_single_untuned_trial(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_single_untuned_trial(tmp_path: Path) -> None:
     page = page_of(tmp_path)
     assert "Only untuned dense CRF settings have been scored; the best is no CRF" in page.text["in-short"]
     assert "Parameter importance is left out: it needs 20 completed trials" in page.text["crf"]
-    assert set(page.figures()) == {"crf-history", "crf-classes"}
+    assert set(page.figures()) == {"crf-history", "crf-classes", "crf-tiles"}
 
 
 def test_single_tuned_trial(tmp_path: Path) -> None:

@@ -1,0 +1,156 @@
+"""Where the result fails, and what to do next: sentences that follow from the data by rule."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from optuna.distributions import FloatDistribution, IntDistribution
+
+from reports.confusion_table import ConfusionTable
+from reports.crf_section import CrfSection
+from reports.database import Study, Trial
+from reports.formatting import count, listing, parameter, plain, score
+from reports.loss_section import LossSection
+from reports.tile_figures import tile_scores
+
+# A parameter this close to an end of its range, in shares of the range, may want to lie beyond it
+EDGE = 0.03
+# A best trial that came this late says that the search was still gaining
+LATE = 0.8
+LEAST_TRIALS = 30
+MOST_SENTENCES = 5
+
+
+def where_it_fails(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+    """Name the weakest class, the largest confusion and the worst tile of the best result."""
+    found = _best_result(crf, loss)
+    if found is None:
+        return []
+    what, study, trials, table = found
+    sentences = []
+    iou = {name: value for name, value in trials[0].iou.items() if value is not None}
+    if len(iou) > 1:
+        weakest = min(iou, key=lambda name: iou[name])
+        sentences.append(f"{what} is weakest on {weakest}: IoU {score(iou[weakest])}.")
+    worst = None if table is None else table.worst()
+    if worst is not None:
+        truth, taken, share = worst
+        sentences.append(f"{100 * share:.0f} % of the true {truth} is taken for {taken}.")
+    confusions = trials[0].confusions
+    if confusions is not None and len(confusions) > 1:
+        of_tile = tile_scores(confusions)
+        place = int(np.nanargmin(of_tile))
+        tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
+        name = tiles[place] if place < len(tiles) else f"number {place}"
+        poor = int((of_tile < 0.5 * float(np.nanmedian(of_tile))).sum())
+        more = f"; {count(poor, 'tile')} of {len(of_tile)} reach less than half of the median" if poor else ""
+        sentences.append(f"The worst tile is {name} with miou {score(float(of_tile[place]))}{more}.")
+    return sentences
+
+
+def _best_result(
+    crf: CrfSection | None, loss: LossSection | None
+) -> tuple[str, Study, list[Trial], ConfusionTable | None] | None:
+    """Find the winner of the loss study, or the best pseudo-labels where there is none."""
+    if loss is not None and (winner := loss.table.winner(loss.study.metric)) is not None:
+        table = next((t for t in loss.confusions if t.label == winner.label), None)
+        return f"The network trained with {winner.label}", loss.study, winner.trials, table
+    best = None if crf is None else crf.study.best()
+    if crf is None or best is None:
+        return None
+    tables = {table.label: table for table in crf.confusions}
+    return "The best pseudo-label", crf.study, [best], tables.get(best.name or "tuned")
+
+
+def what_next(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+    """Say what would help most, most urgent first."""
+    found = _missing(crf, loss) + _failures(crf, loss)
+    if crf is not None:
+        found += _of_crf(crf)
+    if loss is not None and loss.table.rows:
+        found += _of_loss(loss)
+    scored = [s.study for s in (crf, loss) if s is not None and s.study.complete]
+    if scored and not any(study.attrs.get("test_openings") for study in scored):
+        found.append(
+            "For a number to publish, score the winner once on unseen tiles: "
+            "`sonarseg evaluate tuned --split test`."
+        )
+    return found[:MOST_SENTENCES]
+
+
+def _missing(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+    studies = [section.study for section in (crf, loss) if section is not None]
+    if any(study.untuned for study in studies):
+        return ["Draw masks for some dozens of val tiles, several with two or more classes; then tune again."]
+    if any(study.counts()["running"] + study.counts()["waiting"] for study in studies):
+        return [
+            "Wait, or stop and go on with `sonarseg tune all`: the report can be written anew at any time."
+        ]
+    if crf is None or not crf.study.trials:
+        return ["Run `sonarseg tune all`."]
+    if loss is None or not loss.study.complete:
+        return ["Run `sonarseg tune loss`: no loss has been compared yet."]
+    return []
+
+
+def _failures(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+    failed = sum(section.study.counts()["failed"] for section in (crf, loss) if section is not None)
+    if not failed:
+        return []
+    return [f"{count(failed, 'trial')} failed: the reasons stand above the tables under Trials."]
+
+
+def _of_crf(section: CrfSection) -> list[str]:
+    found = []
+    tuned, study = section.tuned, section.study
+    gain = section.gain
+    if gain is not None and gain.known and not gain.certain:
+        found.append(
+            "The gain of the tuned dense CRF is not proven: give val more tiles with masks, or keep the "
+            "untuned setting."
+        )
+    searched = [trial for trial in study.trials if not trial.name and trial.derived_from is None]
+    if tuned is not None and len(searched) >= LEAST_TRIALS:
+        order = [trial.number for trial in searched]
+        origin = tuned.number if tuned.derived_from is None else tuned.derived_from
+        if origin in order and order.index(origin) + 1 >= LATE * len(order):
+            found.append(
+                f"The best dense CRF came late (trial {tuned.number} of {len(study.trials)}): raise `trials` "
+                "under [crf] and go on."
+            )
+    if tuned is not None and (edges := edge_parameters(study, tuned)):
+        found.append(f"{listing(edges)} of the best setting: search a wider range in a new workspace.")
+    return found
+
+
+def edge_parameters(study: Study, trial: Trial) -> list[str]:
+    """Name the parameters of a trial that lie at an end of what was searched."""
+    frozen = next((f for f in study.frozen if f.number == trial.number), None)
+    found = []
+    for name, space in {} if frozen is None else sorted(frozen.distributions.items()):
+        if not isinstance(space, FloatDistribution | IntDistribution) or space.high <= space.low:
+            continue
+        ends = (space.low, float(trial.params[name]), space.high)
+        low, value, high = (math.log(end) for end in ends) if space.log else ends
+        place = (value - low) / (high - low)
+        # few iterations are no shortage of range
+        if (place <= EDGE and isinstance(space, FloatDistribution)) or place >= 1 - EDGE:
+            end = "lower" if place < 0.5 else "upper"
+            found.append(f"{name} {parameter(trial.params[name])} lies at the {end} end")
+    return found
+
+
+def _of_loss(section: LossSection) -> list[str]:
+    table, metric = section.table, section.study.metric
+    winner = table.winner(metric)
+    found = []
+    if table.seeds == 1 and len(table.rows) > 1:
+        found.append("Give every loss a second seed (`seeds` under [loss]) before believing their order.")
+    gain = None if section.gains is None or winner is None else section.gains.of(winner, metric)
+    if gain is not None and winner is not None and gain.known and not gain.certain:
+        found.append(
+            f"{winner.label} is not proven better than cross-entropy: plain cross-entropy remains a fair "
+            "choice."
+        )
+    return found
