@@ -18,6 +18,7 @@ from sonarseg.survey.layout import Survey
 from sonarseg.training.config import CamConfig, RunConfig
 from sonarseg.training.device import autocast, pick_device
 from sonarseg.training.feed import feed_of, stream
+from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model, load_model
 from sonarseg.training.record import SUMMARY
 from sonarseg.training.tiles import Tiles, batches_by_size, load_tiles
@@ -53,6 +54,8 @@ def stream_cams(
     ------
     index, float16 (K, H, W) in 0..1 at the size on disk
     """
+    if model.device.type == "cpu":
+        keep_freed_memory()
     shown = torch.from_numpy(tiles.shown)
     for batch, (pictures,) in zip(
         batches, stream([feed_of(tiles.pictures, model.device)], batches), strict=True

@@ -18,6 +18,7 @@ from sonarseg.training.augmentation import draw_augmentation
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import autocast
 from sonarseg.training.feed import feed_of, stream
+from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model
 from sonarseg.training.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.schedule import Epoch, learning_rate_factor
@@ -57,6 +58,8 @@ class Trainer:
         self.tiles = tiles
         self.labelled = labelled
         self.config = config
+        if model.device.type == "cpu":
+            keep_freed_memory()
         self._shown = torch.from_numpy(tiles.shown).float()
         self.optimiser = self._new_optimiser()
         self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
