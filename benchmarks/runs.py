@@ -221,7 +221,8 @@ def simulated(folder: Path, size: int) -> Path:
 
 def training_cases(survey_dir: Path, device: str, turns: int) -> list[Row]:
     """Steps a second."""
-    case = f"training steps, {device}, {NETWORKS[device]['encoder']}, batch {BATCH}, {SIZES[device]} x {SIZES[device]}"
+    size = SIZES[device]
+    case = f"training steps, {device}, {NETWORKS[device]['encoder']}, batch {BATCH}, {size} x {size}"
     if device == "cpu":
         ours, plain = rates_in_turn(["our_training", "plain_training"], survey_dir, device, turns)
         return [row(case, ours, plain, "steps/s", larger_is_better=True)]
@@ -323,22 +324,27 @@ def startup_case(survey_dir: Path, device: str, turns: int) -> Row:
 _RUN = """
 import json, sys, time
 from pathlib import Path
-from sonarseg.training import run, trainer
-seconds = 0.0
-original = trainer.Trainer.train_epoch
-def timed(*arguments):
-    global seconds
-    started = time.perf_counter()
-    found = original(*arguments)
-    seconds += time.perf_counter() - started
-    return found
-trainer.Trainer.train_epoch = timed
+from sonarseg.training import run, targets, trainer
+seconds = {}
+def timed(place, name, part):
+    original = getattr(place, name)
+    def call(*arguments, **named):
+        started = time.perf_counter()
+        try:
+            return original(*arguments, **named)
+        finally:
+            seconds[part] = seconds.get(part, 0.0) + time.perf_counter() - started
+    setattr(place, name, call)
+timed(trainer.Trainer, "train_epoch", "training")
+timed(run, "validate", "validation")
+timed(run, "save_checkpoint", "checkpoints")
+timed(targets.RoundTargets, "of_round", "CAMs, dense CRF and targets")
 run.run(Path(sys.argv[1]))
 print(json.dumps(seconds))
 """
 
 
-def not_training_case(survey_dir: Path, device: str, wanted: float, rate: float) -> Row:
+def not_training_cases(survey_dir: Path, device: str, wanted: float, rate: float) -> list[Row]:
     """Share of a whole run, process start to exit, that is not spent in training epochs."""
     survey_tiles = len((survey_dir / "splits" / "train.txt").read_text().split())
     epochs = max(3, round(wanted * rate / -(-survey_tiles // BATCH)))
@@ -361,14 +367,23 @@ def not_training_case(survey_dir: Path, device: str, wanted: float, rate: float)
         [sys.executable, "-c", _RUN, str(run_dir)], check=True, capture_output=True, text=True
     )
     whole = time.perf_counter() - started
-    share = 100 * (1 - json.loads(ended.stdout.splitlines()[-1]) / whole)
-    return row(
-        f"share of a run of {whole:.0f} s that is not training, {device}",
-        share,
-        None,
-        "%",
-        larger_is_better=False,
-    )
+    parts = json.loads(ended.stdout.splitlines()[-1])
+    parts["start and end"] = whole - sum(parts.values())
+    training = parts.pop("training")
+    rows = [
+        row(
+            f"share of a run of {whole:.0f} s that is not training, {device}",
+            100 * (1 - training / whole),
+            None,
+            "%",
+            larger_is_better=False,
+        )
+    ]
+    for part, seconds in parts.items():
+        rows.append(
+            row(f"of which {part}, {device}", 100 * seconds / whole, None, "%", larger_is_better=False)
+        )
+    return rows
 
 
 def memory_case(folder: Path, tiles: int) -> Row:
@@ -408,7 +423,7 @@ def main() -> None:
             rate = next(
                 found["ours"] for found in rows if found["case"].startswith(f"training steps, {device}")
             )
-            rows.append(not_training_case(survey_dir, device, length, rate))
+            rows += not_training_cases(survey_dir, device, length, rate)
         if arguments.many:
             rows.append(memory_case(folder, arguments.many))
     RESULTS.parent.mkdir(exist_ok=True)
