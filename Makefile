@@ -1,6 +1,7 @@
 # make quickstart   install, then both studies and a report on a simulated survey
 # make test         the whole test suite
 # make bench-densecrf   the dense CRF and its study beside pydensecrf, to benchmarks/results/densecrf.json
+# make bench-runs   training, losses and CAMs beside what people write, to benchmarks/results/runs.json
 # make lint         style, types, import contracts
 # make clean        remove what make made
 #
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK_PYTHON := 3.11
 
-.PHONY: install quickstart test bench-densecrf lint clean
+.PHONY: install quickstart test bench-densecrf bench-runs lint clean
 
 install: $(VENV)/.installed
 
@@ -44,6 +45,10 @@ test: install
 
 bench-densecrf: install
 	$(BIN)/python benchmarks/densecrf.py
+
+bench-runs: install
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[bench]'
+	$(BIN)/python benchmarks/runs.py
 
 lint: install
 	$(BIN)/ruff check .

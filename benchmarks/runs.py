@@ -403,7 +403,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=7, help="turns of each side")
     parser.add_argument("--run-seconds", type=float, default=60, help="length of the whole run on the CPU")
-    parser.add_argument("--many", type=int, default=100_000, help="tiles of the memory case; 0 leaves it out")
+    parser.add_argument("--many", type=int, default=20_000, help="tiles of the memory case")
     arguments = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="sonarseg-bench-") as name:
@@ -424,8 +424,7 @@ def main() -> None:
                 found["ours"] for found in rows if found["case"].startswith(f"training steps, {device}")
             )
             rows += not_training_cases(survey_dir, device, length, rate)
-        if arguments.many:
-            rows.append(memory_case(folder, arguments.many))
+        rows.append(memory_case(folder, arguments.many))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(f"written: {RESULTS}")
