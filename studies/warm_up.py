@@ -38,7 +38,7 @@ def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunC
     config = workspace.config
     return RunConfig(
         survey=workspace.survey_seen_from(workspace.warm_up_dir),
-        tiles="../../tiles",
+        tiles=f"../../{workspace.tiles_dir.name}",
         background=config.background,
         sonar=config.sonar,
         network=_network_seen_from(workspace, workspace.warm_up_dir),

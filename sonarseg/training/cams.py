@@ -24,7 +24,7 @@ from sonarseg.training.record import SUMMARY
 from sonarseg.training.tiles import Tiles, batches_by_size, load_tiles
 
 # Pixels of all views of the largest scale that go through the network at once
-_PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**24}
+_PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**23}
 
 
 def cam_batches(tiles: Tiles, indices: Sequence[int], model: Model, cam: CamConfig) -> list[list[int]]:
