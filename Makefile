@@ -1,6 +1,9 @@
 # make quickstart   install, then both studies and a report on a simulated survey
 # make test         the whole test suite
 # make bench-densecrf   the dense CRF and its study beside pydensecrf, to benchmarks/results/densecrf.json
+# make bench-runs   training, losses and CAMs beside what people write, to benchmarks/results/runs.json
+# make bench-studies   studies by many workers beside Optuna's own storages, to benchmarks/results/studies.json
+# make bench-reports   the report beside plain Plotly pages, to benchmarks/results/reports.json
 # make screenshots  the pictures of docs/pictures, from the quickstart's simulated survey (needs chromium)
 # make lint         style, types, import contracts
 # make clean        remove what make made
@@ -12,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK_PYTHON := 3.11
 
-.PHONY: install quickstart test bench-densecrf screenshots lint clean
+.PHONY: install quickstart test bench-densecrf bench-runs bench-studies bench-reports screenshots lint clean
 
 install: $(VENV)/.installed
 
@@ -45,6 +48,16 @@ test: install
 
 bench-densecrf: install
 	$(BIN)/python benchmarks/densecrf.py
+
+bench-runs: install
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[bench]'
+	$(BIN)/python benchmarks/runs.py
+
+bench-studies: install
+	$(BIN)/python benchmarks/study_load.py
+
+bench-reports: install
+	$(BIN)/python benchmarks/report_time.py
 
 screenshots: quickstart
 	$(BIN)/python docs/make_screenshots.py quickstart/study

@@ -51,29 +51,61 @@ def extract_cam(
     -------
     float32 (K, H, W) in 0..1
     """
-    kept = torch.tensor(shown, dtype=torch.bool)
+    scores = extract_cams(
+        network, image[None].to(device), torch.from_numpy(shown)[None], scales, flips, background_id
+    )
+    return np.asarray(scores[0].cpu().numpy())
+
+
+def extract_cams(
+    network: SegmentationNetwork,
+    images: Tensor,
+    shown: Tensor,
+    scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
+    flips: Sequence[str] = ("vertical",),
+    background_id: int | None = None,
+) -> Tensor:
+    """Extract the activation maps of tiles of one size: one forward pass a scale for all of them.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        On the device of `images`.
+    images : float32 (B, C, H, W)
+        Normalised tiles.
+    shown : bool (B, K)
+        Classes each may hold.
+    scales, flips, background_id
+        As `extract_cam` takes them.
+
+    Returns
+    -------
+    float32 (B, K, H, W) in 0..1
+        On the device of `images`.
+    """
+    kept = shown.clone()
     if background_id is not None:
-        kept[background_id] = False
-    tile = image.to(device)[None]
+        kept[:, background_id] = False
     with _evaluating(network), torch.inference_mode():
-        maps = torch.stack([_one_scale(network, tile, scale, flips) for scale in scales])
-        total = maps.sum(dim=0) * kept.to(device)[:, None, None]
-        scores = total / (total.amax(dim=(1, 2), keepdim=True) + 1e-5)
-    return np.asarray(scores.cpu().numpy())
+        total = torch.stack([_one_scale(network, images, scale, flips) for scale in scales]).sum(dim=0)
+        total = total * kept.to(images.device)[:, :, None, None]
+        return total / (total.amax(dim=(2, 3), keepdim=True) + 1e-5)
 
 
-def _one_scale(network: SegmentationNetwork, tile: Tensor, scale: float, flips: Sequence[str]) -> Tensor:
-    """Sum over the flips at one scale: (1, C, H, W) -> float32 (K, H, W)."""
-    size = (tile.shape[2], tile.shape[3])
+def _one_scale(network: SegmentationNetwork, tiles: Tensor, scale: float, flips: Sequence[str]) -> Tensor:
+    """Sum over the flips at one scale: (B, C, H, W) -> float32 (B, K, H, W)."""
+    size = (tiles.shape[2], tiles.shape[3])
     scaled_size = [max(1, round(side * scale)) for side in size]
     # Antialiased, or smaller scales would see speckle in place of backscatter.
-    scaled = F.interpolate(tile, size=scaled_size, mode="bilinear", align_corners=False, antialias=scale < 1)
+    scaled = F.interpolate(tiles, size=scaled_size, mode="bilinear", align_corners=False, antialias=scale < 1)
     axes = [FLIP_AXIS[name] for name in flips]
-    batch = torch.cat([scaled, *(scaled.flip(axis) for axis in axes)])
-    maps = network.cam(network.encode(batch)).float()
-    resized = F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
-    upright = [resized[0], *(resized[i + 1].flip(axis) for i, axis in enumerate(axes))]
-    return torch.stack(upright).sum(dim=0)
+    views = torch.cat([scaled, *(scaled.flip(axis) for axis in axes)])
+    maps = network.cam(network.encode(views)).float()
+    upright, *flipped = maps.chunk(1 + len(axes))
+    # Resizing is linear and treats both ends of an axis alike: the views are summed before it.
+    for axis, part in zip(axes, flipped, strict=True):
+        upright = upright + part.flip(axis)
+    return F.interpolate(upright, size=size, mode="bilinear", align_corners=False)
 
 
 @contextmanager

@@ -156,6 +156,7 @@ def evaluate_run(
     """
     import torch
 
+    from sonarseg.survey.pixel_store import StoredPicture, packed
     from sonarseg.training.device import pick_device
     from sonarseg.training.model_file import load_model
     from sonarseg.training.tiles import load_tiles
@@ -175,7 +176,7 @@ def evaluate_run(
     for start in range(0, len(tiles), TILES_IN_MEMORY):
         part = tiles[start : start + TILES_IN_MEMORY]
         loaded = load_tiles(survey, part, model.scaling, model.network_config.tile_scale, labels=False)
-        masks = [survey.read_mask(tile) for tile in part]
+        masks = packed(StoredPicture(mask[None], mask.shape) for mask in map(survey.read_mask, part))
         validate(model, loaded, masks, None, labelled, batch_size, on_prediction=count)
     return _evaluation(survey, split, tiles, [counted[tile] for tile in tiles], uses_image_labels=False)
 

@@ -16,7 +16,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.pictures import read_picture, write_index_png, write_png
 from sonarseg.training.device import autocast
 from sonarseg.training.model_file import Model
-from sonarseg.training.tiles import stack, to_tensor
+from sonarseg.training.tiles import to_tensor
 
 PICTURE_SUFFIXES = {".png", ".tif", ".tiff"}
 # Okabe and Ito's colours, told apart with any colour vision.
@@ -81,7 +81,7 @@ def find_pictures(folder: Path) -> dict[str, Path]:
 
 def predict_probabilities(model: Model, image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Class probabilities float32 (K, H, W) of one scaled tile, uint8 (H, W) or (H, W, 3)."""
-    batch = stack([to_tensor(image, model.network_config.tile_scale)]).to(model.device)
+    batch = to_tensor(image, model.network_config.tile_scale)[None].to(model.device).float() / 255
     model.network.eval()
     with torch.inference_mode(), autocast(model.device):
         features = model.network.encode(model.normalisation(batch))

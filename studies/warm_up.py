@@ -38,6 +38,7 @@ def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunC
     config = workspace.config
     return RunConfig(
         survey=workspace.survey_seen_from(workspace.warm_up_dir),
+        tiles=f"../../{workspace.tiles_dir.name}",
         background=config.background,
         sonar=config.sonar,
         network=_network_seen_from(workspace, workspace.warm_up_dir),
@@ -107,7 +108,7 @@ def _check_same(workspace: Workspace, survey: Survey) -> None:
     run_dir = workspace.warm_up_dir
     stored = RunConfig.model_validate_json((run_dir / CONFIG).read_text(encoding="utf-8"))
     wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
-    moved = {"survey": wanted.survey, "device": wanted.device, "engine": wanted.engine}
+    moved = {"survey": wanted.survey, "tiles": wanted.tiles, "device": wanted.device, "engine": wanted.engine}
     if stored.model_copy(update=moved) != wanted:
         raise UserError(
             f"{run_dir} was trained with other settings than study.toml has now: "

@@ -75,6 +75,11 @@ class Workspace:
         return self.root / "cams"
 
     @property
+    def tiles_dir(self) -> Path:
+        """The decoded tiles, which all runs share; made again where it was deleted."""
+        return self.root / "tiles"
+
+    @property
     def pseudo_labels_dir(self) -> Path:
         """First-round pseudo-labels, one folder a dense CRF setting."""
         return self.root / "pseudo_labels"

@@ -40,5 +40,6 @@ def cross_entropy(
     valid = target != ignore_index
     if weights is None:
         return total / valid.sum().clamp_min(1)
-    weight = weights[target[valid]].sum()
+    # Without picking the valid pixels out, for whose number the host would wait for the device
+    weight = torch.where(valid, weights[target.masked_fill(~valid, 0)], 0.0).sum()
     return total / torch.where(weight > 0, weight, 1.0)

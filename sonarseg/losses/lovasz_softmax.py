@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor
 
+from sonarseg.losses.lovasz_slopes import slopes
 from sonarseg.losses.precision import IGNORE, at_least_float32
 
 
-def lovasz_softmax(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE) -> Tensor:
+def lovasz_softmax(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    ignore_index: int = IGNORE,
+    classes: Literal["present", "all"] = "present",
+    per_image: bool = False,
+) -> Tensor:
     """Lovász-Softmax loss of Berman, Triki and Blaschko (arXiv 1705.08790).
 
-    The mean over the classes present in the batch of the Lovász extension of the Jaccard loss, with
-    all labelled pixels of the batch as one set. Classes that the batch does not show are left out:
-    their loss would be their largest probability alone, and users report that it drowns the rest.
+    The mean over classes of the Lovász extension of the Jaccard loss, exact: with the errors of a class in
+    falling order it is linear in them, and the slopes depend on the order alone.
+
+    All tiles and classes are sorted at once. Beside the logits and the target it takes, a pixel and class,
+    12 bytes on the CPU (probability, slope, gradient) and 20 bytes for each row that a thread sorts; on
+    CUDA about 60 bytes.
 
     Parameters
     ----------
@@ -21,44 +34,24 @@ def lovasz_softmax(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE
     target : int64 (B, H, W)
         Class ids; `ignore_index` where there is no label.
     ignore_index : int
+    classes : {"present", "all"}
+        "present" leaves out classes that the pixels do not show. Under "all" such a class costs its largest
+        probability; users report that this drowns the rest.
+    per_image : bool
+        Whether each tile is a set of its own, or all labelled pixels of the batch are one.
 
     Returns
     -------
     float ()
         In 0..1; 0, with zero gradients, where no pixel is labelled.
     """
-    num_classes = logits.shape[1]
-    valid = target != ignore_index
-    pixels = at_least_float32(logits).movedim(1, -1)[valid]
-    truth = target[valid][:, None] == torch.arange(num_classes, device=target.device)
-    errors = torch.where(truth, 1.0, 0.0).sub(pixels.softmax(dim=1)).abs()
-    descending, order = errors.sort(dim=0, descending=True)
-    losses = (descending * _jaccard_steps(truth.gather(0, order)).to(errors)).sum(dim=0)
-    present = truth.any(dim=0)
-    return torch.where(present, losses, 0.0).sum() / present.sum().clamp_min(1)
-
-
-def _jaccard_steps(truth: Tensor) -> Tensor:
-    """How much the Jaccard loss grows as each further pixel is wrong, class by class.
-
-    Algorithm 1 of the source takes differences of ``1 - intersection / union``. Over a batch of
-    some 10^5 pixels these differ by less than float32 resolves, so each step is written out:
-    a pixel of the class takes 1 / union from the intersection's share, another pixel makes the
-    union larger by one.
-
-    Parameters
-    ----------
-    truth : bool (P, K)
-        Whether each pixel is of the class, in the order of falling errors.
-
-    Returns
-    -------
-    float32 (P, K)
-        For a class without pixels all 0.
-    """
-    members = truth.sum(dim=0)
-    intersection = members - truth.cumsum(dim=0)
-    union = members + (~truth).cumsum(dim=0)
-    if_member = 1 / union.clamp_min(1)
-    if_other = intersection / union / (union - 1).clamp_min(1)
-    return torch.where(truth, if_member, if_other)
+    probabilities = at_least_float32(logits).softmax(dim=1).flatten(2)
+    found = slopes(probabilities.detach(), target.flatten(1), ignore_index, per_image)
+    # An error is p for a pixel of another class and 1 - p for one of the class itself: `constant` is the sum
+    # of what the ones bring, and the slopes of p carry the sign.
+    tiles = (probabilities * found.slope).sum(dim=2, dtype=torch.float64)
+    losses = (tiles if per_image else tiles.sum(dim=0, keepdim=True)) + found.constant
+    counted = found.members > 0 if classes == "present" else (found.valid > 0)[:, None].expand_as(losses)
+    number = counted.sum(dim=1)
+    sets = torch.where(counted, losses, 0.0).sum(dim=1) / number.clamp_min(1)
+    return (sets.sum() / (number > 0).sum().clamp_min(1)).to(probabilities.dtype)

@@ -3,22 +3,76 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 
-from sonarseg.cam import extract_cam
+from sonarseg.cam import extract_cams as activation_maps
 from sonarseg.cam_store import write_cam
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.training.config import CamConfig, RunConfig
 from sonarseg.training.device import autocast, pick_device
+from sonarseg.training.feed import feed_of, stream
+from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model, load_model
 from sonarseg.training.record import SUMMARY
-from sonarseg.training.tiles import Tiles, load_tiles
+from sonarseg.training.tiles import Tiles, batches_by_size, load_tiles
+
+# Pixels of all views of the largest scale that go through the network at once
+_PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**23}
+
+
+def cam_batches(tiles: Tiles, indices: Sequence[int], model: Model, cam: CamConfig) -> list[list[int]]:
+    """Group tiles of one size for `extract_cams`: as many as keep the device busy and fit its memory."""
+    views = 1 + len(model.sonar.allowed_flips())
+    area = max((int(tiles.pictures.shapes[i, 1:].prod()) for i in indices), default=1)
+    largest = area * max(cam.scales) ** 2 * views
+    size = max(1, int(_PIXELS_AT_ONCE[model.device.type] / largest))
+    return list(batches_by_size(tiles, indices, size))
+
+
+def stream_cams(
+    model: Model, tiles: Tiles, batches: Sequence[Sequence[int]], cam: CamConfig
+) -> Iterator[tuple[int, NDArray[np.float16]]]:
+    """Extract the activation maps of tiles batch by batch.
+
+    Parameters
+    ----------
+    model : Model
+    tiles : Tiles
+    batches : sequence of sequence of int
+        From `cam_batches`.
+    cam : CamConfig
+        Scales.
+
+    Yields
+    ------
+    index, float16 (K, H, W) in 0..1 at the size on disk
+    """
+    if model.device.type == "cpu":
+        keep_freed_memory()
+    shown = torch.from_numpy(tiles.shown)
+    for batch, (pictures,) in zip(
+        batches, stream([feed_of(tiles.pictures, model.device)], batches), strict=True
+    ):
+        with autocast(model.device):
+            scores = activation_maps(
+                model.network,
+                model.normalisation(pictures.float() / 255),
+                shown[batch],
+                cam.scales,
+                model.sonar.allowed_flips(),
+                model.background_id,
+            )
+        size = tiles.disk_size(batch[0])
+        if tuple(scores.shape[2:]) != size:
+            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
+        yield from zip(batch, scores.to(torch.float16).cpu().numpy(), strict=True)
 
 
 def write_cams(
@@ -36,23 +90,8 @@ def write_cams(
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    for done, index in enumerate(indices):
-        image = model.normalisation(tiles.images[index][None].to(model.device).float() / 255)[0]
-        with autocast(model.device):
-            scores = extract_cam(
-                model.network,
-                image,
-                tiles.shown[index],
-                scales=cam.scales,
-                flips=model.sonar.allowed_flips(),
-                background_id=model.background_id,
-                device=model.device,
-            )
-        if scores.shape[1:] != tiles.sizes[index]:
-            resized = F.interpolate(
-                torch.from_numpy(scores)[None], size=tiles.sizes[index], mode="bilinear", align_corners=False
-            )
-            scores = np.asarray(resized[0].numpy())
+    batches = cam_batches(tiles, indices, model, cam)
+    for done, (index, scores) in enumerate(stream_cams(model, tiles, batches, cam)):
         write_cam(partial / f"{tiles.names[index]}.npy", scores)
         progress("class activation maps", done + 1, len(indices))
     shutil.rmtree(folder, ignore_errors=True)
@@ -79,7 +118,14 @@ def extract_cams(
     for split in missing:
         # A tile whose classes nobody knows has no CAM: it cannot be scored either.
         known = [tile for tile in survey.splits[split] if survey.has_labels(tile)]
-        tiles = load_tiles(survey, known, model.scaling, model.network_config.tile_scale)
+        tiles = load_tiles(
+            survey,
+            known,
+            model.scaling,
+            model.network_config.tile_scale,
+            store=config.path(run_dir, config.tiles) / split,
+            progress=progress,
+        )
         write_cams(model, tiles, range(len(tiles)), cams_dir / split, config.cam, progress)
 
 

@@ -80,6 +80,8 @@ class RunConfig(Section):
     """Everything a run needs; paths are relative to the run folder unless absolute."""
 
     survey: str
+    # Where the decoded tiles are kept; runs of one survey and scale share them.
+    tiles: str = "tiles"
     background: str | None = None
     sonar: SonarGeometry = SonarGeometry()
     network: NetworkConfig = NetworkConfig()

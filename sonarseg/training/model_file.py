@@ -47,8 +47,11 @@ class Model:
 
 
 def build_network(config: NetworkConfig, channels: int, num_classes: int) -> SegmentationNetwork:
-    """Make the network of a configuration, with fresh weights."""
-    return SegmentationNetwork(
+    """Make the network of a configuration, with fresh weights.
+
+    Its kernels lie channels last in memory, which convolutions and pooling take faster on CPU and CUDA.
+    """
+    network = SegmentationNetwork(
         config.encoder,
         channels,
         num_classes,
@@ -56,6 +59,7 @@ def build_network(config: NetworkConfig, channels: int, num_classes: int) -> Seg
         decoder_channels=config.decoder_channels,
         stages=config.stages,
     )
+    return network.to(memory_format=torch.channels_last)
 
 
 def load_model(run_dir: Path, device: torch.device) -> Model:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +18,7 @@ from numpy.typing import NDArray
 from sonarseg.cam_store import read_cam
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.refine import refine_batch
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
@@ -19,11 +26,48 @@ from sonarseg.survey.pictures import read_mask_file, write_index_png
 from sonarseg.survey.scaling import GreyScaling
 
 IGNORE = 255
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+# Tiles in memory at once, refined or waiting for it, where the CAMs are made meanwhile
+_WAITING = 64
 
 
 def _no_scores(image: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
     """Scores of a tile that is labelled whole: none of them is read."""
     return np.zeros((classes, *image.shape[:2]), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How pseudo-labels are made.
+
+    Attributes
+    ----------
+    survey : Survey
+        Images and image-level labels; no mask is read.
+    scaling : GreyScaling
+        The survey-wide scaling to 0..255.
+    parameters : CrfParameters
+        Dense CRF settings.
+    engine : Engine
+        What computes the dense CRF.
+    jobs : int
+        Threads or processes.
+    """
+
+    survey: Survey
+    scaling: GreyScaling
+    parameters: CrfParameters
+    engine: Engine = DEFAULT_ENGINE
+    jobs: int = 1
+
+    def prepared(self, tile: str, scores: NDArray[np.floating] | None) -> ScoredTile:
+        """A tile for `refine`; one with a single class is labelled whole and needs no scores."""
+        image = self.scaling.apply(self.survey.read_image(tile))
+        shown = self.survey.shown(tile)
+        return ScoredTile(_no_scores(image, len(shown)) if scores is None else scores, image, shown)
 
 
 def make_pseudo_labels(
@@ -40,57 +84,137 @@ def make_pseudo_labels(
 ) -> None:
     """Write `folder/NAME.png` for every tile; the folder appears whole or not at all.
 
-    A tile with one class is labelled whole and needs no CAM.
-
     Parameters
     ----------
-    survey : Survey
-        Images and image-level labels; no mask is read.
+    survey, parameters, scaling, engine, jobs
+        As `Labelling` holds them.
     tiles : sequence of str
         Tiles to label.
     cam_dir : Path
         Folder of float16 (K, H, W) CAM scores.
     folder : Path
         Where the pseudo-labels go; also `frequencies.npy`, float64 (K,), the share of each class.
-    parameters : CrfParameters
-        Dense CRF settings.
-    scaling : GreyScaling
-        The survey-wide scaling to 0..255.
-    engine : Engine
-        What computes the dense CRF.
-    jobs : int
-        Threads or processes.
     progress : Progress
         Called a tile.
     """
+    labelling = Labelling(survey, scaling, parameters, engine, jobs)
     make_ready(engine, scaling.channels, progress)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     folder, cam_dir = folder.resolve(), cam_dir.resolve()
+
+    def load(tile: str) -> ScoredTile:
+        several = survey.shown(tile).sum() > 1
+        return labelling.prepared(tile, read_cam(cam_dir / f"{tile}.npy") if several else None)
+
+    with _whole(folder) as partial:
+
+        def write(tile: str, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
+            return _write(partial, tile, labels, survey.num_classes)
+
+        results = refine_tiles(
+            tiles, load, write, parameters, engine=engine, background_id=survey.background_id, jobs=jobs
+        )
+        _count(partial, results, len(tiles), survey.num_classes, progress)
+
+
+def label_scored(
+    scored: Iterable[tuple[str, NDArray[np.float16] | None]],
+    count: int,
+    labelling: Labelling,
+    folder: Path,
+    progress: Progress = silent,
+) -> None:
+    """Write `folder/NAME.png` for tiles whose scores come one after the other.
+
+    Threads refine the tiles that have come while the next scores are made, by the device or by the
+    cores that are left; `_WAITING` tiles at most are in memory. The folder appears whole or not at all.
+
+    Parameters
+    ----------
+    scored : iterable of (str, float16 (K, H, W) or None)
+        Tiles with their CAM scores; None for a tile with a single class, which needs none.
+    count : int
+        Number of tiles.
+    labelling : Labelling
+        Its engine must be one that gains from threads, or one of a device.
+    folder : Path
+        As in `make_pseudo_labels`.
+    progress : Progress
+        Called a tile.
+    """
+    make_ready(labelling.engine, labelling.scaling.channels, progress)
+    num_classes, background = labelling.survey.num_classes, labelling.survey.background_id
+    with _whole(folder) as partial:
+
+        def label(batch: list[tuple[str, NDArray[np.float16] | None]]) -> NDArray[np.int64]:
+            loaded = [
+                labelling.prepared(tile, None if scores is None else scores.astype(np.float32))
+                for tile, scores in batch
+            ]
+            refined = refine_batch(
+                [(tile.scores, tile.image, tile.shown) for tile in loaded],
+                labelling.parameters,
+                background,
+                labelling.engine,
+            )
+            counts = np.zeros(num_classes, dtype=np.int64)
+            for (tile, _), labels in zip(batch, refined, strict=True):
+                counts += _write(partial, tile, labels, num_classes)
+            return counts
+
+        # A device takes batches, one at a time; cores take a tile each.
+        size, threads = (1, labelling.jobs) if labelling.engine.threads else (_WAITING // 2, 1)
+        results = _in_threads(label, _grouped(scored, size), threads, _WAITING // size)
+        _count(partial, results, -(-count // size), num_classes, progress)
+
+
+def _in_threads(
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, waiting: int
+) -> Iterator[Result]:
+    """Work items off in threads while this one draws the next; results in order."""
+    with ThreadPoolExecutor(threads) as pool:
+        begun: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                begun.append(pool.submit(work, item))
+                while begun and (begun[0].done() or len(begun) >= waiting):
+                    yield begun.popleft().result()
+            while begun:
+                yield begun.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    remaining = iter(items)
+    while group := list(islice(remaining, size)):
+        yield group
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[Path]:
+    """Give a folder to write to, which takes the name `folder` at the end."""
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-
-    def load(tile: str) -> ScoredTile:
-        image = scaling.apply(survey.read_image(tile))
-        shown = survey.shown(tile)
-        several = shown.sum() > 1
-        scores = read_cam(cam_dir / f"{tile}.npy") if several else _no_scores(image, len(shown))
-        return ScoredTile(scores, image, shown)
-
-    def write(tile: str, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
-        write_index_png(partial / f"{tile}.png", labels)
-        return np.bincount(labels[labels != IGNORE], minlength=survey.num_classes)
-
-    counts = np.zeros(survey.num_classes, dtype=np.int64)
-    results = refine_tiles(
-        tiles, load, write, parameters, engine=engine, background_id=survey.background_id, jobs=jobs
-    )
-    for done, pixels in enumerate(results):
-        counts += pixels
-        progress("pseudo-labels", done + 1, len(tiles))
-    np.save(partial / "frequencies.npy", counts / max(1, counts.sum()))
+    yield partial
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _write(folder: Path, tile: str, labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    write_index_png(folder / f"{tile}.png", labels)
+    return np.bincount(labels[labels != IGNORE], minlength=num_classes)
+
+
+def _count(
+    folder: Path, results: Iterable[NDArray[np.int64]], total: int, num_classes: int, progress: Progress
+) -> None:
+    counts = np.zeros(num_classes, dtype=np.int64)
+    for done, pixels in enumerate(results):
+        counts += pixels
+        progress("pseudo-labels", done + 1, total)
+    np.save(folder / "frequencies.npy", counts / max(1, counts.sum()))
 
 
 def read_pseudo_label(folder: Path, tile: str) -> NDArray[np.uint8]:

@@ -27,7 +27,8 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.pictures import write_index_png, write_png
-from sonarseg.survey.scaling import fit_scaling
+from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training import record
 from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from sonarseg.training.config import RunConfig
@@ -35,7 +36,7 @@ from sonarseg.training.device import device_name, pick_device
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.schedule import Epoch, plan
 from sonarseg.training.targets import RoundTargets
-from sonarseg.training.tiles import Tiles, load_tiles
+from sonarseg.training.tiles import Tiles, load_masks, load_tiles
 from sonarseg.training.trainer import RunFailed, Trainer
 from sonarseg.training.validation import Validation, validate
 
@@ -109,16 +110,20 @@ class _Run:
         self.survey = _open(run_dir, config)
         self.scaling = config.scaling or fit_scaling(self.survey)
         self.device = pick_device(config.device)
-        scale = config.network.tile_scale
         self.train = load_tiles(
-            self.survey, self.survey.splits["train"], self.scaling, scale, progress=progress
+            self.survey,
+            self.survey.splits["train"],
+            self.scaling,
+            config.network.tile_scale,
+            store=config.path(run_dir, config.tiles) / "train",
+            progress=progress,
         )
         if not len(self.train):
             raise UserError(
                 f"{self.survey.root}: the train split is empty: list its tiles in splits/train.txt."
             )
         self.labelled = _labelled(self.survey, self.device)
-        self.val, self.val_masks = _validation_tiles(self.survey, config, self.scaling)
+        self.val, self.val_masks = _validation_tiles(self.survey, run_dir, config, self.scaling)
         torch.manual_seed(config.seed)
         self.model = self._new_model()
         self.trainer = Trainer(self.model, self.train, self.labelled, config)
@@ -284,7 +289,7 @@ class _Run:
 
 def config_hash(config: RunConfig) -> str:
     """A short hash of what a run computes; where its survey lies and on which device do not count."""
-    described = config.model_dump_json(exclude={"survey", "device"})
+    described = config.model_dump_json(exclude={"survey", "tiles", "device"})
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 
@@ -303,8 +308,9 @@ def _labelled(survey: Survey, device: torch.device) -> Tensor:
 
 
 def _validation_tiles(
-    survey: Survey, config: RunConfig, scaling: Any
-) -> tuple[Tiles, list[NDArray[np.uint8]]]:
+    survey: Survey, run_dir: Path, config: RunConfig, scaling: GreyScaling
+) -> tuple[Tiles, PixelStore]:
     names = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
-    tiles = load_tiles(survey, names, scaling, config.network.tile_scale)
-    return tiles, [survey.read_mask(tile) for tile in names]
+    store = config.path(run_dir, config.tiles)
+    tiles = load_tiles(survey, names, scaling, config.network.tile_scale, store=store / "val")
+    return tiles, load_masks(survey, names, store / "val-masks")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,21 @@ import torch
 import torch.nn.functional as F
 from joblib import cpu_count
 from numpy.typing import NDArray
-from torch import Tensor
 
 from sonarseg.densecrf.engine import pick_engine
 from sonarseg.progress import Progress
 from sonarseg.survey.layout import Survey
-from sonarseg.training.cams import write_cams
+from sonarseg.survey.pixel_store import PixelStore, StoredPicture, open_store, write_store
+from sonarseg.training.cams import cam_batches, stream_cams, write_cams
 from sonarseg.training.config import RunConfig
 from sonarseg.training.model_file import Model
-from sonarseg.training.pseudo_labels import make_pseudo_labels, read_frequencies, read_pseudo_label
+from sonarseg.training.pseudo_labels import (
+    Labelling,
+    label_scored,
+    make_pseudo_labels,
+    read_frequencies,
+    read_pseudo_label,
+)
 from sonarseg.training.tiles import Tiles, scaled_size
 
 IGNORE = 255
@@ -50,29 +58,35 @@ class RoundTargets:
         self.tiles = tiles
         self.frequencies: NDArray[np.float64] | None = None
         self._round = 0
-        self._targets: list[Tensor] = []
+        self._targets: PixelStore | None = None
 
-    def of_round(self, number: int, progress: Progress) -> list[Tensor]:
-        """Targets of a round, uint8 (h, w) at the network's scale, one a train tile.
+    def of_round(self, number: int, progress: Progress) -> PixelStore:
+        """Targets of a round, uint8 (1, h, w) at the network's scale, one a train tile.
 
         The class frequencies are those of the first round and stay as they are.
         """
-        if number == self._round:
+        if self._targets is not None and number == self._round:
             return self._targets
-        if self.config.supervision == "masks":
-            labels = [self.survey.read_mask(tile) for tile in self.tiles.names]
-            self.frequencies = _frequencies(labels, self.survey.num_classes)
-        elif self.config.supervision == "single-label":
-            labels = [self._whole(index) for index in range(len(self.tiles))]
-            self.frequencies = _frequencies(labels, self.survey.num_classes)
-        else:
-            folder = self._pseudo_labels(number, progress)
-            labels = [read_pseudo_label(folder, tile) for tile in self.tiles.names]
-            if self.frequencies is None:
-                self.frequencies = read_frequencies(self._folder(1))
-        self._targets = [self._to_network_scale(label) for label in labels]
+        read = self._reader(number, progress)
+        self._targets = None
+        folder = self.run_dir / "targets"
+        write_store(folder, map(self._at_network_scale, map(read, self.tiles.names)), len(self.tiles), {})
+        self._targets = open_store(folder)
         self._round = number
+        if self.frequencies is None and self.config.supervision == "labels":
+            self.frequencies = read_frequencies(self._folder(1))
+        elif self.frequencies is None:
+            self.frequencies = _frequencies(map(read, self.tiles.names), self.survey.num_classes)
         return self._targets
+
+    def _reader(self, number: int, progress: Progress) -> Callable[[str], NDArray[np.uint8]]:
+        """What gives a train tile's labels of a round, uint8 (H, W)."""
+        if self.config.supervision == "masks":
+            return self.survey.read_mask
+        if self.config.supervision == "single-label":
+            places = {tile: index for index, tile in enumerate(self.tiles.names)}
+            return lambda tile: self._whole(places[tile])
+        return partial(read_pseudo_label, self._pseudo_labels(number, progress))
 
     def first_frequencies(self) -> NDArray[np.float64] | None:
         """Class frequencies of the first round, also for a run resumed after its last epoch."""
@@ -82,7 +96,9 @@ class RoundTargets:
 
     def clean(self) -> None:
         """Remove what only a resumed run would need; the last round's pseudo-labels stay."""
-        shutil.rmtree(self.run_dir / "cams", ignore_errors=True)
+        self._targets = None
+        for folder in ("cams", "targets"):
+            shutil.rmtree(self.run_dir / folder, ignore_errors=True)
         for number in range(1, self.config.training.rounds):
             shutil.rmtree(self.run_dir / "pseudo_labels" / f"round-{number}", ignore_errors=True)
 
@@ -95,41 +111,66 @@ class RoundTargets:
         folder = self._folder(number)
         if folder.is_dir():
             return folder
-        cam_dir = self.run_dir / "cams"
         several = np.flatnonzero(self.tiles.shown.sum(axis=1) > 1).tolist()
+        labelling = Labelling(
+            self.survey,
+            self.model.scaling,
+            self.config.crf,
+            pick_engine(self.config.engine, str(self.model.device)),
+            int(cpu_count()),
+        )
         self.model.network.eval()
+        if labelling.engine.name == "pydensecrf":
+            self._label_in_processes(several, labelling, folder, progress)
+        else:
+            label_scored(self._scored(several), len(self.tiles), labelling, folder, progress)
+        return folder
+
+    def _scored(self, several: list[int]) -> Iterator[tuple[str, NDArray[np.float16] | None]]:
+        """CAM scores of the tiles with several classes; then the others, which need none."""
+        batches = cam_batches(self.tiles, several, self.model, self.config.cam)
+        for index, scores in stream_cams(self.model, self.tiles, batches, self.config.cam):
+            yield self.tiles.names[index], scores
+        needed = set(several)
+        for index, name in enumerate(self.tiles.names):
+            if index not in needed:
+                yield name, None
+
+    def _label_in_processes(
+        self, several: list[int], labelling: Labelling, folder: Path, progress: Progress
+    ) -> None:
+        """For the engine that gains from processes alone: the scores reach them as files."""
+        cam_dir = self.run_dir / "cams"
         write_cams(self.model, self.tiles, several, cam_dir, self.config.cam, progress)
         make_pseudo_labels(
             self.survey,
             self.tiles.names,
             cam_dir,
             folder,
-            self.config.crf,
-            self.model.scaling,
-            engine=pick_engine(self.config.engine, str(self.model.device)),
-            jobs=int(cpu_count()),
+            labelling.parameters,
+            labelling.scaling,
+            engine=labelling.engine,
+            jobs=labelling.jobs,
             progress=progress,
         )
         shutil.rmtree(cam_dir)
-        return folder
 
     def _whole(self, index: int) -> NDArray[np.uint8]:
-        label = np.full(self.tiles.sizes[index], IGNORE, dtype=np.uint8)
+        label = np.full(self.tiles.disk_size(index), IGNORE, dtype=np.uint8)
         if self.tiles.shown[index].sum() == 1:
             label[...] = int(np.flatnonzero(self.tiles.shown[index])[0])
         return label
 
-    def _to_network_scale(self, label: NDArray[np.uint8]) -> Tensor:
-        tensor = torch.from_numpy(label)
-        size = scaled_size((label.shape[0], label.shape[1]), self.config.network.tile_scale)
-        if size == tuple(tensor.shape):
-            return tensor
-        return F.interpolate(tensor[None, None].float(), size=size, mode="nearest-exact")[0, 0].to(
-            torch.uint8
-        )
+    def _at_network_scale(self, label: NDArray[np.uint8]) -> StoredPicture:
+        disk_size = (label.shape[0], label.shape[1])
+        size = scaled_size(disk_size, self.config.network.tile_scale)
+        if size == disk_size:
+            return StoredPicture(label[None], disk_size)
+        smaller = F.interpolate(torch.from_numpy(label)[None, None].float(), size=size, mode="nearest-exact")
+        return StoredPicture(smaller[0].to(torch.uint8).numpy(), disk_size)
 
 
-def _frequencies(labels: list[NDArray[np.uint8]], num_classes: int) -> NDArray[np.float64]:
+def _frequencies(labels: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.float64]:
     counts = np.zeros(num_classes, dtype=np.int64)
     for label in labels:
         counts += np.bincount(label[label != IGNORE].ravel(), minlength=num_classes)[:num_classes]

@@ -1,9 +1,11 @@
-"""The tiles of a run in memory: read once, scaled once, batched with padding where sizes differ."""
+"""The tiles of a run: decoded and scaled once into a store, and what is known of each."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from torch import Tensor
 
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
+from sonarseg.survey.pixel_store import PixelStore, Source, StoredPicture, packed, stored
 from sonarseg.survey.scaling import GreyScaling
 
 IGNORE = 255
@@ -39,10 +42,8 @@ class Tiles:
     Attributes
     ----------
     names : tuple of str
-    images : list of uint8 (C, h, w) tensors
+    pictures : PixelStore
         Scaled to 0..255 and by `tile_scale`.
-    sizes : list of (int, int)
-        Height and width on disk.
     shown : bool (N, K)
         Classes that each tile may hold, background included.
     multiclass : bool (N,)
@@ -50,26 +51,26 @@ class Tiles:
     """
 
     names: tuple[str, ...]
-    images: list[Tensor]
-    sizes: list[tuple[int, int]]
+    pictures: PixelStore
     shown: NDArray[np.bool_]
     multiclass: NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.names)
 
+    def disk_size(self, index: int) -> tuple[int, int]:
+        """Height and width of a tile on disk."""
+        height, width = self.pictures.disk_sizes[index].tolist()
+        return height, width
+
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation over all pixels."""
-        count = 0
-        total = torch.zeros(self.images[0].shape[0], dtype=torch.float64)
-        squares = torch.zeros_like(total)
-        for image in self.images:
-            values = image.to(torch.float64) / 255
-            count += values[0].numel()
-            total = total + values.sum(dim=(1, 2))
-            squares = squares + values.square().sum(dim=(1, 2))
-        mean = total / count
-        std = (squares / count - mean.square()).clamp_min(0).sqrt().clamp_min(1e-3)
+        counts = self.pictures.histogram.astype(np.float64)
+        levels = np.arange(256) / 255
+        total = counts.sum(axis=1)
+        mean = counts @ levels / total
+        variance = counts @ levels**2 / total - mean**2
+        std = np.sqrt(variance.clip(0)).clip(1e-3)
         return Normalisation(tuple(mean.tolist()), tuple(std.tolist()))
 
 
@@ -97,6 +98,7 @@ def load_tiles(
     scaling: GreyScaling,
     tile_scale: float,
     *,
+    store: Path | None = None,
     labels: bool = True,
     progress: Progress = silent,
 ) -> Tiles:
@@ -112,60 +114,59 @@ def load_tiles(
         The survey-wide scaling to 0..255.
     tile_scale : float
         Size that the network sees over size on disk.
+    store : Path, optional
+        Where the decoded tiles are kept for the next time, memory-mapped: the folder is called like
+        this and a hash of `names`. Without it they are held in memory.
     labels : bool
         Whether image-level labels are needed; without them every class may be shown.
     progress : Progress
         Called a tile.
     """
-    images: list[Tensor] = []
-    sizes: list[tuple[int, int]] = []
+
+    def read(index: int) -> StoredPicture:
+        image = scaling.apply(survey.read_image(names[index]))
+        return StoredPicture(to_tensor(image, tile_scale).numpy(), (image.shape[0], image.shape[1]))
+
+    if store is None:
+        pictures = packed(map(read, range(len(names))))
+    else:
+        source = Source(
+            [survey.image_path(name) for name in names], {"tile_scale": tile_scale, **scaling.model_dump()}
+        )
+        pictures = stored(_folder(store, names), source, len(names), read, progress=progress)
     shown = np.ones((len(names), survey.num_classes), dtype=bool)
     multiclass = np.zeros(len(names), dtype=bool)
-    for index, name in enumerate(names):
-        image = scaling.apply(survey.read_image(name))
-        sizes.append((image.shape[0], image.shape[1]))
-        images.append(to_tensor(image, tile_scale))
-        if labels:
+    if labels:
+        for index, name in enumerate(names):
             shown[index] = survey.shown(name)
-            multiclass[index] = survey.multiclass(name)
-        progress("reading tiles", index + 1, len(names))
-    return Tiles(tuple(names), images, sizes, shown, multiclass)
+        multiclass = shown.sum(axis=1) >= 2
+    return Tiles(tuple(names), pictures, shown, multiclass)
 
 
-def stack(images: Sequence[Tensor]) -> Tensor:
-    """Batch uint8 (C, h, w) images; smaller ones are repeated at the right and lower edge.
+def load_masks(survey: Survey, names: Sequence[str], store: Path) -> PixelStore:
+    """Read the masks of tiles, whose split must be opened, once: uint8 (1, H, W) at the size on disk."""
 
-    Returns
-    -------
-    float32 (B, C, H, W) in 0..1
-    """
-    height = max(image.shape[1] for image in images)
-    width = max(image.shape[2] for image in images)
-    padded = [
-        F.pad(image[None].float(), (0, width - image.shape[2], 0, height - image.shape[1]), mode="replicate")[
-            0
-        ]
-        for image in images
-    ]
-    return torch.stack(padded) / 255
+    def read(index: int) -> StoredPicture:
+        mask = survey.read_mask(names[index])
+        return StoredPicture(mask[None], (mask.shape[0], mask.shape[1]))
+
+    # The pictures as well: a mask must have the size of its tile.
+    files = [file for name in names for file in (survey.mask_path(name), survey.image_path(name))]
+    source = Source(files, {"classes": survey.num_classes})
+    return stored(_folder(store, names), source, len(names), read, "reading masks")
 
 
-def stack_targets(targets: Sequence[Tensor]) -> Tensor:
-    """Batch int (h, w) targets into int64 (B, H, W); what is added counts as without data."""
-    height = max(target.shape[0] for target in targets)
-    width = max(target.shape[1] for target in targets)
-    padded = [
-        F.pad(target.long(), (0, width - target.shape[1], 0, height - target.shape[0]), value=IGNORE)
-        for target in targets
-    ]
-    return torch.stack(padded)
+def _folder(store: Path, names: Sequence[str]) -> Path:
+    """A store of its own for each list of tiles: val with masks is not all of val."""
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return store.with_name(f"{store.name}-{digest[:12]}")
 
 
-def batches_by_size(tiles: Tiles, batch_size: int) -> Iterator[list[int]]:
-    """Tile indices in batches of one network size each, so that nothing is padded."""
+def batches_by_size(tiles: Tiles, indices: Sequence[int], batch_size: int) -> Iterator[list[int]]:
+    """Tile indices in batches of one size on disk, hence one network size, so that nothing is padded."""
     by_size: dict[tuple[int, int], list[int]] = {}
-    for index, image in enumerate(tiles.images):
-        by_size.setdefault((image.shape[1], image.shape[2]), []).append(index)
-    for indices in by_size.values():
-        for start in range(0, len(indices), batch_size):
-            yield indices[start : start + batch_size]
+    for index in indices:
+        by_size.setdefault(tiles.disk_size(index), []).append(index)
+    for same in by_size.values():
+        for start in range(0, len(same), batch_size):
+            yield same[start : start + batch_size]

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.losses.classification import multilabel_soft_margin
-from sonarseg.training.augmentation import augment
+from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.training.augmentation import draw_augmentation
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import autocast
+from sonarseg.training.feed import feed_of, stream
+from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model
 from sonarseg.training.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.schedule import Epoch, learning_rate_factor
-from sonarseg.training.tiles import Tiles, stack, stack_targets
+from sonarseg.training.tiles import IGNORE, Tiles
 
 
 class RunFailed(Exception):
@@ -55,6 +58,9 @@ class Trainer:
         self.tiles = tiles
         self.labelled = labelled
         self.config = config
+        if model.device.type == "cpu":
+            keep_freed_memory()
+        self._shown = torch.from_numpy(tiles.shown).float()
         self.optimiser = self._new_optimiser()
         self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self._scaler = torch.amp.GradScaler(
@@ -85,7 +91,7 @@ class Trainer:
     def train_epoch(
         self,
         epoch: Epoch,
-        targets: list[Tensor] | None,
+        targets: PixelStore | None,
         segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None,
     ) -> EpochLosses:
         """Train one epoch.
@@ -97,7 +103,7 @@ class Trainer:
         ----------
         epoch : Epoch
             Where in the run this epoch stands.
-        targets : list of uint8 (h, w) tensors, or None
+        targets : PixelStore of uint8 (1, h, w), or None
             Pseudo-labels at the network's scale; None during the warm-up.
         segmentation_loss : callable or None
             (logits (B, K, H, W), target (B, H, W)) -> scalar.
@@ -107,28 +113,24 @@ class Trainer:
         RunFailed
             Where a loss is not finite.
         """
-        config, device = self.config, self.model.device
-        torch.manual_seed(config.seed * 1_000_003 + epoch.number)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + epoch.number)
+        device = self.model.device
+        seed = self.config.seed * 1_000_003 + epoch.number
+        torch.manual_seed(seed)
+        generator = torch.Generator(device).manual_seed(seed)
         batches = self._batches(self._draw(epoch))
+        feeds = [feed_of(self.tiles.pictures, device)]
+        if targets is not None:
+            feeds.append(feed_of(targets, device, fill=IGNORE))
         self.model.network.train()
         sums = torch.zeros(2, device=device)
-        drawn = 0
-        for step, batch in enumerate(batches):
+        for step, (batch, parts) in enumerate(zip(batches, stream(feeds, batches), strict=True)):
             self._set_learning_rate(epoch, step, len(batches))
-            images = stack([self.tiles.images[i] for i in batch]).to(device)
-            target = None
-            if targets is not None:
-                target = stack_targets([targets[i] for i in batch]).to(device)
-            images, target = augment(images, target, config.sonar, config.training, generator)
-            shown = torch.from_numpy(self.tiles.shown[batch]).float().to(device)
+            images, target = self._augmented(parts, generator)
+            shown = self._shown[batch].to(device, non_blocking=True)
             classification, segmentation = self._losses(images, target, shown, segmentation_loss)
-            total = config.training.classification_weight * classification
-            if target is not None:
-                total = total + config.training.segmentation_weight * segmentation
-            self._step(total)
+            self._step(self._weighted(classification, segmentation))
             sums += len(batch) * torch.stack([classification.detach(), segmentation.detach()])
-            drawn += len(batch)
+        drawn = sum(len(batch) for batch in batches)
         classification_mean, segmentation_mean = (sums / max(1, drawn)).tolist()
         if not (math.isfinite(classification_mean) and math.isfinite(segmentation_mean)):
             raise RunFailed(
@@ -154,6 +156,17 @@ class Trainer:
             # One tile is too few for batch statistics; it joins the batch before.
             batches[-2] += batches.pop()
         return batches
+
+    def _augmented(self, parts: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+        """Images float32 (B, C, H, W) in 0..1, and the target int64 (B, H, W) where there is one."""
+        images = parts[0].float() / 255
+        drawn = draw_augmentation(images.shape, self.config.sonar, self.config.training, generator)
+        target = drawn.of_target(parts[1][:, 0]).long() if len(parts) > 1 else None
+        return drawn.of_images(images), target
+
+    def _weighted(self, classification: Tensor, segmentation: Tensor) -> Tensor:
+        training = self.config.training
+        return training.classification_weight * classification + training.segmentation_weight * segmentation
 
     def _losses(
         self,

@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.losses.classification import multilabel_soft_margin
-from sonarseg.metrics.confusion import confusion
+from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.device import autocast
+from sonarseg.training.feed import feed_of, stream
 from sonarseg.training.model_file import Model
-from sonarseg.training.tiles import Tiles, batches_by_size, stack
-
-IGNORE = 255
+from sonarseg.training.tiles import IGNORE, Tiles, batches_by_size
 
 
 @dataclass(frozen=True)
@@ -39,30 +38,26 @@ class Validation:
     class_scores: NDArray[np.float32]
 
 
-def predict_logits(model: Model, tiles: Tiles, indices: list[int]) -> tuple[Tensor, Tensor]:
-    """Class logits (B, K) and segmentation logits (B, K, H, W) at the size on disk.
-
-    The tiles of `indices` must have one size.
-    """
-    images = stack([tiles.images[i] for i in indices]).to(model.device)
+def predict_logits(model: Model, pictures: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Class logits (B, K) and segmentation logits (B, K, *size) of uint8 (B, C, h, w) pictures."""
     with torch.inference_mode(), autocast(model.device):
-        features = model.network.encode(model.normalisation(images))
+        features = model.network.encode(model.normalisation(pictures.float() / 255))
         classes = model.network.classify(features)
-        pixels = model.network.decode(features, tiles.sizes[indices[0]])
+        pixels = model.network.decode(features, size)
     return classes.float(), pixels.float()
 
 
 def validate(
     model: Model,
     tiles: Tiles,
-    masks: list[NDArray[np.uint8]],
+    masks: PixelStore,
     segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None,
     labelled: Tensor,
     batch_size: int,
     *,
     on_prediction: Callable[[str, NDArray[np.uint8]], None] | None = None,
 ) -> Validation:
-    """Score the model on tiles with masks.
+    """Score the model on tiles with masks; the figures stay on the device until all are counted.
 
     Parameters
     ----------
@@ -70,7 +65,7 @@ def validate(
         Network and preparation of its input.
     tiles : Tiles
         The validation tiles.
-    masks : list of uint8 (H, W)
+    masks : PixelStore of uint8 (1, H, W)
         Their masks, 255 = ignore.
     segmentation_loss : callable or None
         The run's loss, to be watched beside the scores.
@@ -82,39 +77,51 @@ def validate(
         Given each tile's name and predicted class ids (H, W).
     """
     model.network.eval()
-    num_classes = len(model.classes)
-    confusions = np.zeros((len(tiles), num_classes, num_classes), dtype=np.int64)
-    class_scores = np.zeros((len(tiles), num_classes), dtype=np.float32)
-    segmentation = classification = 0.0
-    same_size = [
-        part
-        for batch in batches_by_size(tiles, batch_size)
-        for part in _split_by_disk_size(batch, tiles.sizes)
-    ]
-    for batch in same_size:
-        class_logits, logits = predict_logits(model, tiles, batch)
-        target = torch.stack([torch.from_numpy(masks[i]).long() for i in batch]).to(model.device)
-        shown = torch.from_numpy(tiles.shown[batch]).float().to(model.device)
-        classification += len(batch) * float(multilabel_soft_margin(class_logits, shown, valid=labelled))
+    device, num_classes = model.device, len(model.classes)
+    confusions = torch.zeros((len(tiles), num_classes, num_classes), dtype=torch.int64, device=device)
+    class_scores = torch.zeros((len(tiles), num_classes), device=device)
+    sums = torch.zeros(2, device=device, dtype=torch.float64)
+    batches = list(batches_by_size(tiles, range(len(tiles)), batch_size))
+    feeds = [feed_of(tiles.pictures, device), feed_of(masks, device)]
+    for batch, (pictures, truth) in zip(batches, stream(feeds, batches), strict=True):
+        class_logits, logits = predict_logits(model, pictures, tiles.disk_size(batch[0]))
+        shown = torch.from_numpy(tiles.shown[batch]).float().to(device)
+        sums[0] += len(batch) * multilabel_soft_margin(class_logits, shown, valid=labelled)
         if segmentation_loss is not None:
-            segmentation += len(batch) * float(segmentation_loss(logits, target))
-        predicted = logits.argmax(dim=1).to(torch.uint8).cpu().numpy()
-        class_scores[batch] = class_logits.sigmoid().cpu().numpy()
-        for index, labels in zip(batch, predicted, strict=True):
-            confusions[index] = confusion(masks[index], labels, num_classes)
-            if on_prediction is not None:
+            sums[1] += len(batch) * segmentation_loss(logits, truth[:, 0].long())
+        predicted = logits.argmax(dim=1)
+        class_scores[batch] = class_logits.sigmoid()
+        confusions[batch] = batch_confusions(truth[:, 0], predicted, num_classes)
+        if on_prediction is not None:
+            for index, labels in zip(batch, predicted.to(torch.uint8).cpu().numpy(), strict=True):
                 on_prediction(tiles.names[index], labels)
-    count = max(1, len(tiles))
+    classification, segmentation = (sums / max(1, len(tiles))).tolist()
     return Validation(
-        segmentation / count if segmentation_loss is not None else None,
-        classification / count,
-        confusions,
-        class_scores,
+        segmentation if segmentation_loss is not None else None,
+        classification,
+        confusions.cpu().numpy(),
+        class_scores.cpu().numpy(),
     )
 
 
-def _split_by_disk_size(batch: list[int], sizes: list[tuple[int, int]]) -> list[list[int]]:
-    groups: dict[tuple[int, int], list[int]] = {}
-    for index in batch:
-        groups.setdefault(sizes[index], []).append(index)
-    return list(groups.values())
+def batch_confusions(truth: Tensor, predicted: Tensor, num_classes: int) -> Tensor:
+    """Count the pixels of every pair of true and predicted class, a tile.
+
+    Parameters
+    ----------
+    truth : uint8 (B, H, W)
+        255 is left out.
+    predicted : int64 (B, H, W)
+    num_classes : int
+
+    Returns
+    -------
+    int64 (B, K, K)
+        Rows are the truth, on the device of the input.
+    """
+    cells = num_classes * num_classes + 1
+    pairs = torch.where(truth == IGNORE, cells - 1, num_classes * truth.long() + predicted)
+    pairs += cells * torch.arange(len(truth), device=truth.device)[:, None, None]
+    counts = torch.zeros(len(truth) * cells, dtype=torch.int64, device=truth.device)
+    counts.scatter_add_(0, pairs.flatten(), torch.ones_like(pairs).flatten())
+    return counts.view(len(truth), cells)[:, :-1].view(-1, num_classes, num_classes)

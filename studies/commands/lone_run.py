@@ -68,6 +68,7 @@ def lone_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunC
     config = run_config(workspace, scaling, stage="self-training" if warmed_up else "full")
     update: dict[str, object] = {
         "survey": workspace.survey_seen_from(run_dir),
+        "tiles": os.path.relpath(workspace.tiles_dir.resolve(), run_dir.resolve()),
         "supervision": wishes.supervision,
         "loss": _loss(workspace, wishes),
     }

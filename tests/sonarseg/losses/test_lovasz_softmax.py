@@ -30,10 +30,10 @@ def lovasz_extension(errors, truth):
     return total
 
 
-def slow_lovasz_softmax(probabilities, labels):
-    """(P, K) probabilities and P labels, plain Python; classes present only."""
+def slow_lovasz_softmax(probabilities, labels, classes="present"):
+    """(P, K) probabilities and P labels, plain Python."""
     losses = []
-    for c in sorted(set(labels)):
+    for c in sorted(set(labels)) if classes == "present" else range(len(probabilities[0])):
         truth = {pixel for pixel, label in enumerate(labels) if label == c}
         errors = [1 - p[c] if label == c else p[c] for p, label in zip(probabilities, labels, strict=True)]
         losses.append(lovasz_extension(errors, truth))
@@ -45,16 +45,61 @@ def as_pixels(logits, target):
     return logits.softmax(dim=1).movedim(1, -1)[valid].tolist(), target[valid].tolist()
 
 
-@given(seed=st.integers(0, 10_000), num_classes=st.integers(1, 5), ignored=st.floats(0, 0.8))
-@settings(deadline=None, max_examples=40)
-def test_equals_the_lovasz_extension_of_the_paper(seed, num_classes, ignored):
+@given(
+    seed=st.integers(0, 10_000),
+    num_classes=st.integers(1, 5),
+    ignored=st.floats(0, 0.8),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    classes=st.sampled_from(["present", "all"]),
+)
+@settings(deadline=None, max_examples=60)
+def test_equals_the_lovasz_extension_of_the_paper(seed, num_classes, ignored, dtype, classes):
+    logits, target = random_tiles(seed, num_classes, ignored, dtype)
+    expected = slow_lovasz_softmax(*as_pixels(logits.double(), target), classes)
+    assert lovasz_softmax(logits, target, classes=classes).item() == pytest.approx(expected, abs=1e-6)
+
+
+def random_tiles(seed, num_classes, ignored, dtype):
     generator = torch.Generator().manual_seed(seed)
-    logits = 2 * torch.randn(2, num_classes, 3, 4, generator=generator, dtype=torch.float64)
+    logits = 2 * torch.randn(2, num_classes, 3, 4, generator=generator, dtype=dtype)
     target = torch.randint(0, num_classes, (2, 3, 4), generator=generator)
     target[torch.rand(target.shape, generator=generator) < ignored] = 255
     target[0, 0, 0] = 0
-    expected = slow_lovasz_softmax(*as_pixels(logits, target))
-    assert lovasz_softmax(logits, target).item() == pytest.approx(expected, abs=1e-6)
+    return logits, target
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    classes=st.sampled_from(["present", "all"]),
+)
+@settings(deadline=None, max_examples=30)
+def test_per_image_is_the_mean_over_tiles_with_labels(seed, dtype, classes):
+    logits, target = random_tiles(seed, 4, 0.3, dtype)
+    none = torch.full((1, 3, 4), 255)
+    logits, target = torch.cat([logits, logits[:1]]), torch.cat([target, none])
+    expected = [
+        slow_lovasz_softmax(*as_pixels(logits[i : i + 1].double(), target[i : i + 1]), classes)
+        for i in range(2)
+        if (target[i] != 255).any()
+    ]
+    found = lovasz_softmax(logits, target, classes=classes, per_image=True)
+    assert found.item() == pytest.approx(sum(expected) / len(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize("classes", ["present", "all"])
+@pytest.mark.parametrize("per_image", [False, True])
+def test_the_compiled_rows_have_the_gradient_of_the_torch_way(classes, per_image):
+    """float32 on the CPU is sorted by NumPy, float64 by torch: two ways to one gradient."""
+    logits, target = random_tiles(5, 4, 0.2, torch.float32)
+    target[target == 2] = 1
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        leaf = logits.to(dtype, copy=True).requires_grad_()
+        lovasz_softmax(leaf, target, classes=classes, per_image=per_image).backward()
+        gradients.append(leaf.grad.double())
+    torch.testing.assert_close(*gradients, atol=1e-6, rtol=1e-4)
+    assert gradients[0].abs().max() > 1e-3
 
 
 @given(seed=st.integers(0, 10_000), num_classes=st.integers(2, 4))

@@ -1,0 +1,106 @@
+"""Slopes of the Lovász-Softmax loss on the CPU, by numba and NumPy's vectorised sort, a class a thread.
+
+torch's sort, which moves an index along with each value, would take most of a training step.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import Tensor
+
+from sonarseg.losses.lovasz_slopes import Slopes
+
+# Bits of the largest float32 that is not negative: larger than those of any error
+_LAST = 0x7FFFFFFF
+
+
+def slopes_by_rows(probabilities: Tensor, target: Tensor, ignore_index: int, per_image: bool) -> Slopes:
+    """As `sonarseg.losses.lovasz_slopes.slopes`, for contiguous float32 and int64 on the CPU."""
+    batch, num_classes, _ = probabilities.shape
+    slope = torch.empty_like(probabilities)
+    sets = [slice(i, i + 1) for i in range(batch)] if per_image else [slice(0, batch)]
+    constant = torch.zeros(len(sets), num_classes, dtype=torch.float64)
+    counts = torch.zeros(len(sets), num_classes, 2, dtype=torch.int64)
+    p, t, s, total, count = (x.numpy() for x in (probabilities, target, slope, constant, counts))
+
+    def one(row: tuple[int, int]) -> None:
+        number, c = row
+        images = sets[number]
+        keys = np.empty(t[images].size, dtype=np.int64)
+        _fill_keys(p[images], t[images], c, ignore_index, keys, count[number, c])
+        keys.sort()
+        total[number, c] = _fill_slopes(keys, count[number, c], s[images].reshape(-1))
+
+    rows = list(product(range(len(sets)), range(num_classes)))
+    threads = min(torch.get_num_threads(), len(rows))
+    if threads == 1:
+        for row in rows:
+            one(row)
+    else:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(one, rows))
+    return Slopes(slope, constant, counts[:, :, 0], counts[:, 0, 1])
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _fill_keys(p: Any, target: Any, c: int, ignore_index: int, keys: Any, counts: Any) -> None:
+    """Whole numbers that sort as the errors fall: bits of the error, place in `p`, whether of the class.
+
+    Parameters
+    ----------
+    p : float32 (images, K, P)
+    target : int64 (images, P)
+    c : int
+    keys : int64 (images * P,)
+        Filled.
+    counts : int64 (2,)
+        Filled: pixels of the class, and with a label.
+    """
+    images, num_classes, pixels = p.shape
+    errors = np.empty(pixels, dtype=np.float32)
+    bits = errors.view(np.int32)
+    members, valid = np.int64(0), np.int64(0)
+    for image in range(images):
+        row, start = p[image, c], (image * num_classes + c) * pixels
+        for i in range(pixels):
+            errors[i] = np.float32(1) - row[i] if target[image, i] == c else row[i]
+        for i in range(pixels):
+            label = target[image, i]
+            is_member, is_valid = np.int64(label == c), np.int64(label != ignore_index)
+            members += is_member
+            valid += is_valid
+            order = np.int64(_LAST) - is_valid * (np.int64(bits[i]) + 1)
+            keys[image * pixels + i] = (order << 32) | (np.int64(start + i) << 1) | is_member
+    counts[0] = members
+    counts[1] = valid
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _fill_slopes(keys: NDArray[np.int64], counts: NDArray[np.int64], slope: Any) -> float:
+    """Slopes of sorted pixels, put where the pixels are; gives the constant of the set."""
+    members, valid = counts
+    for rank in range(0 if members == 0 else valid, len(keys)):
+        slope[(keys[rank] & 0xFFFFFFFF) >> 1] = 0.0
+    if members == 0:
+        # The first wrong pixel of a class that is not there takes the loss from 0 to 1.
+        if valid > 0:
+            slope[(keys[0] & 0xFFFFFFFF) >> 1] = 1.0
+        return 0.0
+    intersection, union, constant = float(members), float(members), 0.0
+    for rank in range(valid):
+        if keys[rank] & 1:
+            step = -1.0 / union
+            intersection -= 1.0
+            constant -= step
+        else:
+            step = intersection / (union * (union + 1.0))
+            union += 1.0
+        slope[(keys[rank] & 0xFFFFFFFF) >> 1] = step
+    return constant

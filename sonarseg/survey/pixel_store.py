@@ -1,0 +1,271 @@
+"""Many pictures in one memory-mapped file: decoded once, read ever after without a decoder.
+
+A store is a folder of `pixels.bin` (all pictures one after the other), `shapes.npy`,
+`histogram.npy`, and `store.json` (what it was made from). It appears whole or not at all.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.array_files import load_array
+from sonarseg.errors import UserError
+from sonarseg.progress import Progress, silent
+
+PIXELS, SHAPES, HISTOGRAM, DESCRIPTION = "pixels.bin", "shapes.npy", "histogram.npy", "store.json"
+FORMAT = 1
+
+
+class StoredPicture(NamedTuple):
+    """A picture as it is kept, and the size of the file it came from."""
+
+    pixels: NDArray[np.uint8]
+    disk_size: tuple[int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class PixelStore:
+    """Pictures of any sizes, in memory or mapped from a file.
+
+    Attributes
+    ----------
+    pixels : uint8 (bytes,)
+        All pictures, each (C, h, w) in C order.
+    shapes : int64 (N, 3)
+        Channels, height and width of each.
+    disk_sizes : int64 (N, 2)
+        Height and width of the files that they came from.
+    histogram : int64 (C, 256)
+        How often each value occurs, a channel.
+    """
+
+    pixels: NDArray[np.uint8]
+    shapes: NDArray[np.int64]
+    disk_sizes: NDArray[np.int64]
+    histogram: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        ends = np.cumsum(self.shapes.prod(axis=1))
+        object.__setattr__(self, "_starts", np.concatenate([[0], ends]).astype(np.int64))
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def __getitem__(self, index: int) -> NDArray[np.uint8]:
+        """Picture `index`, (C, h, w), without a copy."""
+        starts: NDArray[np.int64] = self._starts  # type: ignore[attr-defined]
+        return self.pixels[starts[index] : starts[index + 1]].reshape(self.shapes[index])
+
+    @property
+    def starts(self) -> NDArray[np.int64]:
+        """Where each picture begins in `pixels`, and the end: (N + 1,)."""
+        starts: NDArray[np.int64] = self._starts  # type: ignore[attr-defined]
+        return starts
+
+    @property
+    def common_shape(self) -> tuple[int, int, int] | None:
+        """The shape that all pictures have, or None where they differ."""
+        if not len(self) or (self.shapes != self.shapes[0]).any():
+            return None
+        channels, height, width = (int(side) for side in self.shapes[0])
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a store is made from, so that it is made again when that has changed, and only then.
+
+    Attributes
+    ----------
+    files : sequence of Path
+        Every file that decides a picture.
+    settings : dict
+        What else decides the pixels (JSON).
+    """
+
+    files: Sequence[Path]
+    settings: dict[str, Any]
+
+    def times(self) -> str:
+        """Hash of the files' sizes and times of change: cheap to compare."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            status = _existing(path).stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    def content(self) -> str:
+        """Hash of the files' content: the same for a survey that was copied or touched."""
+        digest = hashlib.sha256()
+        for path in self.files:
+            digest.update(hashlib.sha256(_existing(path).read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise UserError(f"{path} is missing: put it there or take its tile from the lists.")
+    return path
+
+
+def packed(pictures: Iterable[StoredPicture]) -> PixelStore:
+    """Keep pictures in memory."""
+    held = list(pictures)
+    table = np.array([_row(picture) for picture in held], dtype=np.int64).reshape(-1, 5)
+    flat = [picture.pixels.ravel() for picture in held]
+    histogram = sum((_histogram(picture.pixels) for picture in held), _no_counts())
+    return _from_table(np.concatenate(flat) if flat else np.zeros(0, np.uint8), table, histogram)
+
+
+def stored(
+    folder: Path,
+    source: Source,
+    count: int,
+    read: Callable[[int], StoredPicture],
+    what: str = "reading tiles",
+    progress: Progress = silent,
+) -> PixelStore:
+    """Open the store in `folder`, or make it first where it is missing or was made from something else.
+
+    Two processes may ask at once: one makes it, the other waits.
+
+    Parameters
+    ----------
+    folder : Path
+        The store.
+    source : Source
+        What it is made from.
+    count : int
+        Number of pictures.
+    read : callable
+        Gives picture `index`, from 0.
+    what : str
+        The work, as the progress bar calls it.
+    progress : Progress
+        Called a picture.
+
+    Raises
+    ------
+    UserError
+        Where a file is missing or cannot be read.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(folder):
+        if not _is_made_from(folder, source, count):
+            # Described first: a file changed meanwhile makes the store again next time.
+            description = _description(source)
+            pictures = _told(read, count, what, progress)
+            write_store(folder, pictures, count, description)
+        return open_store(folder)
+
+
+def write_store(
+    folder: Path, pictures: Iterable[StoredPicture], count: int, description: dict[str, Any]
+) -> None:
+    """Write a store of `count` pictures, one in memory at a time."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    table = np.zeros((count, 5), dtype=np.int64)
+    histogram = _no_counts()
+    try:
+        with (partial / PIXELS).open("wb") as file:
+            for index, picture in enumerate(pictures):
+                table[index] = _row(picture)
+                histogram = histogram + _histogram(picture.pixels)
+                file.write(np.ascontiguousarray(picture.pixels).data)
+            file.flush()
+            os.fsync(file.fileno())
+        np.save(partial / SHAPES, table)
+        np.save(partial / HISTOGRAM, histogram)
+        (partial / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def open_store(folder: Path) -> PixelStore:
+    """Map the store in `folder`; its pages are read when touched, and dropped when memory is short."""
+    path = folder / PIXELS
+    # Copy on write: torch warns of arrays that cannot be written to. Nobody writes.
+    pixels = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else np.zeros(0, np.uint8)
+    return _from_table(np.asarray(pixels), load_array(folder / SHAPES), load_array(folder / HISTOGRAM))
+
+
+def _row(picture: StoredPicture) -> tuple[int, ...]:
+    """Channels, height and width; height and width on disk."""
+    return (*picture.pixels.shape, *picture.disk_size)
+
+
+def _from_table(
+    pixels: NDArray[np.uint8], table: NDArray[np.int64], histogram: NDArray[np.int64]
+) -> PixelStore:
+    return PixelStore(pixels, table[:, :3].copy(), table[:, 3:].copy(), histogram)
+
+
+def _no_counts() -> NDArray[np.int64]:
+    return np.zeros((1, 256), dtype=np.int64)
+
+
+def _histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.stack([np.bincount(channel.ravel(), minlength=256) for channel in pixels])
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with folder.with_name(f".{folder.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _told(
+    read: Callable[[int], StoredPicture], count: int, what: str, progress: Progress
+) -> Iterator[StoredPicture]:
+    for index in range(count):
+        yield read(index)
+        progress(what, index + 1, count)
+
+
+def _description(source: Source) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "settings": source.settings,
+        "times": source.times(),
+        "content": source.content(),
+    }
+
+
+def _is_made_from(folder: Path, source: Source, count: int) -> bool:
+    """Whether the store is whole and holds what `source` says; files merely touched are noted as such."""
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        table = load_array(folder / SHAPES)
+        size = (folder / PIXELS).stat().st_size
+    except (FileNotFoundError, ValueError, EOFError):
+        return False
+    whole = len(table) == count and size == int(table[:, :3].prod(axis=1).sum())
+    if not whole or described.get("format") != FORMAT or described.get("settings") != source.settings:
+        return False
+    times = source.times()
+    if described["times"] == times:
+        return True
+    if described["content"] != source.content():
+        return False
+    text = json.dumps({**described, "times": times})
+    renewed = folder / (DESCRIPTION + ".partial")
+    renewed.write_text(text, encoding="utf-8")
+    renewed.replace(folder / DESCRIPTION)
+    return True

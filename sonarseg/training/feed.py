@@ -1,0 +1,120 @@
+"""Batches of stored pictures on the device, which is never left waiting for them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from sonarseg.survey.pixel_store import PixelStore
+
+# A store is held on a CUDA device where it takes no more than this share of the memory that is free.
+RESIDENT_SHARE = 0.25
+# Batches assembled ahead where it is not
+AHEAD = 3
+
+
+class Feed:
+    """Gives pictures of a store by number, batched; `feed_of` makes it.
+
+    On a CUDA device the whole store is held there, as uint8, where it fits `RESIDENT_SHARE` of the
+    free memory. Else the pages of the mapped file are read when they are needed.
+
+    Parameters
+    ----------
+    store : PixelStore
+    device : torch.device
+        Where the batches are wanted.
+    fill : int, optional
+        Value of what is added where sizes differ; without it the edge is repeated.
+    """
+
+    def __init__(self, store: PixelStore, device: torch.device, fill: int | None = None) -> None:
+        self.device = device
+        self._fill = fill
+        self._shapes, self._starts = store.shapes, store.starts
+        self._common = store.common_shape
+        pixels = torch.from_numpy(store.pixels)
+        self.resident = device.type == "cuda" and store.pixels.nbytes <= _free_bytes(device) * RESIDENT_SHARE
+        self._pixels = pixels.to(device) if self.resident else pixels
+
+    def assembled(self, indices: Sequence[int]) -> Tensor:
+        """Batch pictures where they are held: uint8 (B, C, H, W)."""
+        if self._common is not None:
+            chosen = torch.tensor(indices)
+            if self.resident:
+                chosen = chosen.pin_memory().to(self.device, non_blocking=True)
+            return self._pixels.view(-1, *self._common).index_select(0, chosen)
+        return self._padded(indices)
+
+    def _padded(self, indices: Sequence[int]) -> Tensor:
+        shapes = self._shapes[indices]
+        channels, height, width = shapes.max(axis=0).tolist()
+        device = self._pixels.device
+        batch = torch.empty((len(shapes), channels, height, width), dtype=torch.uint8, device=device)
+        for place, index in enumerate(indices):
+            start, end = self._starts[index : index + 2].tolist()
+            picture = self._pixels[start:end].view(shapes[place].tolist())
+            _place(batch[place], picture, self._fill)
+        return batch
+
+
+_feeds: WeakKeyDictionary[PixelStore, dict[tuple[torch.device, int | None], Feed]] = WeakKeyDictionary()
+
+
+def feed_of(store: PixelStore, device: torch.device, fill: int | None = None) -> Feed:
+    """Make the feed of a store, once for as long as the store is in use: it may lie on the device."""
+    feeds = _feeds.setdefault(store, {})
+    key = (device, fill)
+    if key not in feeds:
+        feeds[key] = Feed(store, device, fill)
+    return feeds[key]
+
+
+def _place(room: Tensor, picture: Tensor, fill: int | None) -> None:
+    """Put (C, h, w) into the upper left of (C, H, W)."""
+    height, width = picture.shape[1:]
+    if fill is not None:
+        room.fill_(fill)
+    room[:, :height, :width] = picture
+    if fill is None:
+        room[:, height:, :width] = picture[:, -1:]
+        room[:, :, width:] = room[:, :, width - 1 : width]
+
+
+def stream(feeds: Sequence[Feed], batches: Sequence[Sequence[int]]) -> Iterator[list[Tensor]]:
+    """Give each batch from every feed, on the feeds' device.
+
+    Where a store is not held on the CUDA device, a thread copies the next `AHEAD` batches to pinned
+    memory meanwhile, from where they reach the device without anybody waiting.
+    """
+    if all(feed.resident or feed.device.type != "cuda" for feed in feeds):
+        for batch in batches:
+            yield [feed.assembled(batch) for feed in feeds]
+        return
+
+    def prepare(batch: Sequence[int]) -> list[Tensor]:
+        parts = [feed.assembled(batch) for feed in feeds]
+        return [part if part.is_cuda else part.pin_memory() for part in parts]
+
+    with ThreadPoolExecutor(1) as thread:
+        ready: deque[Future[list[Tensor]]] = deque()
+        for batch in batches:
+            ready.append(thread.submit(prepare, batch))
+            if len(ready) > AHEAD:
+                yield _on_device(ready.popleft().result(), feeds[0].device)
+        while ready:
+            yield _on_device(ready.popleft().result(), feeds[0].device)
+
+
+def _on_device(parts: list[Tensor], device: torch.device) -> list[Tensor]:
+    return [part.to(device, non_blocking=True) for part in parts]
+
+
+def _free_bytes(device: torch.device) -> int:
+    free, _ = torch.cuda.mem_get_info(device)
+    return free

@@ -1,0 +1,98 @@
+"""Pseudo-labels made while the CAMs come are those made from the CAM files afterwards."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sonarseg.cam import extract_cam
+from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.survey.layout import Survey, open_survey
+from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.cams import cam_batches, stream_cams, write_cams
+from sonarseg.training.config import CamConfig, RunConfig
+from sonarseg.training.model_file import Model, build_network
+from sonarseg.training.pseudo_labels import Labelling, label_scored, make_pseudo_labels, read_frequencies
+from sonarseg.training.tiles import Tiles, load_tiles
+
+SCALES = CamConfig(scales=(1.0, 0.5))
+
+
+@pytest.fixture
+def survey(tiny_survey: Path) -> Survey:
+    return open_survey(tiny_survey)
+
+
+@pytest.fixture
+def tiles(survey: Survey) -> Tiles:
+    return load_tiles(survey, survey.splits["train"], GreyScaling(), 1.0)
+
+
+@pytest.fixture
+def model(survey: Survey, tiles: Tiles, tiny_config: RunConfig) -> Model:
+    torch.manual_seed(0)
+    return Model(
+        build_network(tiny_config.network, 1, 3).eval(),
+        survey.classes,
+        None,
+        GreyScaling(),
+        tiles.normalisation(),
+        tiny_config.network,
+        tiny_config.sonar,
+        torch.device("cpu"),
+    )
+
+
+def test_streamed_cams_are_those_of_the_tiles_one_by_one(model: Model, tiles: Tiles) -> None:
+    batches = cam_batches(tiles, [5, 0, 3, 7], model, SCALES)
+    found = dict(stream_cams(model, tiles, batches, SCALES))
+    assert sorted(found) == [0, 3, 5, 7]
+    for index, scores in found.items():
+        image = model.normalisation(torch.from_numpy(tiles.pictures[index])[None].float() / 255)[0]
+        expected = extract_cam(model.network, image, tiles.shown[index], scales=SCALES.scales)
+        np.testing.assert_allclose(scores, expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("engine", [Engine(), Engine("torch")])
+def test_labels_made_meanwhile_are_those_made_afterwards(
+    tmp_path: Path, survey: Survey, tiles: Tiles, model: Model, engine: Engine
+) -> None:
+    several = [index for index in range(len(tiles)) if tiles.multiclass[index]]
+    assert 0 < len(several) < len(tiles)
+    write_cams(model, tiles, several, tmp_path / "cams", SCALES)
+    parameters = CrfParameters(iterations=2)
+    make_pseudo_labels(
+        survey, tiles.names, tmp_path / "cams", tmp_path / "after", parameters, GreyScaling(), engine=engine
+    )
+
+    def scored() -> Iterator[tuple[str, np.ndarray | None]]:
+        for index, name in enumerate(tiles.names):
+            path = tmp_path / "cams" / f"{name}.npy"
+            yield name, read_cam(path).astype(np.float16) if index in several else None
+
+    labelling = Labelling(survey, GreyScaling(), parameters, engine, jobs=2)
+    label_scored(scored(), len(tiles), labelling, tmp_path / "meanwhile")
+    for name in tiles.names:
+        after, meanwhile = (
+            np.asarray(Image.open(tmp_path / f / f"{name}.png")) for f in ("after", "meanwhile")
+        )
+        np.testing.assert_array_equal(meanwhile, after)
+    np.testing.assert_array_equal(
+        read_frequencies(tmp_path / "meanwhile"), read_frequencies(tmp_path / "after")
+    )
+
+
+def test_a_failing_tile_ends_the_work_and_leaves_no_folder(tmp_path: Path, survey: Survey) -> None:
+    def scored() -> Iterator[tuple[str, np.ndarray | None]]:
+        yield "t00", None
+        yield "not-there", None
+
+    labelling = Labelling(survey, GreyScaling(), CrfParameters(iterations=1), jobs=2)
+    with pytest.raises(Exception, match="not-there"):
+        label_scored(scored(), 2, labelling, tmp_path / "labels")
+    assert not (tmp_path / "labels").exists()

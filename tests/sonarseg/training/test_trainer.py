@@ -1,0 +1,106 @@
+"""Within a step the host never asks the device for a value."""
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from sonarseg.losses.build import build_loss
+from sonarseg.losses.config import LossConfig
+from sonarseg.losses.lovasz_softmax import lovasz_softmax
+from sonarseg.survey.layout import open_survey
+from sonarseg.survey.pixel_store import StoredPicture, packed
+from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.config import RunConfig
+from sonarseg.training.model_file import Model, build_network
+from sonarseg.training.schedule import Epoch
+from sonarseg.training.tiles import load_tiles
+from sonarseg.training.trainer import Trainer
+
+WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
+EPOCH = Epoch(1, "self-training", 1, True, (0, 1))
+
+
+class Waits(TorchDispatchMode):
+    """Counts the operators for whose result a CUDA device would be waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.counts: Counter[str] = Counter()
+
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: tuple[Any, ...] = (), named: Any = None
+    ) -> Any:
+        name = function._schema.name
+        by_mask = name == "aten::index" and any(
+            index is not None and index.dtype == torch.bool for index in arguments[1]
+        )
+        if name in WAITING or by_mask:
+            self.counts[name] += 1
+        return function(*arguments, **(named or {}))
+
+
+@pytest.fixture
+def trainer_of(tiny_survey: Path, tiny_config: RunConfig) -> Callable[[int], Trainer]:
+    survey = open_survey(tiny_survey)
+    tiles = load_tiles(survey, survey.splits["train"], GreyScaling(), 1.0)
+
+    def make(batch_size: int) -> Trainer:
+        training = tiny_config.training.model_copy(update={"batch_size": batch_size})
+        config = tiny_config.model_copy(update={"training": training})
+        torch.manual_seed(0)
+        model = Model(
+            build_network(config.network, 1, 3),
+            survey.classes,
+            None,
+            GreyScaling(),
+            tiles.normalisation(),
+            config.network,
+            config.sonar,
+            torch.device("cpu"),
+        )
+        return Trainer(model, tiles, torch.ones(3, dtype=torch.bool), config)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        LossConfig(),
+        LossConfig(name="focal", gamma=2, alpha=1),
+        LossConfig(name="lovasz_softmax"),
+    ],
+    ids=lambda loss: loss.name,
+)
+def test_an_epoch_never_waits_inside_its_steps(
+    trainer_of: Callable[[int], Trainer], loss: LossConfig
+) -> None:
+    trainer = trainer_of(2)
+    targets = packed(StoredPicture(np.ones((1, 24, 32), np.uint8), (24, 32)) for _ in trainer.tiles.names)
+    with Waits() as waits:
+        trainer.train_epoch(EPOCH, targets, build_loss(loss, np.full(3, 1 / 3)))
+    assert not waits.counts
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+def test_lovasz_softmax_as_cuda_computes_it_never_waits(per_image: bool) -> None:
+    # float64 takes the way of CUDA on the CPU.
+    logits = torch.randn(2, 3, 4, 4, dtype=torch.float64, requires_grad=True)
+    target = torch.randint(0, 3, (2, 4, 4)).masked_fill(torch.rand(2, 4, 4) < 0.3, 255)
+    with Waits() as waits:
+        lovasz_softmax(logits, target, per_image=per_image).backward()
+    assert not waits.counts
+
+
+def test_waits_are_seen() -> None:
+    values = torch.arange(4.0)
+    with Waits() as waits:
+        assert values.sum().item() == 6
+        assert len(values[values > 1]) == 2
+    assert sum(waits.counts.values()) >= 2
