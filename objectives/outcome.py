@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class TrialFailed(Exception):
     """The trial has no value; the message is the reason, one sentence for the person."""
+
+
+class OutOfMemory(TrialFailed):
+    """Memory ran out; the trial may be run again with smaller batches, as must all others then."""

@@ -13,17 +13,28 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, BinaryIO
 
-from objectives.outcome import TrialFailed
+from objectives.outcome import OutOfMemory, TrialFailed
 from objectives.process_identity import is_alive, process_identity
 from sonarseg.errors import UserError
-from sonarseg.training.record import FAILURE, METRICS, SUMMARY, read_metrics, read_summary, write_json
+from sonarseg.training.parent_pipe import PARENT_PIPE
+from sonarseg.training.record import (
+    FAILURE,
+    METRICS,
+    SUMMARY,
+    is_finished,
+    read_metrics,
+    read_summary,
+    write_json,
+)
 
 RUN_COMMAND = (sys.executable, "-m", "sonarseg")
 OUTPUT = "output.txt"
 PROCESS = "process.json"
-WRONG_INPUT = 2
+WRONG_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+FOLLOWER = "follower"
+OUT_OF_MEMORY = "out-of-memory"
 
 
 @dataclass(frozen=True)
@@ -38,11 +49,20 @@ DEFAULT_TIMING = Timing()
 
 
 class StopRun(Exception):
-    """Raised by a watcher to end the run; what it carries is raised once the process is gone."""
+    """Raised by a watcher to end the run; what it carries is raised once the process is gone.
 
-    def __init__(self, because: Exception) -> None:
+    Parameters
+    ----------
+    because : Exception
+        What is raised.
+    summary_says : str, optional
+        A summary is left that says so under `stopped`, and that the run is not finished.
+    """
+
+    def __init__(self, because: Exception, summary_says: str | None = None) -> None:
         super().__init__(str(because))
         self.because = because
+        self.summary_says = summary_says
 
 
 def follow_run(
@@ -55,7 +75,8 @@ def follow_run(
     """Start the run of `run_dir`, or go on with it, and follow it to its end.
 
     The process leads a group of its own, so that its workers end with it. Ctrl-C, and SIGTERM to
-    this program, are passed on and leave a run that the next call goes on with.
+    this program, are passed on and leave a run that the next call goes on with. However this program
+    ends, the run ends within seconds of it: it watches a pipe that only this program holds open.
 
     Parameters
     ----------
@@ -77,40 +98,73 @@ def follow_run(
     Raises
     ------
     TrialFailed
-        Where the run failed; the message is the reason.
+        Where the run failed; the message is the reason. `OutOfMemory` where a smaller batch may help.
     UserError
-        Where the run refused its input, or could not write.
+        Where the run refused its input, or could not write, or lost its device, or where another
+        program follows it.
     KeyboardInterrupt
-        After Ctrl-C or SIGTERM, once the run has ended.
+        After Ctrl-C or SIGTERM, to this program or to the run, once the run has ended.
     """
     _end_leftover(run_dir, timing.grace)
     (run_dir / FAILURE).unlink(missing_ok=True)
     with (run_dir / OUTPUT).open("wb") as output, _sigterm_as_interrupt():
-        process = subprocess.Popen(
-            [*command, str(run_dir)],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process, pipe = _start(run_dir, command, output)
         try:
-            write_json(run_dir / PROCESS, process_identity(process.pid))
+            followed = process_identity(process.pid) | {FOLLOWER: process_identity(os.getpid())}
+            write_json(run_dir / PROCESS, followed)
             _watch(process, run_dir, on_epoch, timing.poll)
         except StopRun as stop:
             end_group(process, signal.SIGTERM, timing.grace)
+            if stop.summary_says is not None and not is_finished(run_dir):
+                _write_stopped(run_dir, stop)
             raise stop.because from None
         except KeyboardInterrupt:
             end_group(process, signal.SIGINT, timing.grace)
             raise
         finally:
             end_group(process, signal.SIGTERM, timing.grace)
+            os.close(pipe)
             (run_dir / PROCESS).unlink(missing_ok=True)
     if process.returncode == 0 and (run_dir / SUMMARY).is_file():
         return read_summary(run_dir)
-    reason = ending(run_dir, process.returncode)
+    if process.returncode in (INTERRUPTED, TERMINATED, -signal.SIGTERM):
+        # A cluster that wants its machine back signals every process, and the run may be the first to end.
+        raise KeyboardInterrupt
+    reason, kind = ending(run_dir, process.returncode), failure_kind(run_dir)
+    if kind == OUT_OF_MEMORY:
+        raise OutOfMemory(reason)
     if process.returncode == WRONG_INPUT:
         raise UserError(reason)
     raise TrialFailed(reason)
+
+
+def _start(run_dir: Path, command: Sequence[str], output: BinaryIO) -> tuple[subprocess.Popen[bytes], int]:
+    """Start the run; the number is the end of its pipe that tells it of this program's end."""
+    theirs, ours = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [*command, str(run_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=(theirs,),
+            env={**os.environ, PARENT_PIPE: str(theirs)},
+        )
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)
+    return process, ours
+
+
+def _write_stopped(run_dir: Path, stop: StopRun) -> None:
+    lines = read_metrics(run_dir)
+    write_json(
+        run_dir / SUMMARY,
+        {"finished": False, "stopped": stop.summary_says, "reason": str(stop), "epochs": len(lines)},
+    )
 
 
 def _watch(
@@ -131,7 +185,7 @@ def _watch(
                 try:
                     on_epoch(line)
                 except StopRun:
-                    if not (run_dir / SUMMARY).is_file():
+                    if not is_finished(run_dir):
                         raise
         if ended:
             return
@@ -168,11 +222,23 @@ def _signal_group(leader: int, number: signal.Signals) -> None:
 
 
 def _end_leftover(run_dir: Path, grace: float) -> None:
-    """End a process that outlived the program which followed it: two must not write one folder."""
+    """End a process that outlived the program which followed it: two must not write one folder.
+
+    Raises
+    ------
+    UserError
+        Where that program lives, and follows the run.
+    """
     path = run_dir / PROCESS
     if not path.is_file():
         return
     identity = json.loads(path.read_text(encoding="utf-8"))
+    follower = identity.get(FOLLOWER)
+    if follower is not None and is_alive(follower) and is_alive(identity):
+        raise UserError(
+            f"{run_dir} is being trained by process {identity['pid']}, which process {follower['pid']} "
+            "follows: wait for it, or end it first."
+        )
     if is_alive(identity):
         _signal_group(identity["pid"], signal.SIGTERM)
         waiting = threading.Event()
@@ -182,6 +248,14 @@ def _end_leftover(run_dir: Path, grace: float) -> None:
             waiting.wait(0.1)
         _signal_group(identity["pid"], signal.SIGKILL)
     path.unlink(missing_ok=True)
+
+
+def failure_kind(run_dir: Path) -> str | None:
+    """The kind of ending that failure.json tells of, where there is one."""
+    if not (run_dir / FAILURE).is_file():
+        return None
+    kind: str | None = json.loads((run_dir / FAILURE).read_text(encoding="utf-8")).get("kind")
+    return kind
 
 
 def ending(run_dir: Path, code: int) -> str:

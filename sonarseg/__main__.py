@@ -8,6 +8,8 @@ from pathlib import Path
 from types import FrameType
 
 from sonarseg.errors import UserError
+from sonarseg.training.parent_pipe import watch_parent
+from sonarseg.training.record import log
 
 DONE, WRONG_INPUT, FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
 
@@ -17,12 +19,16 @@ class _Terminated(BaseException):
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    # Once is enough: a second signal must not cut the ending short.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _Terminated
 
 
 def _print_progress(what: str, done: int, total: int, note: str = "") -> None:
     if what == "training":
         print(f"epoch {done}/{total}: {note}", flush=True)
+    elif note:
+        print(note, flush=True)
 
 
 def main(arguments: list[str]) -> int:
@@ -32,28 +38,33 @@ def main(arguments: list[str]) -> int:
         return WRONG_INPUT
     run_dir = Path(arguments[0])
     signal.signal(signal.SIGTERM, _terminate)
-    from sonarseg.training.record import log
+    try:
+        watch_parent(lambda: log(run_dir, "the program that followed this run is gone"))
+        return _train(run_dir)
+    except KeyboardInterrupt:
+        log(run_dir, "interrupted")
+        return _end("stopped; the same command goes on from the last whole epoch.", INTERRUPTED)
+    except _Terminated:
+        log(run_dir, "ended by SIGTERM")
+        return _end("ended by SIGTERM; the same command goes on from the last whole epoch.", TERMINATED)
+
+
+def _train(run_dir: Path) -> int:
+    from sonarseg.training.endings import RunFailed
     from sonarseg.training.run import run
-    from sonarseg.training.trainer import RunFailed
 
     try:
         run(run_dir, _print_progress)
     except UserError as error:
-        return _end(run_dir, str(error), WRONG_INPUT)
+        return _end(str(error), WRONG_INPUT)
     except RunFailed as error:
-        return _end(run_dir, str(error), FAILED)
+        return _end(str(error), FAILED)
     except OSError as error:
-        return _end(run_dir, f"{error.strerror or error}: {error.filename or run_dir}.", WRONG_INPUT)
-    except KeyboardInterrupt:
-        log(run_dir, "interrupted")
-        return _end(run_dir, "stopped; the same command goes on from the last whole epoch.", INTERRUPTED)
-    except _Terminated:
-        log(run_dir, "ended by SIGTERM")
-        return TERMINATED
+        return _end(f"{error.strerror or error}: {error.filename or run_dir}.", WRONG_INPUT)
     return DONE
 
 
-def _end(run_dir: Path, sentence: str, code: int) -> int:
+def _end(sentence: str, code: int) -> int:
     print(sentence, file=sys.stderr)
     return code
 

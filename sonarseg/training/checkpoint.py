@@ -1,9 +1,11 @@
-"""Checkpoints: written whole or not at all, read without running code."""
+"""Checkpoints: written whole or not at all, checked when read, the newest two kept."""
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,23 @@ import torch
 from sonarseg.errors import UserError
 
 CHECKPOINT = "checkpoint.pt"
+PREVIOUS = "checkpoint.previous.pt"
+
+
+class DamagedCheckpoint(Exception):
+    """A file that is no whole checkpoint; the message says what is wrong with it."""
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` beside `path` and move it into place, so that a reader never sees half a file."""
+    """Write `state` to `path`, so that at every moment a whole checkpoint lies there.
+
+    The checkpoint before stays beside it as `checkpoint.previous.pt`.
+
+    Raises
+    ------
+    OSError
+        Where the disk is full or cannot be written; the checkpoints there are untouched.
+    """
     partial = path.with_suffix(".partial")
     # By way of memory: on a full disk torch.save itself raises a RuntimeError that does not say so.
     content = io.BytesIO()
@@ -25,13 +40,42 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
             file.write(content.getbuffer())
             file.flush()
             os.fsync(file.fileno())
+        _keep_previous(path)
         partial.replace(path)
+        _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
+def _keep_previous(path: Path) -> None:
+    """Give the checkpoint a second name, so that `path` itself is never missing."""
+    if not path.is_file():
+        return
+    second = path.with_name(PREVIOUS + ".partial")
+    second.unlink(missing_ok=True)
+    try:
+        os.link(path, second)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        # A file system without hard links
+        path.replace(path.with_name(PREVIOUS))
+        return
+    second.replace(path.with_name(PREVIOUS))
+    # Renaming one name of a file to another name of the same file leaves both.
+    second.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
-    """Read a checkpoint.
+    """Read a checkpoint, its checksums compared first.
 
     Raises
     ------
@@ -41,12 +85,56 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path} is missing: train this run first, with `sonarseg run {path.parent}`.")
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
+        return _read(path, device)
+    except DamagedCheckpoint as damage:
         raise UserError(
-            f"{path} cannot be read as a checkpoint ({type(error).__name__}): "
-            "delete it and start the run again."
-        ) from error
+            f"{path} cannot be read as a checkpoint ({damage}): delete it and start the run again."
+        ) from damage
+
+
+def load_newest(run_dir: Path, device: torch.device) -> tuple[dict[str, Any] | None, list[str]]:
+    """Read the newest whole checkpoint of a run that is to go on.
+
+    A damaged one gives way to the one before, which takes its place.
+
+    Returns
+    -------
+    dict or None
+        The state; None where there is no whole checkpoint.
+    list of str
+        A sentence for each damaged file.
+    """
+    damaged: list[str] = []
+    newest = run_dir / CHECKPOINT
+    for path in (newest, run_dir / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            state = _read(path, device)
+        except DamagedCheckpoint as damage:
+            damaged.append(f"{path.name} was damaged ({damage})")
+            continue
+        if path != newest:
+            path.replace(newest)
+        return state, damaged
+    return None, damaged
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    content = io.BytesIO(path.read_bytes())
+    try:
+        # torch does not compare the checksums that it has written.
+        with zipfile.ZipFile(content) as archive:
+            broken = archive.testzip()
+        content.seek(0)
+        state = None if broken else torch.load(content, map_location=device, weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # A damaged file can make zipfile and torch raise nearly anything.
+        raise DamagedCheckpoint(type(error).__name__) from error
+    if broken:
+        raise DamagedCheckpoint(f"the checksum of its part {broken} is wrong")
     if not isinstance(state, dict) or "network" not in state:
-        raise UserError(f"{path} is not a checkpoint of sonarseg: it holds no network.")
+        raise DamagedCheckpoint("it holds no network")
     return state

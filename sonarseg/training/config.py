@@ -58,12 +58,20 @@ class CamConfig(Section):
 
 
 class TrainingConfig(Section):
-    """Schedule and optimiser of a run."""
+    """Schedule and optimiser of a run.
+
+    Attributes
+    ----------
+    batch_size : int or "auto"
+        Tiles a step; "auto" is the largest that fits on a CUDA device, 16 on the CPU.
+    deterministic : bool
+        On CUDA, use algorithms that give the same bits every time, at some cost; the CPU always does.
+    """
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
     rounds: Annotated[int, Field(ge=1)] = 3
     epochs_per_round: Annotated[int, Field(ge=1)] = 5
-    batch_size: Annotated[int, Field(ge=1)] = 16
+    batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 16
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     head_factor: Annotated[float, Field(gt=0)] = 3.0
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
@@ -74,6 +82,14 @@ class TrainingConfig(Section):
     gain_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.4
     speckle: Annotated[float, Field(ge=0, lt=1)] = 0.1
     break_shadow_direction: bool = False
+    deterministic: bool = False
+
+    @property
+    def tiles_a_step(self) -> int:
+        """The batch size as a number; ValueError while it is still "auto"."""
+        if self.batch_size == "auto":
+            raise ValueError('batch_size = "auto" has to be settled before a run trains')
+        return self.batch_size
 
 
 class RunConfig(Section):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager
 
 import torch
@@ -48,3 +49,15 @@ def autocast(device: torch.device) -> AbstractContextManager[None]:
 def device_name(device: torch.device) -> str:
     """Name a device as the report shows it."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def make_deterministic(wanted: bool) -> None:
+    """Have torch use algorithms that give the same bits every time, or the fastest ones.
+
+    With `wanted`, an operation that has no such algorithm on CUDA raises RuntimeError.
+    """
+    if wanted:
+        # cuBLAS reads this when it starts (NVIDIA cuBLAS documentation, "Results reproducibility").
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted

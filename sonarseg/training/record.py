@@ -22,10 +22,9 @@ def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines[:-1] if line]
 
 
-def start_metrics(run_dir: Path, keep_epochs: int) -> None:
-    """Keep the first `keep_epochs` lines: those that the checkpoint knows."""
-    kept = [line for line in read_metrics(run_dir) if line["epoch"] <= keep_epochs]
-    write_atomically(run_dir / METRICS, "".join(json.dumps(line) + "\n" for line in kept))
+def start_metrics(run_dir: Path, lines: list[dict[str, Any]]) -> None:
+    """Write the lines that the checkpoint knows; what stands there else is of an epoch that is done again."""
+    write_atomically(run_dir / METRICS, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def append_metrics(run_dir: Path, line: dict[str, Any]) -> None:
@@ -61,6 +60,16 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
     """Read summary.json of a finished run."""
     content: dict[str, Any] = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
     return content
+
+
+def is_finished(run_dir: Path) -> bool:
+    """Whether a run ended well: a pruned one has a summary too, which says so."""
+    return (run_dir / SUMMARY).is_file() and bool(read_summary(run_dir)["finished"])
+
+
+def write_failure(run_dir: Path, reason: str, kind: str) -> None:
+    """Write failure.json: why the run cannot go on, and which kind of ending that is."""
+    write_json(run_dir / FAILURE, {"reason": reason, "kind": kind})
 
 
 def epoch_note(line: dict[str, Any]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,20 +21,21 @@ from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model
 from sonarseg.training.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.schedule import Epoch, learning_rate_factor
+from sonarseg.training.step_guard import StepGuard
 from sonarseg.training.tiles import IGNORE, Tiles
-
-
-class RunFailed(Exception):
-    """A run that cannot go on; the message is one sentence for the person."""
 
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """Means over the tiles of an epoch; the segmentation loss is None during the warm-up."""
+    """Means over the tiles of an epoch; the segmentation loss is None during the warm-up.
+
+    Steps that were left out, because loss or gradient was not finite, count as 0 in the means.
+    """
 
     segmentation: float | None
     classification: float
     learning_rate: float
+    skipped_steps: int
 
 
 class Trainer:
@@ -62,6 +62,9 @@ class Trainer:
             keep_freed_memory()
         self._shown = torch.from_numpy(tiles.shown).float()
         self.optimiser = self._new_optimiser()
+        self.guard = StepGuard(model.network, model.device)
+        # Called after every step; a dry run counts and times the steps with it.
+        self.after_step: Callable[[], None] = _nothing
         self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self._scaler = torch.amp.GradScaler(
             model.device.type,
@@ -81,12 +84,17 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Optimiser state for the checkpoint."""
-        return {"optimiser": self.optimiser.state_dict(), "scaler": self._scaler.state_dict()}
+        return {
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "guard": self.guard.state(),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
+        self.guard.load_state(state["guard"])
 
     def train_epoch(
         self,
@@ -111,7 +119,7 @@ class Trainer:
         Raises
         ------
         RunFailed
-            Where a loss is not finite.
+            Where loss or gradient are not finite too often.
         """
         device = self.model.device
         seed = self.config.seed * 1_000_003 + epoch.number
@@ -129,19 +137,17 @@ class Trainer:
             shown = self._shown[batch].to(device, non_blocking=True)
             classification, segmentation = self._losses(images, target, shown, segmentation_loss)
             self._step(self._weighted(classification, segmentation))
-            sums += len(batch) * torch.stack([classification.detach(), segmentation.detach()])
+            sums += len(batch) * self.guard.finite_part(torch.stack([classification, segmentation]))
+            self.guard.after_step(epoch.number)
+            self.after_step()
+        skipped = self.guard.end_epoch(epoch.number)
         drawn = sum(len(batch) for batch in batches)
         classification_mean, segmentation_mean = (sums / max(1, drawn)).tolist()
-        if not (math.isfinite(classification_mean) and math.isfinite(segmentation_mean)):
-            raise RunFailed(
-                f"the loss was not finite in epoch {epoch.number} "
-                f"(classification {classification_mean}, segmentation {segmentation_mean}): "
-                "lower training.learning_rate."
-            )
         return EpochLosses(
             None if targets is None else segmentation_mean,
             classification_mean,
             float(self.optimiser.param_groups[0]["lr"]),
+            skipped,
         )
 
     def _draw(self, epoch: Epoch) -> NDArray[np.int64]:
@@ -150,7 +156,7 @@ class Trainer:
         return draw(self.tiles.multiclass, seed=self.config.seed, epoch=epoch.number)
 
     def _batches(self, order: NDArray[np.int64]) -> list[list[int]]:
-        size = self.config.training.batch_size
+        size = self.config.training.tiles_a_step
         batches = [order[i : i + size].tolist() for i in range(0, len(order), size)]
         if len(batches) > 1 and len(batches[-1]) == 1:
             # One tile is too few for batch statistics; it joins the batch before.
@@ -196,6 +202,11 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self._scaler.unscale_(self.optimiser)
-        torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.training.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.network.parameters(), self.config.training.clip_norm)
+        self.guard.judge(loss, norm, self.optimiser, scaled=self._scaler.is_enabled())
         self._scaler.step(self.optimiser)
         self._scaler.update()
+
+
+def _nothing() -> None:
+    """Do nothing after a step."""

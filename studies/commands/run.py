@@ -74,8 +74,8 @@ def run(
     It starts from the workspace's warm-up where that is finished, as the trials of the loss study do.
     """
     from sonarseg.training.record import SUMMARY, write_atomically
-    from sonarseg.training.run import CONFIG, read_config
     from sonarseg.training.run import run as train
+    from sonarseg.training.run_data import CONFIG, read_config
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings
     from studies.commands.scores_table import scores_table

@@ -70,8 +70,8 @@ def _database_sentence(error: sqlite3.Error) -> str | None:
 
 def _is_failed_run(error: BaseException) -> bool:
     # Its module imports torch; where that was not imported yet, no run can have failed.
-    trainer = sys.modules.get("sonarseg.training.trainer")
-    return trainer is not None and isinstance(error, trainer.RunFailed)
+    endings = sys.modules.get("sonarseg.training.endings")
+    return endings is not None and isinstance(error, endings.RunFailed)
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:

@@ -81,6 +81,15 @@ def _without_network(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sonarseg.training.cams.extract_cams", fake_extract_cams)
 
 
+def rewrite(workspace: Workspace, old: str, new: str) -> Workspace:
+    """The same workspace after a change of its study.toml."""
+    path = workspace.root / "study.toml"
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return Workspace(workspace.root)
+
+
 @pytest.fixture
 def machinery() -> Machinery:
     return make_machinery("good")

@@ -2,7 +2,6 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from study_toml_edits import rewrite
 
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf
@@ -10,6 +9,7 @@ from studies.stages import Machinery, open_studies
 from studies.trial_loop import ORIGIN, finished
 from studies.warm_start import BEST, take_over
 from studies.workspace import Workspace
+from tests.studies.conftest import rewrite
 
 
 def _beside(tuned: Workspace, *changes: tuple[str, str]) -> Workspace:

@@ -15,9 +15,9 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import confusion, unpack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.training.config import RunConfig
+from sonarseg.training.endings import RunFailed
 from sonarseg.training.record import read_metrics
 from sonarseg.training.run import run
-from sonarseg.training.trainer import RunFailed
 from tests.sonarseg.training.conftest import write_run
 
 

@@ -1,0 +1,133 @@
+"""What a run starts from: the survey's tiles on the one hand, a new network on the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from sonarseg.errors import UserError
+from sonarseg.network.weights import load_encoder_weights
+from sonarseg.progress import Progress, silent
+from sonarseg.survey.layout import Survey, open_survey
+from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.survey.scaling import GreyScaling, fit_scaling
+from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
+from sonarseg.training.config import RunConfig
+from sonarseg.training.device import pick_device
+from sonarseg.training.model_file import Model, build_network
+from sonarseg.training.tiles import Tiles, load_masks, load_tiles
+
+CONFIG = "config.json"
+
+
+def read_config(run_dir: Path) -> RunConfig:
+    """Read `run_dir/config.json`.
+
+    Raises
+    ------
+    UserError
+        Where it is missing or a field is wrong.
+    """
+    path = run_dir / CONFIG
+    if not path.is_file():
+        raise UserError(f"{path} is missing: a run folder holds its settings in config.json.")
+    try:
+        return RunConfig.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"{path}: {field}: {first['msg']}.") from error
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The tiles of a run and what is known of them.
+
+    Attributes
+    ----------
+    survey : Survey
+    scaling : GreyScaling
+        The survey-wide scaling to 0..255.
+    device : torch.device
+    train, val : Tiles
+        Of val, the tiles that have a mask.
+    val_masks : PixelStore of uint8 (1, H, W)
+    labelled : bool (K,)
+        Classes that image-level labels speak of.
+    """
+
+    survey: Survey
+    scaling: GreyScaling
+    device: torch.device
+    train: Tiles
+    val: Tiles
+    val_masks: PixelStore
+    labelled: Tensor
+
+
+def load_run_data(run_dir: Path, config: RunConfig, progress: Progress = silent) -> RunData:
+    """Open the survey and read the tiles of train and val.
+
+    Raises
+    ------
+    UserError
+        Where the survey is wrong or the device is not there.
+    """
+    survey = _open(run_dir, config)
+    scaling = config.scaling or fit_scaling(survey)
+    device = pick_device(config.device)
+    scale = config.network.tile_scale
+    store = config.path(run_dir, config.tiles)
+    train = load_tiles(
+        survey, survey.splits["train"], scaling, scale, store=store / "train", progress=progress
+    )
+    if not len(train):
+        raise UserError(f"{survey.root}: the train split is empty: list its tiles in splits/train.txt.")
+    names = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
+    val = load_tiles(survey, names, scaling, scale, store=store / "val")
+    masks = load_masks(survey, names, store / "val-masks")
+    return RunData(survey, scaling, device, train, val, masks, _labelled(survey, device))
+
+
+def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
+    """Make the network that a run starts with: fresh from its seed, of a warm-up, or pretrained."""
+    torch.manual_seed(config.seed)
+    survey = data.survey
+    network = build_network(config.network, data.scaling.channels, survey.num_classes)
+    if config.warm_up is not None:
+        state = load_checkpoint(config.path(run_dir, config.warm_up) / CHECKPOINT, data.device)
+        network.load_state_dict(state["network"])
+    elif config.network.weights != "none":
+        weights = config.network.weights
+        if weights != "imagenet":
+            weights = str(config.path(run_dir, weights))
+        load_encoder_weights(network, weights, config.network.encoder)
+    network.to(data.device)
+    return Model(
+        network,
+        survey.classes,
+        survey.background,
+        data.scaling,
+        data.train.normalisation(),
+        config.network,
+        config.sonar,
+        data.device,
+    )
+
+
+def _open(run_dir: Path, config: RunConfig) -> Survey:
+    # With a background every tile with an object holds two classes; labels.csv itself tells which show one.
+    background = None if config.supervision == "single-label" else config.background
+    survey = open_survey(config.path(run_dir, config.survey), background)
+    return survey.with_masks_of("train") if config.supervision == "masks" else survey
+
+
+def _labelled(survey: Survey, device: torch.device) -> Tensor:
+    labelled = torch.ones(survey.num_classes, dtype=torch.bool, device=device)
+    if survey.background_id is not None:
+        labelled[survey.background_id] = False
+    return labelled

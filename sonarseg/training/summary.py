@@ -1,0 +1,62 @@
+"""What summary.json says of a run that ended well."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+from sonarseg.metrics.confusion import pack_confusions
+from sonarseg.metrics.ranking import average_precision
+from sonarseg.survey.fingerprint import survey_fingerprint
+from sonarseg.training.config import RunConfig
+from sonarseg.training.device import device_name
+from sonarseg.training.origin import commit, versions
+from sonarseg.training.run_data import RunData
+from sonarseg.training.validation import Validation
+
+
+def config_hash(config: RunConfig) -> str:
+    """A short hash of what a run computes; where its survey lies and on which device do not count."""
+    described = config.model_dump_json(exclude={"survey", "tiles", "device"})
+    return hashlib.sha256(described.encode()).hexdigest()[:16]
+
+
+def summarise(config: RunConfig, data: RunData, last: Validation, figures: dict[str, Any]) -> dict[str, Any]:
+    """Put together what a run gave, what it cost, and all that is needed to repeat it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        With its batch size settled.
+    data : RunData
+    last : Validation
+        After the last epoch.
+    figures : dict
+        The other fields.
+    """
+    return {
+        "finished": True,
+        "stopped": None,
+        **figures,
+        "tiles": list(data.val.names),
+        "confusions": pack_confusions(last.confusions) if len(data.val) else None,
+        "average_precision": _average_precision(data, last),
+        "batch_size": config.training.tiles_a_step,
+        "deterministic": config.training.deterministic or data.device.type == "cpu",
+        "device": device_name(data.device),
+        "seed": config.seed,
+        "survey_fingerprint": survey_fingerprint(data.survey),
+        "versions": versions(data.device),
+        "commit": commit(),
+    }
+
+
+def _average_precision(data: RunData, last: Validation) -> dict[str, float | None]:
+    if not len(data.val):
+        return {}
+    values = average_precision(data.val.shown, last.class_scores)
+    return {
+        name: value
+        for name, value in zip(data.survey.classes, values, strict=True)
+        if name != data.survey.background
+    }
