@@ -21,6 +21,7 @@ sys.path.insert(0, str(TOY))
 
 import toy_study  # noqa: E402
 
+from studies.retry import MOST_DEATHS  # noqa: E402
 from studies.storage import create_database, load_study  # noqa: E402
 from studies.trial_loop import finished  # noqa: E402
 
@@ -51,13 +52,16 @@ def rows() -> Iterator[dict[str, Any]]:
                 raise RuntimeError(f"the study ended with {len(plan)} deaths to go")
             if not workers:
                 continue
-            if plan.pop() == "launcher":
+            if plan[-1] == "launcher":
+                plan.pop()
                 launcher.kill()
                 launcher.wait()
                 launcher = _launch(root)
             else:
                 with suppress(ProcessLookupError):
+                    # A trial may still name a worker that is dead already.
                     os.kill(dice.choice(workers), signal.SIGKILL)
+                    plan.pop()
                     killed += 1
         if launcher.wait() != 0:
             raise RuntimeError("the last launcher failed")
@@ -65,10 +69,13 @@ def rows() -> Iterator[dict[str, Any]]:
         done, trials = finished(study), study.trials
         again = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
         wrong = abs(len(done) - BUDGET) + sum(not trial.state.is_finished() for trial in trials)
-        wrong += len(again) - len(set(again)) + (len(trials) - len(again) - BUDGET)
+        # Trials that were given up after too many deaths; others came in their place.
+        given_up = sum(trial.user_attrs.get("deaths", 0) > MOST_DEATHS for trial in trials)
+        wrong += len(again) - len(set(again)) + abs(len(trials) - len(again) - BUDGET - given_up)
         wrong += sum(trial.value != toy_study.toy_value(trial.params) for trial in done)
     yield {
         "case": f"{BUDGET} trials, {killed} workers and 5 launchers killed, {len(again)} trials run again, "
+        f"{given_up} given up, "
         f"{seconds:.0f} s: trials lost, doubled, unfinished or wrong",
         "ours": wrong,
         "peer": None,

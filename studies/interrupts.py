@@ -40,6 +40,8 @@ def interruptible() -> Iterator[None]:
 def end_with_parent(parent: int) -> None:
     """Send this process SIGTERM once its parent is gone: a worker must not outlive its launcher.
 
+    Again and again, for the first may only end what it is doing and leave it waiting for more.
+
     Parameters
     ----------
     parent : int
@@ -50,6 +52,8 @@ def end_with_parent(parent: int) -> None:
         waiting = threading.Event()
         while os.getppid() == parent:
             waiting.wait(_LOOK_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            waiting.wait(_LOOK_SECONDS)
 
     threading.Thread(target=look, name="end-with-parent", daemon=True).start()

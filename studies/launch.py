@@ -9,13 +9,13 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sonarseg.errors import UserError
-from studies.interrupts import interruptible
+from studies.interrupts import end_with_parent, interruptible
 from studies.worker import Ending, Errand, work
 
 # A worker that is asked to end gets so long for its trial's clearing up.
@@ -53,7 +53,6 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once all workers have ended.
     """
-    errand = replace(errand, parent=os.getpid())
     slots = [_start(errand) for _ in range(workers)]
     deaths, ended = 0, observe()
     try:
@@ -83,7 +82,7 @@ def _hopeless(kind: str, deaths: int) -> str:
 
 
 def _start(errand: Errand) -> _Slot:
-    executor = ProcessPoolExecutor(max_workers=1)
+    executor = ProcessPoolExecutor(max_workers=1, initializer=end_with_parent, initargs=(os.getpid(),))
     pid = executor.submit(os.getpid).result()
     return _Slot(executor, pid, executor.submit(work, errand))
 

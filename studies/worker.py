@@ -9,7 +9,7 @@ from typing import Literal
 
 from sonarseg.progress import Progress, silent
 from studies.devices import lease, seats
-from studies.interrupts import end_with_parent, interruptible
+from studies.interrupts import interruptible
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
 from studies.stopping import NEVER, StopRules
 from studies.storage import StudyKind, load_study
@@ -37,8 +37,6 @@ class Errand:
         How runs are started; its progress is not told.
     stop : StopRules
         When to begin no more trials.
-    parent : int or None
-        Process whose death ends this worker.
     launch : str
         Name under which the worker can be asked to stop.
     """
@@ -48,7 +46,6 @@ class Errand:
     jobs: int
     machinery: Machinery = DEFAULT_MACHINERY
     stop: StopRules = NEVER
-    parent: int | None = None
     launch: str = ""
 
 
@@ -62,8 +59,6 @@ def work(errand: Errand) -> Ending:
     """
     # What a person should know is in the database: workers share a terminal that is not theirs.
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    if errand.parent is not None:
-        end_with_parent(errand.parent)
     workspace = Workspace(Path(errand.root))
     look = _asked_to_stop(workspace, errand)
     machinery = replace(errand.machinery, jobs=errand.jobs, progress=look)

@@ -15,6 +15,7 @@ import optuna
 import toy_study
 from optuna.trial import TrialState
 
+from objectives.process_identity import is_alive
 from studies.storage import load_study
 from studies.trial_loop import finished, run_trials
 from studies.workspace import Workspace
@@ -51,6 +52,14 @@ def test_sixteen_workers_share_one_file(place: Workspace) -> None:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
 
+def _wait_for_end(worker: dict[str, object]) -> None:
+    """Workers whose launcher was killed end by themselves."""
+    deadline = time.monotonic() + 30
+    while is_alive(worker):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 def _launch(place: Workspace, budget: int) -> "subprocess.Popen[bytes]":
     command = [sys.executable, toy_study.__file__, str(place.root), str(budget), "3", "0.3"]
     return subprocess.Popen(command, env=toy_study.toy_environment(), stderr=subprocess.DEVNULL)
@@ -85,6 +94,8 @@ def test_killed_workers_and_launchers_lose_nothing(place: Workspace) -> None:
     assert killed >= 5
     trials = study.trials
     assert len(finished(study)) == budget
+    for trial in trials:
+        _wait_for_end(trial.user_attrs["worker"])
     assert all(trial.state.is_finished() for trial in trials)
     for trial in trials:
         if "retry_of" in trial.user_attrs:
@@ -92,7 +103,10 @@ def test_killed_workers_and_launchers_lose_nothing(place: Workspace) -> None:
             assert before.state == TrialState.FAIL
             assert before.user_attrs["interrupted"]
             assert trial.system_attrs["retry_history"][-1] == before.number
-            assert before.params.items() <= trial.params.items()
+            fixed = trial.system_attrs["fixed_params"]
+            assert before.params.items() <= fixed.items()
+            # Killed again, it may have come to none of them.
+            assert all(fixed.get(name, value) == value for name, value in trial.params.items())
     again = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
     assert len(again) == len(set(again))
     assert study.best_value == max(toy_study.toy_value(t.params) for t in finished(study))
