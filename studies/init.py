@@ -58,6 +58,7 @@ _COMMENTS = {
     "training.gain_jitter": "Augmentation: gain varies by up to this share.",
     "training.speckle": "Augmentation: standard deviation of multiplicative noise.",
     "training.break_shadow_direction": "true allows flips that turn the shadows round.",
+    "training.deterministic": "true makes CUDA runs repeatable bit for bit, at some cost.",
     "crf": "The crf study: dense CRF parameters, scored by pseudo-labels against the masks of val.",
     "crf.trials": "Trials of the whole study, the published settings included.",
     "crf.sampler": '"tpe", "gp", "cmaes", "nsga2", "random", "qmc" or "grid"; "auto" is "tpe".',
