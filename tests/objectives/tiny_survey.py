@@ -40,11 +40,12 @@ def write_survey(root: Path, *, val_masks: bool = True, several: bool = True, se
 
 
 def write_cams(survey: Path, cams: Path, splits: tuple[str, ...] = ("train", "val"), seed: int = 1) -> None:
-    """Write blurred, noisy scores of each class."""
+    """Write blurred, noisy scores of each class, the same for a tile whichever splits are written."""
     generator = np.random.default_rng(seed)
-    for split in splits:
-        (cams / split).mkdir(parents=True, exist_ok=True)
+    for split in ("train", "val", "test"):
         for tile in (survey / "splits" / f"{split}.txt").read_text().split():
             rock = (np.asarray(Image.open(survey / "images" / f"{tile}.png")) > 120).astype(np.float32)
             noisy = np.clip(rock * 0.6 + 0.2 + generator.normal(0, 0.2, SIZE), 0, 1)
-            write_cam(cams / split / f"{tile}.npy", np.stack([1 - noisy, noisy]).astype(np.float32))
+            if split in splits:
+                (cams / split).mkdir(parents=True, exist_ok=True)
+                write_cam(cams / split / f"{tile}.npy", np.stack([1 - noisy, noisy]).astype(np.float32))
