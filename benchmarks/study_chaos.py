@@ -69,10 +69,15 @@ def rows() -> Iterator[dict[str, Any]]:
         done, trials = finished(study), study.trials
         again = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
         wrong = abs(len(done) - BUDGET) + sum(not trial.state.is_finished() for trial in trials)
-        # Trials that were given up after too many deaths; others came in their place.
+        # Trials that were given up after too many deaths: failed, and part of the budget.
         given_up = sum(trial.user_attrs.get("deaths", 0) > MOST_DEATHS for trial in trials)
-        wrong += len(again) - len(set(again)) + abs(len(trials) - len(again) - BUDGET - given_up)
-        wrong += sum(trial.value != toy_study.toy_value(trial.params) for trial in done)
+        wrong += len(again) - len(set(again)) + abs(len(trials) - len(again) - BUDGET)
+        wrong += sum(
+            trial.state == TrialState.COMPLETE and trial.value != toy_study.toy_value(trial.params)
+            for trial in done
+        )
+        best = max(toy_study.toy_value(trial.params) for trial in done if trial.state == TrialState.COMPLETE)
+        wrong += study.best_value != best
     yield {
         "case": f"{BUDGET} trials, {killed} workers and 5 launchers killed, {len(again)} trials run again, "
         f"{given_up} given up, "
