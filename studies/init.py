@@ -154,7 +154,7 @@ def study_toml(config: StudyConfig) -> str:
     """Write a configuration as TOML with a comment a field."""
     lines = [
         "# Settings of this study; change what you like before `sonarseg tune`.",
-        "# Once a study has begun, its name, survey folder and device may change, and how the search goes on:",
+        "# Once a study has begun, its name, survey folder and device may change, and how it goes on:",
         "# trials, sampler, patience, race, seeds, prune, runs_per_device. For other settings start a new",
         "# workspace.",
         "",
