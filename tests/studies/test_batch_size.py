@@ -40,28 +40,30 @@ def test_a_study_has_the_batch_size_of_study_toml(tuned: Workspace, machinery: M
     assert {trial.user_attrs["batch_size"] for trial in study.trials[:1]} == {16}
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("workers", "fitting", "sizes"), [(1, 4, [16, 8, 4]), (2, 8, [16, 8])])
 def test_where_memory_runs_out_every_trial_is_run_with_smaller_batches(
-    tuned: Workspace, workers: int
+    tuned: Workspace, workers: int, fitting: int, sizes: list[int]
 ) -> None:
     tuned = rewrite(tuned, "trials = 6", "trials = 5")
     said: list[str] = []
-    machinery = make_machinery("memory:4", progress=lambda *told: said.append(str(told[-1])))
+    machinery = make_machinery(f"memory:{fitting}", progress=lambda *told: said.append(str(told[-1])))
     study = tune_loss(tuned, machinery, Crew(workers=workers))
-    assert history(study) == [16, 8, 4]
-    assert sum("begins anew" in sentence for sentence in said) == 2
+    assert history(study) == sizes
+    assert sum("begins anew" in sentence for sentence in said) == len(sizes) - 1
     assert {trial.user_attrs.get("name") for trial in study.trials} == {*NAMED_LOSSES, None}
     assert study.trials[0].params["loss"] == "lovasz_softmax"
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * 5
     for trial in study.trials:
-        assert trial.user_attrs["batch_size"] == batch_size_of(tuned, trial.user_attrs["run"]) == 4
+        assert trial.user_attrs["batch_size"] == batch_size_of(tuned, trial.user_attrs["run"]) == fitting
     assert best_loss_trial(study).params["loss"] == "lovasz_softmax"
-    assert sorted(names(tuned)) == ["crf", "loss", "loss, batch size 16", "loss, batch size 8"]
+    assert sorted(names(tuned)) == sorted(
+        ["crf", "loss", *(f"loss, batch size {size}" for size in sizes[:-1])]
+    )
     archive = optuna.load_study(study_name="loss, batch size 16", storage=study._storage)
     done = archive.get_trials(states=(TrialState.COMPLETE,))
     assert done
     assert all(batch_size_of(tuned, trial.user_attrs["run"]) == 16 for trial in done)
-    again = tune_loss(tuned, machinery, Crew(workers=workers))
+    again = tune_loss(tuned, machinery, Crew(workers=1))
     assert again.trials == study.trials
 
 
