@@ -12,14 +12,19 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
-from objectives.outcome import TrialFailed
+from objectives.outcome import OutOfMemory, TrialFailed
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
 from objectives.search_space import setting_text, suggest_loss
 from sonarseg.progress import Progress, silent
+from sonarseg.training.batch_size import smaller
 from sonarseg.training.config import RunConfig
 from sonarseg.training.record import write_atomically
 
 CONFIG = "config.json"
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,12 @@ class LossObjective:
         The run program.
     timing : Timing
         How often to look at the run, how long to wait for its end.
+    folder : str
+        How names of run folders begin.
     progress : Progress
         Called an epoch.
+    set_aside : callable
+        Asked each epoch whether the study has begun anew, with smaller batches; the run then ends.
     """
 
     base: RunConfig
@@ -53,7 +62,9 @@ class LossObjective:
     prune: bool = True
     command: Sequence[str] = RUN_COMMAND
     timing: Timing = DEFAULT_TIMING
+    folder: str = "loss"
     progress: Progress = silent
+    set_aside: Callable[[], bool] = _never
 
     @property
     def epochs(self) -> int:
@@ -68,13 +79,20 @@ class LossObjective:
         optuna.TrialPruned
             Where the pruner ended the run.
         TrialFailed
-            Where the run failed or its metric is undefined.
+            Where the run failed or its metric is undefined. `OutOfMemory` where smaller batches may help.
         UserError
             Where the run refused its input.
         """
         run_dir, setting = self._prepare(trial)
         title = f"trial {trial.number}, {setting}, seed {trial.user_attrs['seed']}"
-        summary = follow_run(run_dir, self._watcher(trial, title), command=self.command, timing=self.timing)
+        try:
+            summary = follow_run(
+                run_dir, self._watcher(trial, title), command=self.command, timing=self.timing
+            )
+        except OutOfMemory as error:
+            if smaller(self.base.training.tiles_a_step) is None:
+                raise TrialFailed(str(error)) from error
+            raise
         trial.set_user_attr("metrics", summary["metrics"])
         trial.set_user_attr("confusions", summary["confusions"])
         trial.set_user_attr("seconds", summary["seconds"])
@@ -92,13 +110,14 @@ class LossObjective:
         loss = suggest_loss(trial)
         setting = setting_text(loss)
         trial.set_user_attr("setting", setting)
+        trial.set_user_attr("batch_size", self.base.training.tiles_a_step)
         earlier = earlier_runs(trial.study.get_trials(deepcopy=False), trial.number, setting)
         if "seed" not in trial.user_attrs:
             trial.set_user_attr("seed", self.seed + earlier)
             trial.set_user_attr("repetition", earlier > 0)
         goes_on = "run" in trial.user_attrs
         if not goes_on:
-            trial.set_user_attr("run", f"{self.runs_dir.name}/loss-{trial.number:04d}")
+            trial.set_user_attr("run", f"{self.runs_dir.name}/{self.folder}-{trial.number:04d}")
         run_dir = self.runs_dir / Path(trial.user_attrs["run"]).name
         if not goes_on:
             # A folder of this name is left from an older database: nothing in it belongs to this trial.
@@ -112,6 +131,8 @@ class LossObjective:
     def _watcher(self, trial: optuna.Trial, title: str) -> Callable[[dict[str, Any]], None]:
         def on_epoch(line: dict[str, Any]) -> None:
             epoch = line["epoch"]
+            if self.set_aside():
+                raise StopRun(TrialFailed("the study began anew, with smaller batches."))
             for name in ("loss_segmentation", "loss_classification", self.metric):
                 figure = line.get(name)
                 if figure is not None and not math.isfinite(figure):

@@ -51,6 +51,7 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         ("seed", [s.attrs.get("seed") for s in found]),
         ("device", [s.attrs.get("device") for s in found]),
         ("dense CRF engine", [s.attrs["engine"] for s in found if "engine" in s.attrs]),
+        ("batch size", [_batch_sizes(s.attrs.get("batch_size")) for s in found]),
         ("created", [s.attrs.get("created") for s in found]),
     ):
         different = list(dict.fromkeys(plain(value) for value in values if value not in (None, "")))
@@ -80,6 +81,14 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
 
 def _tiles(counts: object) -> str:
     return ", ".join(f"{number} {split}" for split, number in _dict(counts).items())
+
+
+def _batch_sizes(chosen: object) -> str:
+    """The batch size of all runs, and those before it: their trials were set aside and run again."""
+    if not isinstance(chosen, list) or not chosen:
+        return ""
+    steps = [(_dict(step).get("batch_size"), _dict(step).get("why")) for step in chosen]
+    return "; then ".join(f"{number} ({why})" for number, why in steps)
 
 
 def _dict(value: object) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.training.pseudo_labels import make_pseudo_labels
 from sonarseg.training.record import write_atomically
+from studies.batch_size import study_batch_size
 from studies.confirm_result import confirm_results
 from studies.contenders import Contender, contenders, slug
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
@@ -224,7 +225,9 @@ class _Measuring:
             loss=loss,
             seed=seed,
         )
-        text = config.model_dump_json(indent=1) + "\n"
+        batch_size = study_batch_size(self.ready.loss, workspace.config)
+        training = config.training.model_copy(update={"batch_size": batch_size})
+        text = config.model_copy(update={"training": training}).model_dump_json(indent=1) + "\n"
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / CONFIG).is_file():
             write_atomically(folder / CONFIG, text)

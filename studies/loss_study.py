@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -17,8 +18,12 @@ from objectives.search_grid import loss_grid
 from objectives.search_space import NAMED_LOSSES
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
+from sonarseg.progress import Progress
+from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.config import RunConfig
 from sonarseg.training.record import SUMMARY
+from studies.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
+from studies.begin_anew import StudySetAside, is_set_aside, successor
 from studies.retry import revive
 from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from studies.stopping import NEVER, StopRules
@@ -37,8 +42,10 @@ def run_loss_study(
     timing: Timing = DEFAULT_TIMING,
     stop: StopRules = NEVER,
     watch: Watch = Watch(),  # noqa: B008
-) -> None:
+) -> optuna.Study:
     """Run the loss study until its budget is spent, or go on with it.
+
+    Where memory runs out, it begins anew with smaller batches.
 
     Parameters
     ----------
@@ -47,7 +54,7 @@ def run_loss_study(
     workspace : Workspace
         With a finished warm-up.
     base : RunConfig
-        Everything of a run but loss and seed; paths relative to a folder in `runs/`.
+        Everything of a run but loss, seed and batch size; paths relative to a folder in `runs/`.
     command : sequence of str
         The run program.
     timing : Timing
@@ -56,7 +63,29 @@ def run_loss_study(
         When to begin no more trials.
     watch : Watch
         Whom to tell, an epoch and a trial.
+
+    Returns
+    -------
+    optuna.Study
+        The study that has the name now.
     """
+    while True:
+        with suppress(StudySetAside):
+            _run(study, workspace, base, command, timing, stop, watch)
+        if not is_set_aside(study):
+            return study
+        study = successor(study)
+
+
+def _run(
+    study: optuna.Study,
+    workspace: Workspace,
+    base: RunConfig,
+    command: Sequence[str],
+    timing: Timing,
+    stop: StopRules,
+    watch: Watch,
+) -> None:
     config = workspace.config.loss
     with storage_errors(workspace.database), turn(study, workspace, watch.progress):
         revive(study)
@@ -69,29 +98,41 @@ def run_loss_study(
             named=len(NAMED_LOSSES),
         )
     study.pruner = SameLossMedianPruner(first_step=base.training.epochs_per_round + 1)
+    batch_size = study_batch_size(study, workspace.config)
+    assert batch_size != "auto", "the warm-up settles it"
     objective = LossObjective(
-        base,
+        with_batch_size(base, batch_size),
         workspace.runs_dir,
         study.user_attrs["metric"],
         seed=workspace.config.seed,
         prune=config.prune,
         command=command,
         timing=timing,
+        folder=runs_folder(study),
         progress=watch.progress,
+        set_aside=partial(is_set_aside, study),
     )
     run_trials(
         study,
         objective,
         config.trials,
         workspace,
-        before_ask=partial(_enqueue_next, study, workspace),
+        before_ask=partial(_prepare_next, study, workspace, watch.progress),
         stop=stop,
         watch=watch,
     )
 
 
-def _enqueue_next(study: optuna.Study, workspace: Workspace, left: int) -> bool:
-    """Enqueue what is due: a repetition, or the grid's next point; False where nothing is left to try."""
+def _prepare_next(study: optuna.Study, workspace: Workspace, progress: Progress, left: int) -> bool:
+    """Enqueue what is due: a repetition, or the grid's next point; False where nothing is left to try.
+
+    Raises
+    ------
+    StudySetAside
+        Where the study has begun anew, or does so now.
+    """
+    if is_set_aside(study) or lower_where_memory_ran_out(study, workspace.config, progress):
+        raise StudySetAside
     config = workspace.config.loss
     enqueue_repetition(study, config.seeds, left)
     return config.sampler != "grid" or enqueue_grid_point(study, loss_grid(), workspace.config.seed)

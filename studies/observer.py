@@ -8,6 +8,8 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from sonarseg.progress import Progress
+from studies.batch_size import BATCH_SIZE, anew_sentence
+from studies.begin_anew import is_set_aside, successor
 from studies.trial_loop import best_note, in_budget, study_title
 
 Ended = Callable[[optuna.Study, FrozenTrial], None]
@@ -41,6 +43,8 @@ class Observer:
 
     def __call__(self) -> int:
         """Look once; return how many trials of the budget have ended."""
+        if is_set_aside(self.study):
+            self._begin_anew()
         trials = self.study.get_trials(deepcopy=False)
         done = [trial for trial in trials if trial.state.is_finished()]
         new = [trial for trial in done if trial.number not in self._told]
@@ -52,3 +56,9 @@ class Observer:
             note = best_note(self.study, trials)
             self.progress(study_title(self.study), min(counted, self.budget), self.budget, note)
         return counted
+
+    def _begin_anew(self) -> None:
+        known = len(self.study.user_attrs[BATCH_SIZE])
+        self.study, self._told = successor(self.study), set()
+        for step in self.study.user_attrs[BATCH_SIZE][known:]:
+            self.progress("batch size", 1, 1, anew_sentence(step["batch_size"], step["why"]))

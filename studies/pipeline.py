@@ -129,7 +129,7 @@ def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Cre
             run_on_dask(workspace, errand, crew.workers, crew.scheduler, observer)
         else:
             run_workers(errand, workers, observer)
-        return study
+        return observer.study
     finally:
         refresh_snapshot(workspace)
 

@@ -24,11 +24,13 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.process_identity import is_alive, process_identity
 
 INTERRUPTED = "interrupted"
+# How often memory ran out in a trial
+MEMORY_RAN_OUT = "memory_ran_out"
 DIED = "the program ended before this trial did."
 # A trial that has killed so many workers is failed for good.
 MOST_DEATHS = 3
 # What a trial that is run again keeps: it is the same run, gone on with.
-_KEPT = ("name", "enqueued", "repetition", "seed", "run", "deaths", "warm_start")
+_KEPT = ("name", "enqueued", "repetition", "seed", "run", "deaths", MEMORY_RAN_OUT, "warm_start")
 
 
 def worker_identity() -> dict[str, Any]:

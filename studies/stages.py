@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -23,6 +24,7 @@ from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
 from sonarseg.training.pseudo_labels import make_pseudo_labels
 from sonarseg.training.record import SUMMARY, read_summary, write_atomically
+from studies.batch_size import follow_with_fitting_batches, note_batch_size, study_batch_size
 from studies.crf_study import best_crf_trial, run_crf_study
 from studies.identity import check_compatible, describe, directions_of
 from studies.loss_study import run_loss_study
@@ -118,7 +120,9 @@ def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> P
             )
         except TrialFailed as error:
             raise UserError(f"the warm-up in {workspace.warm_up_dir} failed: {error}") from error
-        device = read_summary(workspace.warm_up_dir)["device"]
+        summary = read_summary(workspace.warm_up_dir)
+        note_batch_size(studies["loss"], workspace.config, summary)
+        device = summary["device"]
         for study in studies.values():
             if study.user_attrs["device"] != device:
                 study.set_user_attr("device", device)
@@ -159,9 +163,9 @@ def run_stage(
     base = prepare_loss(workspace, ready, machinery)
     if "untuned" in ready.loss.user_attrs:
         with workspace.alone(machinery.progress), storage_errors(workspace.database):
-            _final_run(workspace, base, machinery)
+            _final_run(workspace, ready.loss, base, machinery)
         return ready.loss
-    run_loss_study(
+    return run_loss_study(
         ready.loss,
         workspace,
         base,
@@ -170,7 +174,6 @@ def run_stage(
         stop=stop,
         watch=watch,
     )
-    return ready.loss
 
 
 def prepare_loss(
@@ -248,23 +251,27 @@ def _first_pseudo_labels(
     )
 
 
-def _final_run(workspace: Workspace, base: RunConfig, machinery: Machinery) -> None:
+def _final_run(workspace: Workspace, study: optuna.Study, base: RunConfig, machinery: Machinery) -> None:
     run_dir = workspace.final_dir
     if (run_dir / SUMMARY).is_file():
         return
-    config = base.model_copy(update={"loss": LossConfig(name="cross-entropy")})
+    batch_size = study_batch_size(study, workspace.config)
+    training = base.training.model_copy(update={"batch_size": batch_size})
+    config = base.model_copy(update={"loss": LossConfig(name="cross-entropy"), "training": training})
     run_dir.mkdir(parents=True, exist_ok=True)
     if not (run_dir / CONFIG).is_file():
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     total = config.training.rounds * config.training.epochs_per_round
+    follow = partial(
+        follow_run,
+        run_dir,
+        lambda line: machinery.progress(
+            "final run", line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
+        ),
+        command=machinery.command,
+        timing=machinery.timing,
+    )
     try:
-        follow_run(
-            run_dir,
-            lambda line: machinery.progress(
-                "final run", line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
-            ),
-            command=machinery.command,
-            timing=machinery.timing,
-        )
+        follow_with_fitting_batches(run_dir, follow, machinery.progress)
     except TrialFailed as error:
         raise UserError(f"the run in {run_dir} failed: {error}") from error

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.outcome import TrialFailed
+from objectives.outcome import OutOfMemory, TrialFailed
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from studies.heartbeat import heartbeat
 from studies.quality import quality
-from studies.retry import INTERRUPTED, is_interrupted, revive, worker_identity
+from studies.retry import INTERRUPTED, MEMORY_RAN_OUT, is_interrupted, revive, worker_identity
 from studies.stopping import NEVER, StopRules
 from studies.storage import storage_errors
 from studies.turns import turn
@@ -136,6 +136,12 @@ def _run(
     except optuna.TrialPruned as pruned:
         trial.set_user_attr("reason", str(pruned))
         study.tell(trial, state=TrialState.PRUNED)
+    except OutOfMemory as failed:
+        # It is no part of the budget: it is run again, perhaps with smaller batches.
+        trial.set_user_attr(MEMORY_RAN_OUT, trial.user_attrs.get(MEMORY_RAN_OUT, 0) + 1)
+        trial.set_user_attr(INTERRUPTED, True)
+        trial.set_user_attr("reason", str(failed))
+        study.tell(trial, state=TrialState.FAIL)
     except TrialFailed as failed:
         trial.set_user_attr("reason", str(failed))
         study.tell(trial, state=TrialState.FAIL)

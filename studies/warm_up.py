@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.record import SUMMARY, read_summary, write_atomically
+from studies.batch_size import follow_with_fitting_batches
 from studies.identity import val_tiles
 from studies.workspace import Workspace
 
@@ -93,7 +95,8 @@ def warm_up(
     shutil.rmtree(workspace.cams_dir, ignore_errors=True)
     shutil.rmtree(workspace.pseudo_labels_dir, ignore_errors=True)
     total = config.training.warmup_epochs
-    follow_run(
+    follow = partial(
+        follow_run,
         run_dir,
         lambda line: progress(
             "warm-up", line["epoch"], total, f"classification loss {line['loss_classification']:.3f}"
@@ -101,6 +104,7 @@ def warm_up(
         command=command,
         timing=timing,
     )
+    follow_with_fitting_batches(run_dir, follow, progress)
     return scaling
 
 

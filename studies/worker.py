@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from sonarseg.progress import Progress, silent
+from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
 from studies.interrupts import interruptible
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
@@ -77,6 +78,9 @@ def _asked_to_stop(workspace: Workspace, errand: Errand) -> Progress:
     study = load_study(workspace.database, errand.kind)
 
     def look(what: str, done: int, total: int, note: str = "") -> None:
+        nonlocal study
+        if is_set_aside(study):
+            study = successor(study)
         if errand.launch in study.user_attrs.get(STOP_REQUESTS, []):
             raise KeyboardInterrupt
 

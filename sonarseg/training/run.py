@@ -18,11 +18,12 @@ from sonarseg.prediction import overlay
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.training import record
-from sonarseg.training.batch_size import choose, free_memory, settled, smaller
+from sonarseg.training.batch_size import choose_batch_size, smaller
 from sonarseg.training.checkpoint import CHECKPOINT, load_newest, save_checkpoint
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
+from sonarseg.training.largest_batch import free_memory, settled
 from sonarseg.training.run_data import CONFIG, RunData, load_run_data, new_model, read_config
 from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
@@ -112,10 +113,10 @@ def _lower(run_dir: Path, batch_size: int, config: RunConfig, allowed: bool, pro
             OUT_OF_MEMORY,
         )
     why = f"memory ran out with {batch_size}"
-    choose(run_dir, half, why)
+    choose_batch_size(run_dir, half, why)
     sentence = f"batch size {half} from here on: {why}"
     record.log(run_dir, sentence)
-    progress("batch size", half, batch_size, sentence)
+    progress("batch size", 1, 1, sentence)
 
 
 class _Run:
@@ -154,7 +155,7 @@ class _Run:
         for sentence in damaged:
             sentence += f": goes on from the one before, after epoch {done}" if done else ": begins anew"
             record.log(self.run_dir, sentence)
-            self.progress("checkpoint", done, len(plan(self.config)), sentence)
+            self.progress("checkpoint", 1, 1, sentence)
         record.start_metrics(self.run_dir, self.lines)
         return done
 

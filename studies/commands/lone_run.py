@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
+from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from sonarseg.densecrf.parameters import CrfParameters
@@ -14,6 +16,7 @@ from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
+from studies.batch_size import study_batch_size
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named
 from studies.loss_study import best_loss
@@ -66,7 +69,9 @@ def lone_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunC
     warmed_up = has_warm_up(workspace) and not wishes.from_scratch
     scaling = workspace_scaling(workspace)
     config = run_config(workspace, scaling, stage="self-training" if warmed_up else "full")
+    training = config.training.model_copy(update={"batch_size": _batch_size(workspace)})
     update: dict[str, object] = {
+        "training": training,
         "survey": workspace.survey_seen_from(run_dir),
         "tiles": os.path.relpath(workspace.tiles_dir.resolve(), run_dir.resolve()),
         "supervision": wishes.supervision,
@@ -79,6 +84,23 @@ def lone_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunC
     if wishes.seed is not None:
         update["seed"] = wishes.seed
     return config.model_copy(update=update)
+
+
+def _batch_size(workspace: Workspace) -> int | Literal["auto"]:
+    """That of the study's runs, so that this one can be compared with them."""
+    if not workspace.database_path.is_file():
+        return workspace.config.training.batch_size
+    return study_batch_size(load_study(workspace.database_path, "loss"), workspace.config)
+
+
+def dry_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunConfig:
+    """Configure a dry run, whose time does not depend on which CRF is best: it needs no crf study."""
+    tuned = workspace.database_path.is_file() and load_study(workspace.database_path, "crf").get_trials(
+        deepcopy=False, states=(TrialState.COMPLETE,)
+    )
+    if wishes.crf == TUNED and not tuned:
+        wishes = replace(wishes, crf=UNTUNED_CRF)
+    return lone_run_config(workspace, run_dir, wishes)
 
 
 def _crf(workspace: Workspace, named: str, scaling: GreyScaling) -> CrfParameters:

@@ -43,8 +43,11 @@ class LossChoice(StrEnum):
 def run(
     context: typer.Context,
     run_dir: Annotated[
-        Path, typer.Argument(metavar="RUN_DIR", help="Folder of the run; made where it is new.")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="RUN_DIR", help="Folder of the run; made where it is new.", show_default=False
+        ),
+    ] = None,
     workspace: WorkspaceOption = None,
     supervision: Annotated[
         SupervisionChoice,
@@ -68,20 +71,31 @@ def run(
     from_scratch: Annotated[
         bool, typer.Option("--from-scratch", help="Train a warm-up of its own, not the workspace's.")
     ] = False,
+    dry: Annotated[
+        bool,
+        typer.Option("--dry", help="Train a few steps only, leave nothing, and forecast time and memory."),
+    ] = False,
 ) -> None:
     """Train one run with the settings of study.toml; the same command resumes it.
 
     It starts from the workspace's warm-up where that is finished, as the trials of the loss study do.
+    Where memory runs out, it goes on with smaller batches and says so.
     """
     from sonarseg.training.record import SUMMARY, write_atomically
     from sonarseg.training.run import run as train
     from sonarseg.training.run_data import CONFIG, read_config
     from studies.commands.console import ConsoleProgress, console
+    from studies.commands.forecast import show_forecast
     from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings
     from studies.commands.scores_table import scores_table
     from studies.commands.tables import show
 
     wishes = Wishes(supervision.value, crf, loss.value, gamma, alpha, seed, from_scratch)
+    if dry:
+        show_forecast(find_workspace(workspace), run_dir, wishes)
+        return
+    if run_dir is None:
+        raise typer.BadParameter("RUN_DIR is missing: name the folder of the run, or add --dry.")
     if (run_dir / CONFIG).is_file():
         stored = read_config(run_dir)
         typed = {field for option, field in _SETTINGS.items() if _was_typed(context, option)}
@@ -95,7 +109,7 @@ def run(
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     with ConsoleProgress() as progress:
-        summary = train(run_dir, progress)
+        summary = train(run_dir, progress, lower_batch_size=True)
     if summary["metrics"]:
         show(console, scores_table({f"{run_dir.name} on val": summary["metrics"]}))
     else:

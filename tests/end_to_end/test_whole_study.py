@@ -135,6 +135,16 @@ def test_a_lone_run_and_its_evaluation(study: Path) -> None:
     done_here("evaluate", "lone", cwd=study)
 
 
+def test_a_dry_run_forecasts_and_leaves_nothing(study: Path) -> None:
+    before = sorted(study.rglob("*"))
+    told = done_here("run", "--dry", cwd=study)
+    assert sorted(study.rglob("*")) == before
+    for part in ("batch size", "memory", "epoch of self-training", "the whole run"):
+        assert part in told
+    assert "0 loss trials" in told
+    assert "name the folder" in sonarseg_here("run", cwd=study).err
+
+
 def test_the_workspace_works_elsewhere(study: Path, tmp_path: Path) -> None:
     shutil.copytree(study, tmp_path / "moved")
     assert status(tmp_path / "moved")["studies"]["loss"]["best"] == status(study)["studies"]["loss"]["best"]

@@ -31,6 +31,27 @@ def score(config: dict, epoch: int, epochs: int) -> float:
     return final - 0.01 * (epochs - epoch)
 
 
+def tiles_a_step(config: dict, run_dir: Path) -> int:
+    chosen = run_dir / "batch_size.json"
+    if chosen.exists():
+        return json.loads(chosen.read_text())["batch_size"]
+    size = config["training"]["batch_size"]
+    return 32 if size == "auto" else size
+
+
+def runs_out_of_memory(behaviour: str, config: dict, run_dir: Path) -> bool:
+    """`memory:4` fits 4 tiles a step, and any number in trials with another loss than Lovász-Softmax.
+
+    `memory-once` runs out of memory in the first start of trial 1.
+    """
+    name, _, fits = behaviour.partition(":")
+    if name == "memory":
+        hungry = config["loss"]["name"] == "lovasz_softmax" or run_dir.name in ("warm-up", "final")
+        return hungry and tiles_a_step(config, run_dir) > int(fits)
+    starts = len((run_dir / "starts.txt").read_text().split())
+    return name == "memory-once" and run_dir.name == "loss-0001" and starts == 1
+
+
 def main(behaviour: str, run_dir: Path) -> int:
     config = json.loads((run_dir / "config.json").read_text())
     with (run_dir / "starts.txt").open("a") as file:
@@ -68,6 +89,11 @@ def main(behaviour: str, run_dir: Path) -> int:
         with metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
         if epoch == 2:
+            if runs_out_of_memory(behaviour, config, run_dir):
+                reason = f"out of memory on cuda with training.batch_size = {tiles_a_step(config, run_dir)}."
+                failure = {"reason": reason, "kind": "out-of-memory"}
+                (run_dir / "failure.json").write_text(json.dumps(failure))
+                return 3
             if behaviour == "crash":
                 raise ValueError("the tile is upside down")
             if behaviour == "fail":
@@ -89,6 +115,7 @@ def main(behaviour: str, run_dir: Path) -> int:
         "confusions": None if warm_up else pack([[8, 2], [1, 5]]),
         "frequencies": None if warm_up else [0.7, 0.3],
         "device": "cpu",
+        "batch_size": tiles_a_step(config, run_dir),
         "seconds": 0.1,
         "seed": config["seed"],
         "survey_fingerprint": os.environ.get("FAKE_FINGERPRINT", ""),

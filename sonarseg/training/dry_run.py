@@ -1,0 +1,181 @@
+"""A dry run: everything is built, a few steps are trained and thrown away, and the whole is forecast."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sonarseg.losses.build import build_loss
+from sonarseg.progress import Progress, silent
+from sonarseg.training.config import RunConfig
+from sonarseg.training.device import device_name, make_deterministic
+from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, is_out_of_memory
+from sonarseg.training.largest_batch import settled
+from sonarseg.training.model_file import Model
+from sonarseg.training.run_data import RunData, load_run_data, new_model
+from sonarseg.training.sampling import balanced_epoch
+from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, plan
+from sonarseg.training.spent import peak_memory
+from sonarseg.training.targets import RoundTargets
+from sonarseg.training.tiles import load_tiles
+from sonarseg.training.trial_steps import train_steps
+
+# Tiles from which the time of a round's pseudo-labels is told
+SAMPLE = 16
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a dry run has measured, and what follows for the whole run.
+
+    Attributes
+    ----------
+    device : str
+        As the report names it.
+    batch_size : int
+        Tiles a step.
+    steps : int
+        Steps an epoch.
+    start_seconds : float
+        From the start to the first step; the first run of a workspace decodes the tiles, others do not.
+    epoch_seconds : dict
+        By stage, "warm-up" or "self-training": seconds of an epoch with its validation.
+    epochs : dict
+        By stage: epochs of the run.
+    round_seconds : float
+        Seconds to make the pseudo-labels of a round.
+    rounds : int
+        Rounds for which the run makes them.
+    peak_memory, peak_device_memory : int
+        Bytes; of the device 0 on the CPU.
+    """
+
+    device: str
+    batch_size: int
+    steps: int
+    start_seconds: float
+    epoch_seconds: dict[str, float]
+    epochs: dict[str, int]
+    round_seconds: float
+    rounds: int
+    peak_memory: int
+    peak_device_memory: int
+
+    @property
+    def run_seconds(self) -> float:
+        """Seconds of the whole run."""
+        training = sum(self.epoch_seconds[stage] * epochs for stage, epochs in self.epochs.items())
+        return self.start_seconds + training + self.rounds * self.round_seconds
+
+
+def dry_run(config: RunConfig, run_dir: Path, scratch: Path, progress: Progress = silent) -> Forecast:
+    """Try out a run that is not there, and leave nothing of it.
+
+    Parameters
+    ----------
+    config : RunConfig
+        Its paths are relative to `run_dir`, which need not exist.
+    run_dir : Path
+        Where the run would be.
+    scratch : Path
+        A folder in which a temporary one may be made. Decoded tiles of the workspace are used where
+        they are there; else they are decoded into the temporary folder.
+    progress : Progress
+        Called at every step.
+
+    Raises
+    ------
+    UserError
+        Where the configuration or the survey is wrong.
+    RunFailed
+        Where memory runs out.
+    """
+    with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=scratch) as folder:
+        temporary = Path(folder)
+        config = _moved(config, run_dir, temporary)
+        make_deterministic(config.training.deterministic)
+        try:
+            return _tried(config, temporary, progress)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise RunFailed(
+                f"out of memory with training.batch_size = {config.training.batch_size}: lower it, or "
+                "network.tile_scale.",
+                OUT_OF_MEMORY,
+            ) from error
+
+
+def _moved(config: RunConfig, run_dir: Path, temporary: Path) -> RunConfig:
+    """The same run with absolute paths, and its decoded tiles where nothing is left behind."""
+    tiles = config.path(run_dir, config.tiles)
+    update: dict[str, object] = {
+        "survey": str(config.path(run_dir, config.survey)),
+        "tiles": str(tiles if tiles.is_dir() else temporary / "tiles"),
+        "first_pseudo_labels": None,
+    }
+    if config.warm_up is not None:
+        update["warm_up"] = str(config.path(run_dir, config.warm_up))
+    if config.network.weights not in ("none", "imagenet"):
+        weights = str(config.path(run_dir, config.network.weights))
+        update["network"] = config.network.model_copy(update={"weights": weights})
+    return config.model_copy(update=update)
+
+
+def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
+    began = time.monotonic()
+    data = load_run_data(folder, config, progress)
+    config = settled(folder, config, data, progress)
+    model = new_model(folder, config, data)
+    start = time.monotonic() - began
+    if data.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(data.device)
+    even = np.full(data.survey.num_classes, 1 / data.survey.num_classes)
+    planned = plan(config)
+    drawn = len(balanced_epoch(data.train.multiclass, seed=config.seed, epoch=1))
+    steps = max(1, math.ceil(drawn / config.training.tiles_a_step))
+    seconds: dict[str, float] = {}
+    stages = [stage for stage in (WARM_UP, SELF_TRAINING) if _epochs(config, stage)]
+    for done, stage in enumerate(stages):
+        progress("steps", done, len(stages), stage)
+        tried = train_steps(model, config, data, None if stage == WARM_UP else build_loss(config.loss, even))
+        seconds[stage] = steps * tried.step + tried.validation
+    progress("steps", len(stages), len(stages))
+    rounds = 0
+    if config.supervision == "labels" and planned[-1].stage == SELF_TRAINING:
+        # The first ones are those of the workspace, if there is a warm-up.
+        rounds = config.training.rounds - (config.warm_up is not None)
+    return Forecast(
+        device=device_name(data.device),
+        batch_size=config.training.tiles_a_step,
+        steps=steps,
+        start_seconds=start,
+        epoch_seconds=seconds,
+        epochs={stage: _epochs(config, stage) for stage in stages},
+        round_seconds=_round_seconds(model, config, data, folder, progress) if rounds else 0.0,
+        rounds=rounds,
+        peak_memory=peak_memory(),
+        peak_device_memory=(torch.cuda.max_memory_reserved(data.device) if data.device.type == "cuda" else 0),
+    )
+
+
+def _epochs(config: RunConfig, stage: str) -> int:
+    return sum(epoch.stage == stage for epoch in plan(config))
+
+
+def _round_seconds(model: Model, config: RunConfig, data: RunData, folder: Path, progress: Progress) -> float:
+    """Seconds for the pseudo-labels of all train tiles, from those of a few."""
+    chosen = data.train.names[:: max(1, len(data.train) // SAMPLE)][:SAMPLE]
+    tiles = load_tiles(data.survey, chosen, data.scaling, config.network.tile_scale)
+    targets = RoundTargets(folder, config, data.survey, model, tiles)
+    # The first time, the dense CRF is compiled for this machine.
+    targets.of_round(1, progress)
+    began = time.monotonic()
+    targets.of_round(2, progress)
+    return (time.monotonic() - began) * len(data.train) / len(tiles)

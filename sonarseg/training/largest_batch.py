@@ -1,0 +1,95 @@
+"""The largest batch that fits: what `batch_size = "auto"` stands for."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+
+import torch
+
+from sonarseg.losses.lovasz_softmax import lovasz_softmax
+from sonarseg.progress import Progress, silent
+from sonarseg.training.batch_size import SMALLEST, choose_batch_size, chosen_batch_size, with_batch_size
+from sonarseg.training.config import RunConfig
+from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, is_out_of_memory
+from sonarseg.training.run_data import RunData, new_model
+from sonarseg.training.trial_steps import train_steps
+
+CPU_BATCH_SIZE = 16
+LARGEST = 64
+# An epoch of fewer steps hardly learns.
+LEAST_STEPS = 4
+# Share of the device's memory that the largest batch may take: other batches hold larger tiles.
+USABLE = 0.9
+
+
+def settled(run_dir: Path, config: RunConfig, data: RunData, progress: Progress = silent) -> RunConfig:
+    """Give a configuration its batch size as a number.
+
+    What an earlier start of the run has chosen stays, so that all its epochs are alike.
+    """
+    known = chosen_batch_size(run_dir, config)
+    if known is not None:
+        return with_batch_size(config, known)
+    found = largest_batch(run_dir, config, data, progress)
+    choose_batch_size(
+        run_dir, found, "the largest that fits" if data.device.type == "cuda" else "the default of a CPU"
+    )
+    return with_batch_size(config, found)
+
+
+def largest_batch(run_dir: Path, config: RunConfig, data: RunData, progress: Progress = silent) -> int:
+    """Find the largest power of two of tiles a step that fits on a CUDA device; a default on the CPU.
+
+    It is tried with steps of self-training under Lovász-Softmax, which takes the most memory, so
+    that it fits every trial of a study. It leaves at least `LEAST_STEPS` steps an epoch.
+
+    Raises
+    ------
+    RunFailed
+        Where not even the smallest fits.
+    """
+    if data.device.type != "cuda":
+        return CPU_BATCH_SIZE
+    most = max(SMALLEST, min(LARGEST, len(data.train) // LEAST_STEPS))
+    fitting, size = 0, SMALLEST
+    while size <= most:
+        progress("batch size", size, most)
+        if not _fits(run_dir, with_batch_size(config, size), data):
+            break
+        fitting, size = size, 2 * size
+    if not fitting:
+        raise RunFailed(
+            f"not even {SMALLEST} tiles fit into the memory of {data.device}: lower network.tile_scale.",
+            OUT_OF_MEMORY,
+        )
+    return fitting
+
+
+def _fits(run_dir: Path, config: RunConfig, data: RunData) -> bool:
+    """Whether steps and a validation pass leave a tenth of the device's memory free."""
+    free_memory(data.device)
+    held_by_others = _held_by_others(data.device)
+    torch.cuda.reset_peak_memory_stats(data.device)
+    try:
+        train_steps(new_model(run_dir, config, data), config, data, lovasz_softmax)
+    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return False
+    finally:
+        free_memory(data.device)
+    total = torch.cuda.get_device_properties(data.device).total_memory
+    return torch.cuda.max_memory_reserved(data.device) + held_by_others <= USABLE * total
+
+
+def _held_by_others(device: torch.device) -> int:
+    free, total = torch.cuda.mem_get_info(device)
+    return max(0, total - free - torch.cuda.memory_reserved(device))
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what no tensor holds any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
