@@ -7,6 +7,7 @@ import math
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from reports.confirmed import confirmed
 from reports.confusion_table import ConfusionTable
 from reports.crf_section import CrfSection
 from reports.database import Study, Trial
@@ -71,12 +72,17 @@ def what_next(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
     if loss is not None and loss.table.rows:
         found += _of_loss(loss)
     scored = [s.study for s in (crf, loss) if s is not None and s.study.complete]
-    if scored and not any(study.attrs.get("test_openings") for study in scored):
+    if scored and not any(_on_test(study) for study in scored):
         found.append(
-            "For a number to publish, score the winner once on unseen tiles: "
-            "`sonarseg evaluate tuned --split test`."
+            "For a number to publish, measure winner and baseline anew, with new seeds and once on unseen "
+            "tiles: `sonarseg confirm --split test`."
         )
     return found[:MOST_SENTENCES]
+
+
+def _on_test(study: Study) -> bool:
+    again = confirmed(study)
+    return again is not None and any(row.split == "test" for row in again.rows)
 
 
 def _missing(crf: CrfSection | None, loss: LossSection | None) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from reports.class_figure import ClassScores, class_figure
 from reports.comparison import Gain, compare
@@ -113,7 +113,10 @@ def parameter_importance(study: Study) -> dict[str, float] | None:
 
     PED-ANOVA, Watanabe et al. (arXiv 2304.10255), as Optuna evaluates it.
     """
-    complete = [t for t in study.frozen if t.state is TrialState.COMPLETE and t.values and _in_range(t)]
+    found = [t for t in study.frozen if t.state is TrialState.COMPLETE and t.values and _in_range(t)]
+    complete = [
+        create_trial(value=t.values[0], params=t.params, distributions=t.distributions) for t in found
+    ]
     if len(complete) < LEAST_FOR_IMPORTANCE or len({t.value for t in complete}) < 2:
         return None
     verbosity = optuna.logging.get_verbosity()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ _PURPOSE = {
 }
 
 
-def write_dashboard_notes(workspace: Path) -> None:
+def write_dashboard_notes(workspace: Path, opened: Mapping[Any, optuna.Study] | None = None) -> None:
     """Fill in what Optuna Dashboard shows of both studies; trials are left as they are.
 
     A study's note and figures are written anew where they have changed, a trial's note once it has
@@ -47,6 +48,9 @@ def write_dashboard_notes(workspace: Path) -> None:
     ----------
     workspace : Path
         Folder with `study.db`.
+    opened : mapping, optional
+        The studies to write to, by kind, where they live on a server and `study.db` is a copy of them;
+        by default those in `study.db`.
 
     Raises
     ------
@@ -54,21 +58,25 @@ def write_dashboard_notes(workspace: Path) -> None:
         Where the database cannot be read.
     """
     studies = read_studies(workspace)
+    if opened is not None:
+        for kind, study in studies.items():
+            _fill(opened[kind], study, workspace)
+        return
     storage = open_storage(workspace / DATABASE, "rw")
     try:
         for kind, study in studies.items():
-            opened = optuna.load_study(study_name=kind, storage=storage)
-            if opened.metric_names is None:
-                with warnings.catch_warnings():
-                    # naming a metric is "experimental" since Optuna 3.2, and nobody reading a study cares
-                    warnings.simplefilter("ignore", ExperimentalWarning)
-                    opened.set_metric_names([study.metric])
-            _fill(DashboardStore(opened), study, workspace)
+            _fill(optuna.load_study(study_name=kind, storage=storage), study, workspace)
     finally:
         storage.engine.dispose()
 
 
-def _fill(store: DashboardStore, study: Study, workspace: Path) -> None:
+def _fill(opened: optuna.Study, study: Study, workspace: Path) -> None:
+    if opened.metric_names is None:
+        with warnings.catch_warnings():
+            # naming a metric is "experimental" since Optuna 3.2, and nobody reading a study cares
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            opened.set_metric_names([study.metric, "seconds a tile"][: len(opened.directions)])
+    store = DashboardStore(opened)
     store.write_study_note(study_note(study, workspace))
     for trial, frozen in zip(study.trials, study.frozen, strict=True):
         body = None if store.has_note(frozen._trial_id) else trial_note(study, trial)

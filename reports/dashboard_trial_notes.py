@@ -12,8 +12,9 @@ from reports.formatting import (
     score,
     seconds,
 )
+from reports.trials_table import ENDED_EARLY
 
-_ENDED = ("complete", "pruned", "failed")
+_ENDED = ("complete", *ENDED_EARLY)
 
 
 def trial_note(study: Study, trial: Trial) -> str | None:
@@ -28,6 +29,11 @@ def trial_note(study: Study, trial: Trial) -> str | None:
         parts.append(_scores(study, trial))
     measured = trial.seconds is not None and trial.derived_from is None
     facts = [f"**Time:** {seconds(trial.seconds)}"] if measured else []
+    if trial.tile_seconds is not None:
+        facts.append(f"**Dense CRF:** {seconds(trial.tile_seconds)} a tile, lower is better")
+    for label, text in (("Worker", trial.worker), ("Device", trial.device)):
+        if text is not None:
+            facts.append(f"**{label}:** {markdown_text(text)}")
     if trial.seed is not None:
         facts.append(f"**Seed:** {trial.seed}")
     if trial.run:
@@ -50,6 +56,8 @@ def _origin(trial: Trial) -> list[str]:
         found.append(f"Read off trial {trial.derived_from}, with another number of iterations.")
     if trial.retry_of is not None:
         found.append(f"Goes on with trial {trial.retry_of}, which was interrupted.")
+    if trial.taken_from is not None:
+        found.append(f"Setting of {markdown_text(trial.taken_from)}.")
     if trial.name:
         found.append("An untuned setting, tried for comparison.")
     return found

@@ -32,6 +32,8 @@ STATES = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "waiting",
 }
+# A failed trial that had no end of its own: Ctrl-C, or its program died; it is run again.
+INTERRUPTED = "interrupted"
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,11 @@ class Trial:
     ----------
     number : int
     state : str
-        A value of `STATES`.
+        A value of `STATES`, or `INTERRUPTED`.
     value : float or None
-        The objective's value of a completed trial.
+        The quality of a completed trial: the objective's first value.
+    tile_seconds : float or None
+        What it is weighed against where the study weighs anything: seconds a tile of the dense CRF.
     params : dict
     name : str or None
         Name of an untuned setting that was enqueued.
@@ -64,6 +68,12 @@ class Trial:
         Canonical text of the loss and its parameters, without the seed.
     derived_from : int or None
         The trial from whose other numbers of iterations this one was read off.
+    taken_from : str or None
+        The trial of another workspace that it was taken over from, or whose setting it tries again.
+    worker : str or None
+        Machine and process that ran it.
+    device : str or None
+        What it ran on, where it was noted.
     intermediate : dict
         Reported values, an epoch each.
     """
@@ -84,6 +94,10 @@ class Trial:
     setting: str = ""
     retry_of: int | None = None
     derived_from: int | None = None
+    taken_from: str | None = None
+    worker: str | None = None
+    device: str | None = None
+    tile_seconds: float | None = None
     intermediate: dict[int, float] = field(default_factory=dict)
     started: datetime | None = None
 
@@ -97,6 +111,7 @@ class Study:
     attrs: dict[str, Any]
     trials: tuple[Trial, ...]
     frozen: tuple[FrozenTrial, ...]
+    weighs_seconds: bool = False
 
     @property
     def metric(self) -> str:
@@ -140,11 +155,12 @@ class Study:
         return [t for t in self.trials if t.state == "complete" and t.value is not None]
 
     def counts(self) -> dict[str, int]:
-        """Count the trials of each state, all states named; those read off another trial apart."""
+        """Count the trials of each state, all states named; those interrupted or read off another apart."""
         own = [trial for trial in self.trials if trial.derived_from is None]
         found = Counter(trial.state for trial in own)
         counts = {state: found[state] for state in STATES.values()}
-        return counts | ({"derived": len(self.trials) - len(own)} if len(own) < len(self.trials) else {})
+        more = {INTERRUPTED: found[INTERRUPTED], "derived": len(self.trials) - len(own)}
+        return counts | {state: number for state, number in more.items() if number}
 
     def best(self) -> Trial | None:
         """Find the completed trial of the largest value; the earliest of equals."""
@@ -231,7 +247,7 @@ def _read_study(kind: str, study: optuna.Study) -> Study:
     survey = attrs.get("survey")
     classes = [plain(name) for name in survey.get("classes", [])] if isinstance(survey, dict) else []
     trials = tuple(_read_trial(trial, classes, kind) for trial in frozen)
-    return Study(study.study_name, kind, attrs, trials, tuple(frozen))
+    return Study(study.study_name, kind, attrs, trials, tuple(frozen), len(study.directions) > 1)
 
 
 def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
@@ -242,11 +258,13 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
         scores = {name: metric(confusions) for name, metric in METRICS.items()}
         if len(classes) == confusions.shape[1]:
             iou = dict(zip(classes, class_iou(confusions), strict=True))
-    value = trial.value if trial.state is TrialState.COMPLETE else None
+    values = trial.values if trial.state is TrialState.COMPLETE and trial.values else [None, None]
+    interrupted = trial.state is TrialState.FAIL and attrs.get("interrupted")
     return Trial(
         number=trial.number,
-        state=STATES[trial.state],
-        value=None if value is None or math.isnan(value) else value,
+        state=INTERRUPTED if interrupted else STATES[trial.state],
+        value=_known(values[0]),
+        tile_seconds=_known(values[1]) if len(values) > 1 else None,
         params=trial.params,
         name=_text(attrs.get("name")),
         enqueued=bool(attrs.get("enqueued")),
@@ -260,6 +278,9 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
         setting=plain(attrs.get("setting") or sorted(trial.params.items())),
         retry_of=attrs.get("retry_of"),
         derived_from=attrs.get("derived_from"),
+        taken_from=_origin(attrs.get("warm_start")),
+        worker=_worker(attrs.get("worker")),
+        device=_text(attrs.get("device")),
         intermediate=dict(trial.intermediate_values),
         started=trial.datetime_start,
     )
@@ -291,6 +312,24 @@ def _seconds(trial: FrozenTrial) -> float | None:
     if isinstance(stored, int | float):
         return float(stored)
     return None if trial.duration is None else trial.duration.total_seconds()
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _origin(origin: object) -> str | None:
+    """Name a trial of another workspace, without the way to it on the machine where it was."""
+    if not isinstance(origin, dict):
+        return None
+    place = Path(plain(origin.get("database", ""))).parent.name or "another workspace"
+    return f"trial {plain(origin.get('trial'))} of {place}"
+
+
+def _worker(identity: object) -> str | None:
+    if not isinstance(identity, dict) or not identity.get("host"):
+        return None
+    return f"{plain(identity['host'])} ({plain(identity.get('pid', '?'))})"
 
 
 def _text(value: object) -> str | None:

@@ -60,10 +60,14 @@ def _trial_row(study: Study, trial: Trial) -> dict[str, Any]:
         "name": trial.name,
         "seed": trial.seed,
         "seconds": trial.seconds,
+        "seconds_a_tile": trial.tile_seconds,
         "started": None if trial.started is None else trial.started.isoformat(),
         "run": None if trial.run is None else plain(trial.run),
         "retry_of": trial.retry_of,
         "derived_from": trial.derived_from,
+        "taken_from": trial.taken_from,
+        "worker": trial.worker,
+        "device": trial.device,
         "reason": trial.reason,
     }
 

@@ -102,7 +102,7 @@ def seconds(value: float | None) -> str:
     if value is None or math.isnan(value):
         return MISSING
     if value < 1:
-        return f"{value * 1000:.0f} ms"
+        return f"{value * 1000:.{1 if 0 < value < 0.1 else 0}f} ms"
     if value < 120:
         return f"{value:.1f} s"
     if value < 7200:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reports import formatting
 from reports.advice import what_next, where_it_fails
+from reports.confirmed import confirmed
 from reports.crf_section import CrfSection, crf_section
 from reports.database import Study, read_studies
 from reports.figures import Figure
@@ -100,6 +101,7 @@ def render(workspace: Path, now: datetime) -> str:
         failings=where_it_fails(crf, loss),
         advice=what_next(crf, loss),
         cards=_cards(crf, loss),
+        confirmations=[each for study in studies.values() if (each := confirmed(study)) is not None],
         crf=crf,
         loss=loss,
         losses=LOSSES,
@@ -151,6 +153,14 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
     if loss is not None and (winner := loss.table.winner(loss.study.metric)) is not None:
         mean = formatting.score(winner.means[loss.study.metric])
         cards.append(Card("best loss", mean, f"{loss.study.metric} · {winner.label}"))
+    for study in [section.study for section in (loss, crf) if section is not None]:
+        again = confirmed(study)
+        if again is not None and (row := again.decisive) is not None and row.gain is not None:
+            note = f"{again.title} on {row.split}"
+            if row.gain.known:
+                note += f" · 95 % {formatting.interval(row.gain.low, row.gain.high)}"
+            cards.append(Card("confirmed gain", formatting.difference(row.gain.value), note))
+            break
     done = [(section.study.kind, section.study) for section in (crf, loss) if section is not None]
     if done:
         number = sum(len(study.complete) for _, study in done)

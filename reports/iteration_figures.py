@@ -64,18 +64,18 @@ def quality_figure(study: Study, tuned: Trial | None, untuned: list[Trial]) -> F
 
 
 def time_figure(study: Study) -> Figure | None:
-    """Draw the seconds of completed trials over their iterations, with the median of each number."""
-    timed = [t for t in study.complete if t.seconds and t.derived_from is None and "iterations" in t.params]
+    """Draw the time of completed trials over their iterations, with the median of each number."""
+    timed = [trial for trial in timed_trials(study) if "iterations" in trial.params]
     by_number: dict[int, list[float]] = defaultdict(list)
     for trial in timed:
-        by_number[int(trial.params["iterations"])].append(trial.seconds or 0.0)
+        by_number[int(trial.params["iterations"])].append(cost(trial))
     if len(by_number) < 2:
         return None
     numbers = sorted(by_number)
     medians = [statistics.median(by_number[n]) for n in numbers]
     x = [trial.params["iterations"] for trial in timed]
-    y = [trial.seconds for trial in timed]
-    shared = any(stored_curve(study, trial) for trial in timed[-1:])
+    y = [cost(trial) for trial in timed]
+    shared = not study.weighs_seconds and any(stored_curve(study, trial) for trial in timed[-1:])
     note = (
         " One run gives the labels after every number, so a trial's time hardly depends on its own."
         if shared
@@ -89,10 +89,14 @@ def time_figure(study: Study) -> Figure | None:
         ],
         layout(
             xaxis=axis("mean-field iterations", rangemode="tozero", nticks=8),
-            yaxis=value_axis("seconds a trial", rangemode="tozero"),
+            yaxis=value_axis(_cost_title(study), rangemode="tozero"),
         ),
         "Time by iterations",
-        f"Time to refine and score all val tiles, of {count(len(timed), 'completed trial')}.{note}",
+        (
+            f"Time of the dense CRF on one tile, of {count(len(timed), 'completed trial')}."
+            if study.weighs_seconds
+            else f"Time to refine and score all val tiles, of {count(len(timed), 'completed trial')}.{note}"
+        ),
         f"Median {seconds(medians[0])} at {numbers[0]} and {seconds(medians[-1])} at "
         f"{numbers[-1]} iterations.",
         height=300,
@@ -100,10 +104,26 @@ def time_figure(study: Study) -> Figure | None:
     )
 
 
+def cost(trial: Trial) -> float:
+    """Seconds a tile where the study weighs them, seconds of the whole trial elsewhere."""
+    return (trial.tile_seconds if trial.tile_seconds is not None else trial.seconds) or 0.0
+
+
+def _cost_title(study: Study) -> str:
+    return "seconds a tile" if study.weighs_seconds else "seconds a trial"
+
+
+def timed_trials(study: Study) -> list[Trial]:
+    """Completed trials that were timed themselves."""
+    if study.weighs_seconds:
+        return [trial for trial in study.complete if trial.tile_seconds is not None]
+    return [trial for trial in study.complete if trial.seconds and trial.derived_from is None]
+
+
 def front(trials: list[Trial]) -> list[Trial]:
     """Trials that none beats in both time and value, fastest first."""
     found: list[Trial] = []
-    for trial in sorted(trials, key=lambda t: (t.seconds or 0.0, -(t.value or 0.0))):
+    for trial in sorted(trials, key=lambda t: (cost(t), -(t.value or 0.0))):
         if not found or (trial.value or 0.0) > (found[-1].value or 0.0):
             found.append(trial)
     return found
@@ -111,15 +131,15 @@ def front(trials: list[Trial]) -> list[Trial]:
 
 def front_figure(study: Study) -> Figure | None:
     """Draw value over time and the Pareto front; None where one trial is both fastest and best."""
-    timed = [t for t in study.complete if t.seconds and t.derived_from is None]
+    timed = timed_trials(study)
     best = front(timed)
     if len(best) < 2:
         return None
     metric = figure_text(study.metric)
-    steps_x = [trial.seconds for trial in best]
+    steps_x = [cost(trial) for trial in best]
     steps_y = [trial.value for trial in best]
     data: list[Spec] = [
-        points([t.seconds for t in timed], [t.value for t in timed], "trial", FAINT, size=6, opacity=0.7)
+        points([cost(t) for t in timed], [t.value for t in timed], "trial", FAINT, size=6, opacity=0.7)
         | linked("crf", [t.number for t in timed]),
         line(steps_x, steps_y, "front", ACCENT, shape="hv", **_SILENT),
         points(steps_x, steps_y, "on the front", ACCENT, size=8) | linked("crf", [t.number for t in best]),
@@ -128,13 +148,13 @@ def front_figure(study: Study) -> Figure | None:
         "crf-front",
         data,
         layout(
-            xaxis=axis("seconds a trial", rangemode="tozero"),
+            xaxis=axis(_cost_title(study), rangemode="tozero"),
             yaxis=value_axis(metric, range=padded([t.value or 0.0 for t in timed])),
         ),
         "Quality against time",
         f"The Pareto front: {count(len(best), 'setting')} of {len(timed)} that no other beats in both.",
-        f"From {score(best[0].value)} in {seconds(best[0].seconds)} to {score(best[-1].value)} in "
-        f"{seconds(best[-1].seconds)}.",
+        f"From {score(best[0].value)} in {seconds(cost(best[0]))} to {score(best[-1].value)} in "
+        f"{seconds(cost(best[-1]))}.",
         height=300,
         keys=(Key("trial", FAINT), Key("on the front", ACCENT)),
     )

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from reports.comparison import gain_sentence
+from reports.confirmed import confirmed
 from reports.crf_section import CrfSection
 from reports.database import DATABASE, Study, Trial, best_of, read_studies
-from reports.formatting import count, listing, score
+from reports.formatting import count, listing, score, seconds
+from reports.iteration_figures import cost, front, timed_trials
 from reports.loss_section import LossSection
 from reports.loss_table import TABLE_METRICS, loss_table
+
+_NONE = "There is no {} study in this workspace yet."
 
 
 def summarise(workspace: Path) -> dict[str, Any]:
@@ -99,10 +103,15 @@ def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
         if loss.curves:
             sentences.append("One run with cross-entropy was trained all the same; nothing scores it.")
         return sentences
-    first = crf_sentence(crf) if crf else "There is no dense CRF study in this workspace yet."
-    second = loss_sentence(loss) if loss else "There is no loss study in this workspace yet."
+    first = _with_confirmation(crf_sentence(crf), crf.study) if crf else _NONE.format("dense CRF")
+    second = _with_confirmation(loss_sentence(loss), loss.study) if loss else _NONE.format("loss")
     careful = " ".join(cautions(crf, loss))
     return [first, second, *([careful] if careful else [])]
+
+
+def _with_confirmation(sentence: str, study: Study) -> str:
+    again = confirmed(study)
+    return sentence if again is None else f"{sentence} {again.sentence()}"
 
 
 def _unfinished(study: Study, what: str) -> str | None:
@@ -134,7 +143,20 @@ def crf_sentence(section: CrfSection) -> str:
     if untuned is None:
         return f"{start}; no untuned setting has been scored beside it."
     gain = gain_sentence(section.gain, study.groups is not None)
-    return f"{start}, the best untuned setting ({untuned.name}) {score(untuned.value)}: {gain}."
+    compared = f"{start}, the best untuned setting ({untuned.name}) {score(untuned.value)}: {gain}"
+    return compared + (f"; {_front_words(study)}." if study.weighs_seconds else ".")
+
+
+def _front_words(study: Study) -> str:
+    """Tell what the Pareto front of quality and time offers."""
+    best = front(timed_trials(study))
+    if len(best) == 1:
+        return "no other setting is faster"
+    fastest = f"{score(best[0].value)} in {seconds(cost(best[0]))} a tile (trial {best[0].number})"
+    return (
+        f"{len(best)} settings lie on the Pareto front of quality and time, from {fastest} to "
+        f"{score(best[-1].value)} in {seconds(cost(best[-1]))}"
+    )
 
 
 def loss_sentence(section: LossSection) -> str:

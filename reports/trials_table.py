@@ -6,13 +6,19 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from reports.database import Study, Trial
+from reports.database import INTERRUPTED, Study, Trial
 from reports.figures import finite
 from reports.formatting import ordered, parameter, plain
 from reports.thinning import listed_trials, thinning_note
 
+# States that have a reason
+ENDED_EARLY = ("failed", "pruned", INTERRUPTED)
 # Rows that are printed: the best ones; paper is no place to scroll
 MOST_PRINTED = 120
+
+
+_TIMES = ("seed", "seconds", "seconds_a_tile")
+_TEXTS = ("name", "taken_from", "worker", "device", "reason")
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,9 @@ class TrialRow:
             parts.append(f"retry of trial {self.trial.retry_of}")
         if self.trial.derived_from is not None:
             parts.append(f"trial {self.trial.derived_from} with another number of iterations")
-        if self.trial.state in ("failed", "pruned"):
+        if self.trial.taken_from is not None:
+            parts.append(f"from {self.trial.taken_from}")
+        if self.trial.state in ENDED_EARLY:
             parts.append(self.trial.reason or "no reason was stored")
         return "; ".join(part for part in parts if part)
 
@@ -79,13 +87,14 @@ def trials_data(table: TrialsTable) -> dict[str, Any]:
     """
     study = table.study
     names = ordered(name for trial in study.trials for name in trial.params)
-    columns = ["trial", "state", *table.metrics, "seed", "seconds", *names, "name", "reason"]
+    columns = ["trial", "state", *table.metrics, *_TIMES, *names, *_TEXTS]
     rows = []
     for trial in study.trials:
         row = TrialRow(trial, False, "")
         numbers = [finite(value(row, metric, study)) for metric in table.metrics]
         params = [_cell(trial.params.get(name)) for name in names]
-        ending = (trial.seed, finite(trial.seconds), *params, trial.name, trial.reason)
+        times = (trial.seed, finite(trial.seconds), finite(trial.tile_seconds))
+        ending = (*times, *params, trial.name, trial.taken_from, trial.worker, trial.device, trial.reason)
         rows.append([trial.number, trial.state, *numbers, *ending])
     return {
         "columns": columns,
@@ -113,6 +122,6 @@ def _reasons(study: Study) -> list[tuple[str, str, list[int]]]:
     """State, reason and trial numbers of failed and pruned trials; equal reasons together."""
     found: dict[tuple[str, str], list[int]] = defaultdict(list)
     for trial in study.trials:
-        if trial.state in ("failed", "pruned"):
+        if trial.state in ENDED_EARLY:
             found[trial.state, trial.reason or "no reason was stored"].append(trial.number)
     return [(state, reason, numbers) for (state, reason), numbers in found.items()]

@@ -24,6 +24,7 @@ from sonarseg.training.record import write_atomically
 from studies.batch_size import study_batch_size
 from studies.confirm_result import confirm_results
 from studies.contenders import Contender, contenders, slug
+from studies.snapshot import refresh_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
 from studies.storage import StudyKind, log_test_opening, storage_errors
 from studies.warm_up import CONFIG, run_config
@@ -89,7 +90,9 @@ def confirm(
             measuring.on_val(contender, seed)
         if test:
             measuring.on_test(work, f"sonarseg confirm --study {kind} --split test")
-        return measuring.finish()
+        found = measuring.finish()
+        refresh_snapshot(workspace)
+        return found
 
 
 def _new_seeds(workspace: Workspace, seeds: int) -> list[int | None]:

@@ -15,6 +15,7 @@ from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from studies.crf_study import best_crf_trial
 from studies.loss_study import best_loss
+from studies.quality import quality
 from studies.storage import StudyKind, load_studies
 from studies.workspace import Workspace
 
@@ -88,7 +89,7 @@ def _best_untuned(study: optuna.Study) -> tuple[str, CrfParameters]:
     named = [trial for trial in trials if trial.user_attrs.get("name")]
     if not named:
         raise UserError("no untuned setting of the crf study is complete: run `sonarseg tune crf` first.")
-    best = max(named, key=lambda trial: (float(trial.value or 0.0), -trial.number))
+    best = max(named, key=lambda trial: (quality(trial), -trial.number))
     return str(best.user_attrs["name"]), CrfParameters.model_validate(best.params)
 
 

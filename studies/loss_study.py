@@ -211,7 +211,7 @@ def best_run_dir(workspace: Workspace) -> Path:
     UserError
         Where no run has finished.
     """
-    study = load_study(workspace.database_path, "loss")
+    study = load_study(workspace.database, "loss")
     if "untuned" not in study.user_attrs:
         return workspace.root / str(best_loss_trial(study).user_attrs["run"])
     if not (workspace.final_dir / SUMMARY).is_file():

@@ -6,13 +6,22 @@ import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
 
+import optuna
 import sqlalchemy
 from optuna.storages._rdb.models import BaseModel, StudyModel, TrialModel
 from sqlalchemy import Connection, Table
 
 from studies.server_storage import ServerAddress
 from studies.sqlite_storage import SqliteStorage
-from studies.storage import KINDS, open_storage, remove_database, storage_errors, study_name
+from studies.storage import (
+    KINDS,
+    StudyKind,
+    load_studies,
+    open_storage,
+    remove_database,
+    storage_errors,
+    study_name,
+)
 from studies.workspace import Workspace
 
 _ROWS = 5000
@@ -43,10 +52,24 @@ def refresh_snapshot(workspace: Workspace) -> None:
             target.engine.dispose()
             with closing(sqlite3.connect(partial)) as connection:
                 connection.execute("PRAGMA journal_mode=WAL")
-            remove_database(path)
+            # The file itself stays until the new one takes its place: somebody may be reading it.
+            for suffix in ("-wal", "-shm", "-journal"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
             partial.replace(path)
         finally:
             remove_database(partial)
+
+
+def studies_on_server(workspace: Workspace) -> dict[StudyKind, optuna.Study] | None:
+    """Open the studies on their server; None where they live in study.db.
+
+    Raises
+    ------
+    UserError
+        Where the server does not answer or does not hold them.
+    """
+    address = workspace.database
+    return load_studies(address) if isinstance(address, ServerAddress) else None
 
 
 def _copy(source: Connection, target: Connection, names: Mapping[str, str]) -> None:

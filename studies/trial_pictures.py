@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,7 +22,8 @@ from sonarseg.metrics.scores import miou
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
-from studies.storage import KINDS, load_studies
+from studies.quality import quality
+from studies.storage import KINDS, StudyKind, load_studies
 from studies.workspace import Workspace
 
 TILES = 3
@@ -30,7 +31,10 @@ PICTURE = "tiles.webp"
 
 
 def write_trial_pictures(
-    workspace: Workspace, scaling: GreyScaling, go_on: Callable[[], bool] = lambda: True
+    workspace: Workspace,
+    scaling: GreyScaling,
+    go_on: Callable[[], bool] = lambda: True,
+    opened: Mapping[StudyKind, optuna.Study] | None = None,
 ) -> int:
     """Make the picture of every complete trial that has none.
 
@@ -42,6 +46,8 @@ def write_trial_pictures(
         The survey-wide scaling to 0..255.
     go_on : callable
         Asked before each trial.
+    opened : mapping, optional
+        The workspace's studies, where they are open already.
 
     Returns
     -------
@@ -52,7 +58,7 @@ def write_trial_pictures(
     sheet = _Sheet(workspace, workspace.survey(), scaling)
     if not sheet.tiles:
         return made
-    studies = load_studies(workspace.database_path)
+    studies = opened or load_studies(workspace.database)
     for kind in KINDS:
         store = DashboardStore(studies[kind])
         for trial in _without_picture(studies[kind], store):
@@ -69,7 +75,7 @@ def write_trial_pictures(
 def _without_picture(study: optuna.Study, store: DashboardStore) -> Iterator[FrozenTrial]:
     """Complete trials without a picture, the best ones first."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    for trial in sorted(trials, key=lambda t: -float(t.value or 0.0)):
+    for trial in sorted(trials, key=lambda t: -quality(t)):
         if not store.has_picture(trial._trial_id):
             yield trial
 

@@ -48,7 +48,7 @@ def dashboard(
     if storage is None and artifacts is not None:
         raise UserError("--artifacts goes with --storage: a workspace has a folder of its own.")
     chosen = find_workspace(workspace) if storage is None else None
-    opened = open_storage(chosen.database_path) if chosen else _open_url(str(storage))
+    opened = open_storage(chosen.database) if chosen else _open_url(str(storage))
     artifacts_dir = chosen.artifacts_dir if chosen else artifacts or Path("artifacts")
     report = chosen.report_path if chosen else None
     server = make_dashboard_server(opened, host, port, artifacts_dir, report)

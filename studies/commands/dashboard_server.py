@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import optuna
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna_dashboard import wsgi
@@ -16,6 +17,8 @@ from optuna_dashboard import wsgi
 from reports.dashboard_notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
 from studies.commands.scaling import has_warm_up, workspace_scaling
+from studies.snapshot import refresh_snapshot, studies_on_server
+from studies.storage import StudyKind
 from studies.trial_pictures import write_trial_pictures
 from studies.workspace import Workspace
 
@@ -91,11 +94,14 @@ def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threadin
     """
     said: set[str] = set()
     filled: object = None
+    opened: dict[StudyKind, optuna.Study] | None = None
     while not stop.is_set():
-        state = _state(workspace.database_path)
         try:
+            opened = opened or studies_on_server(workspace)
+            state = _state(workspace.database_path) if opened is None else _ended(opened)
             if state != filled:
-                fill(workspace, stop)
+                refresh_snapshot(workspace)
+                fill(workspace, stop, opened)
                 filled = state
         except UserError as error:
             if str(error) not in said:
@@ -111,8 +117,23 @@ def _state(database: Path) -> list[tuple[int, int]]:
     return [(status.st_mtime_ns, status.st_size) for status in found]
 
 
-def fill(workspace: Workspace, stop: threading.Event) -> None:
-    """Write notes, figures and pictures of the trials that have ended since."""
-    write_dashboard_notes(workspace.root)
+def _ended(studies: Mapping[StudyKind, optuna.Study]) -> list[object]:
+    """Tell studies on a server from what they were before something ended or was confirmed."""
+    found: list[object] = []
+    for study in studies.values():
+        trials = study.get_trials(deepcopy=False)
+        found.append((len(trials), sum(trial.state.is_finished() for trial in trials)))
+        found.append(study.user_attrs.get("confirm", {}).get("time"))
+    return found
+
+
+def fill(
+    workspace: Workspace, stop: threading.Event, opened: Mapping[StudyKind, optuna.Study] | None = None
+) -> None:
+    """Write notes, figures and pictures of the trials that have ended since.
+
+    They go into the workspace's own file, or into the `opened` studies where those live on a server.
+    """
+    write_dashboard_notes(workspace.root, opened)
     if has_warm_up(workspace) and (workspace.cams_dir / "val").is_dir():
-        write_trial_pictures(workspace, workspace_scaling(workspace), lambda: not stop.is_set())
+        write_trial_pictures(workspace, workspace_scaling(workspace), lambda: not stop.is_set(), opened)

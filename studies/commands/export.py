@@ -45,8 +45,10 @@ def export(
     from reports.export import export as write_files
     from studies.commands.console import console
     from studies.commands.tables import inert
+    from studies.snapshot import refresh_snapshot
 
     chosen = find_workspace(workspace)
+    refresh_snapshot(chosen)
     wanted = {choice.value for choice in to or (FormatChoice.CSV, FormatChoice.LATEX)}
     folder = output or chosen.root / "export"
     written = write_files(chosen.root, folder, [name for name in FORMATS if name in wanted])

@@ -15,6 +15,7 @@ from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.crf_study import best_crf_parameters
 from studies.loss_study import best_run_dir
 from studies.picture_rows import UNTUNED, write_picture_rows
+from studies.snapshot import refresh_snapshot, studies_on_server
 from studies.storage import load_study
 from studies.workspace import Workspace
 
@@ -34,8 +35,9 @@ def write_results(workspace: Workspace, output: Path | None = None) -> Path:
     Path
         The report.
     """
+    refresh_snapshot(workspace)
     _write_pictures(workspace)
-    write_dashboard_notes(workspace.root)
+    write_dashboard_notes(workspace.root, studies_on_server(workspace))
     return write_report(workspace.root, output)
 
 
@@ -47,7 +49,7 @@ def _write_pictures(workspace: Workspace) -> None:
         "CAM pseudo-label": published(NO_CRF, scaling.channels),
         f"after CRF untuned ({UNTUNED})": published(UNTUNED, scaling.channels),
     }
-    crf_study = load_study(workspace.database_path, "crf")
+    crf_study = load_study(workspace.database, "crf")
     if crf_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         settings["after CRF tuned"] = best_crf_parameters(crf_study)
     write_picture_rows(
@@ -62,7 +64,7 @@ def _write_pictures(workspace: Workspace) -> None:
 
 def _predictions(workspace: Workspace) -> Path | None:
     """Masks that the best run predicted for val; None while no run has finished."""
-    study = load_study(workspace.database_path, "loss")
+    study = load_study(workspace.database, "loss")
     tuned = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not tuned and not (workspace.final_dir / SUMMARY).is_file():
         return None

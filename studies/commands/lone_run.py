@@ -21,7 +21,7 @@ from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named
 from studies.loss_study import best_loss
 from studies.stages import UNTUNED_CRF
-from studies.storage import load_study
+from studies.storage import has_studies, load_study
 from studies.warm_up import run_config
 from studies.workspace import Workspace
 
@@ -105,15 +105,15 @@ def dry_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunCo
 
 def _crf(workspace: Workspace, named: str, scaling: GreyScaling) -> CrfParameters:
     """Find the setting; where no val mask lets anything be tuned, the published one stands in."""
-    known = named == TUNED and workspace.database_path.is_file()
-    if known and "untuned" in load_study(workspace.database_path, "crf").user_attrs:
+    known = named == TUNED and has_studies(workspace.database)
+    if known and "untuned" in load_study(workspace.database, "crf").user_attrs:
         named = UNTUNED_CRF
     return crf_named(workspace, named, scaling)
 
 
 def _loss(workspace: Workspace, wishes: Wishes) -> LossConfig:
     if wishes.loss == "tuned":
-        return best_loss(load_study(workspace.database_path, "loss"))
+        return best_loss(load_study(workspace.database, "loss"))
     if wishes.loss == "class-weighted":
         # By the definition of alpha_c, focal loss with gamma 0 and alpha 1.
         return LossConfig(name="focal", gamma=0.0, alpha=1.0)

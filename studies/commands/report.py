@@ -40,10 +40,13 @@ def report(
     from reports.pdf import write_pdf
     from studies.commands.console import console
     from studies.commands.finish import write_results
+    from studies.snapshot import refresh_snapshot
 
     if workspaces is not None and len(workspaces) > 1:
-        roots = [find_workspace(named).root for named in workspaces]
-        written = write_side_by_side(roots, output or SIDE_BY_SIDE)
+        found = [find_workspace(named) for named in workspaces]
+        for workspace in found:
+            refresh_snapshot(workspace)
+        written = write_side_by_side([workspace.root for workspace in found], output or SIDE_BY_SIDE)
     else:
         written = write_results(find_workspace(workspaces[0] if workspaces else None), output)
     console.print(f"Report: {written}")

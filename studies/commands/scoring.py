@@ -22,7 +22,7 @@ from sonarseg.training.cams import extract_cams
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target
 from studies.stages import open_studies
-from studies.storage import log_test_opening
+from studies.storage import has_studies, log_test_opening
 from studies.workspace import Workspace
 
 
@@ -50,9 +50,9 @@ def score_target(
     survey, scaling = workspace.survey(), workspace_scaling(workspace)
     found = crf_target(workspace, target, scaling) or run_target(workspace, target)
     if split == "test":
-        if not workspace.database_path.is_file():
+        if not has_studies(workspace.database):
             open_studies(workspace, progress)
-        log_test_opening(workspace.database_path, f"sonarseg evaluate {target} --split test")
+        log_test_opening(workspace.database, f"sonarseg evaluate {target} --split test")
         survey = survey.with_masks_of("test")
     if isinstance(found, Path):
         scored: dict[str, Any] = {"run": str(found)}

@@ -52,7 +52,7 @@ def crf_target(workspace: Workspace, text: str, scaling: GreyScaling) -> CrfPara
         Where there is no such trial, or nothing was tuned yet.
     """
     if _slug(text) == TUNED:
-        return best_crf_parameters(load_study(workspace.database_path, "crf"))
+        return best_crf_parameters(load_study(workspace.database, "crf"))
     if (name := _settings().get(_slug(text))) is not None:
         return published(name, scaling.channels)
     if match := re.fullmatch(r"crf:(\d+)", text.strip()):
@@ -108,7 +108,7 @@ def run_target(workspace: Workspace, text: str) -> Path:
 
 
 def _trial(workspace: Workspace, kind: StudyKind, number: int) -> FrozenTrial:
-    trials = load_study(workspace.database_path, kind).get_trials(deepcopy=False)
+    trials = load_study(workspace.database, kind).get_trials(deepcopy=False)
     for trial in trials:
         if trial.number == number:
             return trial

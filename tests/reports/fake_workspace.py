@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -124,12 +125,14 @@ def _connect(workspace: Path) -> sqlite3.Connection:
     return connection
 
 
-def new_study(workspace: Path, kind: str, attrs: dict[str, Any] | None = None) -> optuna.Study:
+def new_study(
+    workspace: Path, kind: str, attrs: dict[str, Any] | None = None, directions: Sequence[str] = ("maximize",)
+) -> optuna.Study:
     workspace.mkdir(parents=True, exist_ok=True)
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": lambda: _connect(workspace)})
-    study = optuna.create_study(study_name=kind, storage=storage, direction="maximize")
+    study = optuna.create_study(study_name=kind, storage=storage, directions=directions)
     optuna.logging.set_verbosity(verbosity)
     for name, value in (study_attrs(kind, CLASSES) if attrs is None else attrs).items():
         study.set_user_attr(name, value)

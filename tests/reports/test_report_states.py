@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from datetime import UTC, datetime
@@ -233,3 +234,24 @@ def test_a_folder_with_a_hard_name(tmp_path: Path) -> None:
     (tmp_path / "plain").rename(folder)
     assert "study holds no trial yet" in page_of(folder).text["in-short"]
     assert [p.name for p in folder.iterdir()] == ["study.db"]
+
+
+def test_where_a_trial_comes_from_and_what_ran_it(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf")
+    worker = {"host": "ship<b>1", "pid": 41, "thread": 41}
+    origin = {"database": "/home/anna/reef-study/study.db", "trial": 7, "value": 0.7, "complete": True}
+    add(study, CRF_SPACE, PARAMS, 0.6, warm_start=origin)
+    add(study, CRF_SPACE, PARAMS, 0.7, noise=1, worker=worker, device="cuda:1")
+    stopped = {"state": TrialState.FAIL, "interrupted": True, "reason": "interrupted."}
+    add(study, CRF_SPACE, PARAMS, None, **stopped)
+    add(study, CRF_SPACE, PARAMS, 0.7, noise=2, retry_of=2)
+    page = page_of(tmp_path)
+    trials = " ".join(page.text["trials"].split())
+    assert "from trial 7 of reef-study" in trials
+    assert "/home/anna" not in "".join(page.text.values()) + "".join(page.scripts[:2])
+    assert "3 complete and 1 interrupted" in trials
+    assert "retry of trial 2" in trials
+    counts = summarise(tmp_path)["studies"]["crf"]["trials"]
+    assert (counts["failed"], counts["interrupted"]) == (0, 1)
+    assert "ship<b>1 (41)" in json.loads(page.scripts[1])["crf"]["rows"][1]
+    assert "cuda:1" in json.loads(page.scripts[1])["crf"]["rows"][1]
