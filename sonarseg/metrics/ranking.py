@@ -29,10 +29,19 @@ def average_precision(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -
     """
     if labels.shape != scores.shape or labels.ndim != 2:
         raise ValueError(f"labels are {labels.shape} and scores {scores.shape}, expected two equal (N, K)")
-    # scikit-learn takes a second to import, and reports import this package
-    from sklearn.metrics import average_precision_score
+    if np.isnan(scores).any():
+        raise ValueError("a score is NaN")
+    return [_of_class(labels[:, k], scores[:, k]) for k in range(labels.shape[1])]
 
-    return [
-        float(average_precision_score(labels[:, k], scores[:, k])) if labels[:, k].any() else None
-        for k in range(labels.shape[1])
-    ]
+
+def _of_class(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
+    """Mean, over the tiles that show the class, of the precision among all that score no less."""
+    if not labels.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    ranked, hits = scores[order], np.cumsum(labels[order])
+    # Tiles of one score come in together: only the last of them is a threshold.
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+    precision = hits[last] / (last + 1)
+    gained = np.diff(hits[last], prepend=0)
+    return float((precision * gained).sum() / hits[-1])

@@ -63,6 +63,10 @@ class DeepLabDecoder(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> logits (B, K, h, w)."""
-        joined = torch.cat([branch(features) for branch in self.branches], dim=1)
+        *local, pooled = (branch(features) for branch in self.branches)
+        if local[0].is_contiguous(memory_format=torch.channels_last):
+            # Or the joined tensor would not lie channels last, and be copied in the next convolution.
+            pooled = pooled.contiguous(memory_format=torch.channels_last)
+        joined = torch.cat([*local, pooled], dim=1)
         logits: Tensor = self.classifier(self.refine(self.project(joined)))
         return logits

@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import median_filter, uniform_filter
 
 Guide = Literal["raw", "log", "median", "lee"]
 WINDOW = 5
@@ -34,6 +33,9 @@ def guide_image(image: NDArray[np.uint8], kind: Guide) -> NDArray[np.uint8]:
         return np.asarray(logarithm.round(), dtype=np.uint8)
     size = (WINDOW, WINDOW) if image.ndim == 2 else (WINDOW, WINDOW, 1)
     if kind == "median":
+        # Here and below, because it takes a while to import, which a run on raw tiles need not wait for.
+        from scipy.ndimage import median_filter
+
         return np.asarray(median_filter(image, size=size), dtype=np.uint8)
     return _lee(image, size)
 
@@ -44,6 +46,8 @@ def _lee(image: NDArray[np.uint8], size: tuple[int, ...]) -> NDArray[np.uint8]:
     Lee 1980, multiplicative noise of mean 1: x = m + k (z - m), k = Q / (m² s² + Q),
     Q = (v + m²) / (1 + s²) - m², with m and v the local mean and variance and s² the speckle's variance.
     """
+    from scipy.ndimage import uniform_filter
+
     values = image.astype(np.float64)
     mean = uniform_filter(values, size=size)
     square = mean**2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import re
+import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,7 +46,8 @@ def tile_name(text: str) -> str:
     """Tile that a line or a file name means: without picture suffix, accents composed."""
     name = unicodedata.normalize("NFC", text.strip())
     suffix = name[name.rfind(".") :].lower() if "." in name else ""
-    return name[: -len(suffix)] if suffix in SUFFIXES else name
+    # Every list of a survey names the tile: all of them share one string.
+    return sys.intern(name[: -len(suffix)] if suffix in SUFFIXES else name)
 
 
 def find_pictures(folder: Path, problems: list[str]) -> dict[str, Path]:
