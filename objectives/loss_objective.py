@@ -147,7 +147,8 @@ class LossObjective:
                     optuna.TrialPruned(
                         f"{self.metric} was {value:.4f} after epoch {epoch}, "
                         "below the median of finished runs of the same loss."
-                    )
+                    ),
+                    summary_says="pruned",
                 )
 
         return on_epoch

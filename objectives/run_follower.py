@@ -55,11 +55,14 @@ class StopRun(Exception):
     ----------
     because : Exception
         What is raised.
+    summary_says : str, optional
+        A summary is left that says so under `stopped`, and that the run is not finished.
     """
 
-    def __init__(self, because: Exception) -> None:
+    def __init__(self, because: Exception, summary_says: str | None = None) -> None:
         super().__init__(str(because))
         self.because = because
+        self.summary_says = summary_says
 
 
 def follow_run(
@@ -112,6 +115,8 @@ def follow_run(
             _watch(process, run_dir, on_epoch, timing.poll)
         except StopRun as stop:
             end_group(process, signal.SIGTERM, timing.grace)
+            if stop.summary_says is not None and not is_finished(run_dir):
+                _write_stopped(run_dir, stop)
             raise stop.because from None
         except KeyboardInterrupt:
             end_group(process, signal.SIGINT, timing.grace)
@@ -120,7 +125,7 @@ def follow_run(
             end_group(process, signal.SIGTERM, timing.grace)
             os.close(pipe)
             (run_dir / PROCESS).unlink(missing_ok=True)
-    if process.returncode == 0 and (run_dir / SUMMARY).is_file():
+    if process.returncode == 0 and is_finished(run_dir):
         return read_summary(run_dir)
     if process.returncode in (INTERRUPTED, TERMINATED, -signal.SIGTERM):
         # A cluster that wants its machine back signals every process, and the run may be the first to end.
@@ -152,6 +157,14 @@ def _start(run_dir: Path, command: Sequence[str], output: BinaryIO) -> tuple[sub
     finally:
         os.close(theirs)
     return process, ours
+
+
+def _write_stopped(run_dir: Path, stop: StopRun) -> None:
+    lines = read_metrics(run_dir)
+    write_json(
+        run_dir / SUMMARY,
+        {"finished": False, "stopped": stop.summary_says, "reason": str(stop), "epochs": len(lines)},
+    )
 
 
 def _watch(

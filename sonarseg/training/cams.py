@@ -20,7 +20,6 @@ from sonarseg.training.device import autocast, pick_device
 from sonarseg.training.feed import feed_of, stream
 from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model, load_model
-from sonarseg.training.record import SUMMARY
 from sonarseg.training.tiles import Tiles, batches_by_size, load_tiles
 
 # Pixels of all views of the largest scale that go through the network at once
@@ -127,8 +126,3 @@ def extract_cams(
             progress=progress,
         )
         write_cams(model, tiles, range(len(tiles)), cams_dir / split, config.cam, progress)
-
-
-def is_finished(run_dir: Path) -> bool:
-    """Whether a run ended well."""
-    return (run_dir / SUMMARY).is_file()

@@ -63,8 +63,8 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
 
 
 def is_finished(run_dir: Path) -> bool:
-    """Whether a run ended well: its summary is written last, and only then."""
-    return (run_dir / SUMMARY).is_file()
+    """Whether a run ended well: a pruned one has a summary too, which says so."""
+    return (run_dir / SUMMARY).is_file() and read_summary(run_dir).get("stopped") is None
 
 
 def write_failure(run_dir: Path, reason: str, kind: str) -> None:

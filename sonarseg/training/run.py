@@ -68,7 +68,9 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
     if record.is_finished(run_dir):
         return record.read_summary(run_dir)
     with locked(run_dir):
-        (run_dir / record.FAILURE).unlink(missing_ok=True)
+        # Of a pruned run that now goes on
+        for name in (record.FAILURE, record.SUMMARY):
+            (run_dir / name).unlink(missing_ok=True)
         try:
             while True:
                 batch_size = _train(run_dir, config, progress)

@@ -35,6 +35,8 @@ def summarise(config: RunConfig, data: RunData, last: Validation, figures: dict[
         The other fields.
     """
     return {
+        "finished": True,
+        "stopped": None,
         **figures,
         "tiles": list(data.val.names),
         "confusions": pack_confusions(last.confusions) if len(data.val) else None,

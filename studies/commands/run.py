@@ -81,7 +81,7 @@ def run(
     It starts from the workspace's warm-up where that is finished, as the trials of the loss study do.
     Where memory runs out, it goes on with smaller batches and says so.
     """
-    from sonarseg.training.record import SUMMARY, write_atomically
+    from sonarseg.training.record import is_finished, write_atomically
     from sonarseg.training.run import run as train
     from sonarseg.training.run_data import CONFIG, read_config
     from studies.commands.console import ConsoleProgress, console
@@ -102,7 +102,7 @@ def run(
         if typed:
             wanted = lone_run_config(find_workspace(workspace), run_dir, wishes)
             refuse_other_settings(stored, wanted, typed, run_dir)
-        state = "is finished" if (run_dir / SUMMARY).is_file() else "goes on"
+        state = "is finished" if is_finished(run_dir) else "goes on"
         console.print(f"{run_dir} {state}, with the settings in its config.json.")
     else:
         config = lone_run_config(find_workspace(workspace), run_dir, wishes)

@@ -60,7 +60,7 @@ def status(
 def gather(workspace: Workspace) -> dict[str, Any]:
     """Collect what `sonarseg status` tells, fit for JSON."""
     from reports.summary import summarise
-    from sonarseg.training.record import SUMMARY, read_metrics
+    from sonarseg.training.record import is_finished, read_metrics
     from studies.snapshot import refresh_snapshot
     from studies.standing import standing
     from studies.storage import load_study
@@ -78,7 +78,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
         "survey": str(workspace.survey_path),
         "storage": str(workspace.database),
         "warm_up": {
-            "finished": (run_dir / SUMMARY).is_file(),
+            "finished": is_finished(run_dir),
             "epochs_done": len(read_metrics(run_dir)),
             "epochs": config.training.warmup_epochs,
         },

@@ -11,6 +11,7 @@ from objectives.outcome import TrialFailed
 from objectives.pruning import SameLossMedianPruner
 from objectives.run_follower import Timing
 from sonarseg.training.config import RunConfig, TrainingConfig
+from sonarseg.training.record import is_finished, read_summary
 
 PROGRAM = Path(__file__).with_name("fake_run_program.py")
 BASE = RunConfig(
@@ -96,7 +97,11 @@ def test_a_hopeless_run_is_ended_before_its_last_epoch(tmp_path: Path) -> None:
     trial = study.trials[-1]
     assert trial.state == TrialState.PRUNED
     assert max(trial.intermediate_values) == 3
-    assert not (tmp_path / trial.user_attrs["run"] / "summary.json").exists()
+    run_dir = tmp_path / trial.user_attrs["run"]
+    assert not is_finished(run_dir)
+    summary = read_summary(run_dir)
+    assert (summary["stopped"], summary["epochs"]) == ("pruned", 3)
+    assert "below the median of finished runs of the same loss" in summary["reason"]
 
 
 def test_an_old_folder_of_the_same_name_is_not_mixed_in(tmp_path: Path) -> None:

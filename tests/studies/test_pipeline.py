@@ -12,7 +12,7 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import METRICS
 from sonarseg.training.config import RunConfig
 from studies import crf_study
-from studies.crf_study import best_crf_parameters
+from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir
 from studies.pipeline import tune_all, tune_crf, tune_loss
 from studies.stages import Machinery, prepare
@@ -195,3 +195,23 @@ def test_an_interrupted_crf_study_goes_on(workspace: Workspace, machinery: Machi
         tune_crf(workspace, make_machinery("good", progress=interrupt))
     study = tune_crf(workspace, machinery)
     assert [t.state for t in finished(study)] == [TrialState.COMPLETE] * 7
+
+
+@pytest.mark.parametrize("sampler", ["auto", "nsga2"])
+def test_quality_is_weighed_against_seconds(workspace: Workspace, machinery: Machinery, sampler: str) -> None:
+    workspace = rewrite(workspace, "[crf]\n", f'[crf]\nweigh_seconds = true\nsampler = "{sampler}"\n')
+    study = tune_crf(workspace, machinery)
+    assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
+    scored = finished(study)
+    assert {trial.state for trial in scored} == {TrialState.COMPLETE}
+    for trial in scored:
+        score, seconds = trial.values
+        assert score == trial.user_attrs["curve"][trial.params["iterations"]]
+        assert seconds > 0
+    best = best_crf_trial(study)
+    assert best.values[0] == max(trial.values[0] for trial in study.trials)
+    front = study.best_trials
+    assert best.values[0] == max(trial.values[0] for trial in front)
+    # The loss study starts from the best quality.
+    loss = tune_loss(workspace, machinery)
+    assert loss.user_attrs["crf"]["trial"] == best.number

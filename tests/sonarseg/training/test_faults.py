@@ -152,6 +152,7 @@ def test_out_of_memory_lowers_the_batch_size_of_a_lone_run_which_says_so(
     assert sentence in said
     assert sentence in (run_dir / LOG).read_text()
     assert summary["batch_size"] == 2
+    assert summary["finished"]
     assert results(run_dir)[0][:4] == results(undisturbed)[0][:4]
 
 
