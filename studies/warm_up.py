@@ -89,7 +89,8 @@ def warm_up(
         _check_same(workspace, survey)
         return _scaling(run_dir)
     scaling = fit_scaling(survey)
-    config = run_config(workspace, scaling, stage="warm-up")
+    shared = workspace.config.loss.runs_per_device
+    config = run_config(workspace, scaling, stage="warm-up", runs_per_device=shared)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     shutil.rmtree(workspace.cams_dir, ignore_errors=True)
@@ -112,8 +113,8 @@ def _check_same(workspace: Workspace, survey: Survey) -> None:
     run_dir = workspace.warm_up_dir
     stored = RunConfig.model_validate_json((run_dir / CONFIG).read_text(encoding="utf-8"))
     wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
-    moved = {"survey": wanted.survey, "tiles": wanted.tiles, "device": wanted.device, "engine": wanted.engine}
-    if stored.model_copy(update=moved) != wanted:
+    free = ("survey", "tiles", "device", "engine", "runs_per_device")
+    if stored.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
         raise UserError(
             f"{run_dir} was trained with other settings than study.toml has now: "
             "put them back, or start a new workspace."

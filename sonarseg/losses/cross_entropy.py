@@ -36,7 +36,10 @@ def cross_entropy(
     """
     precise = at_least_float32(logits)
     weights = None if class_weights is None else class_weights.to(precise)
-    total = F.cross_entropy(precise, target, weight=weights, ignore_index=ignore_index, reduction="sum")
+    # On CUDA, the loss itself sums in no fixed order, which torch refuses in its deterministic mode.
+    how = "none" if torch.are_deterministic_algorithms_enabled() else "sum"
+    pixels = F.cross_entropy(precise, target, weight=weights, ignore_index=ignore_index, reduction=how)
+    total = pixels.sum()
     valid = target != ignore_index
     if weights is None:
         return total / valid.sum().clamp_min(1)

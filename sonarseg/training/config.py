@@ -113,6 +113,8 @@ class RunConfig(Section):
     loss: LossConfig = LossConfig()
     seed: int = 0
     device: str = "auto"
+    # Runs that are to share the device: `batch_size = "auto"` leaves them their part of its memory.
+    runs_per_device: Annotated[int, Field(ge=1)] = 1
 
     def path(self, run_dir: Path, value: str) -> Path:
         """Resolve a path of this configuration against its run folder."""

@@ -67,7 +67,7 @@ def largest_batch(run_dir: Path, config: RunConfig, data: RunData, progress: Pro
 
 
 def _fits(run_dir: Path, config: RunConfig, data: RunData) -> bool:
-    """Whether steps and a validation pass leave a tenth of the device's memory free."""
+    """Whether steps and a validation pass, of all runs that share the device, leave a tenth of it free."""
     free_memory(data.device)
     held_by_others = _held_by_others(data.device)
     torch.cuda.reset_peak_memory_stats(data.device)
@@ -80,7 +80,8 @@ def _fits(run_dir: Path, config: RunConfig, data: RunData) -> bool:
     finally:
         free_memory(data.device)
     total = torch.cuda.get_device_properties(data.device).total_memory
-    return torch.cuda.max_memory_reserved(data.device) + held_by_others <= USABLE * total
+    wanted = config.runs_per_device * torch.cuda.max_memory_reserved(data.device)
+    return wanted + held_by_others <= USABLE * total
 
 
 def _held_by_others(device: torch.device) -> int:

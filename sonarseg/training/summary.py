@@ -17,7 +17,7 @@ from sonarseg.training.validation import Validation
 
 def config_hash(config: RunConfig) -> str:
     """A short hash of what a run computes; where its survey lies and on which device do not count."""
-    described = config.model_dump_json(exclude={"survey", "tiles", "device"})
+    described = config.model_dump_json(exclude={"survey", "tiles", "device", "runs_per_device"})
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 

@@ -48,7 +48,7 @@ def tiny_config(tiny_survey: Path) -> RunConfig:
     return RunConfig.model_validate(
         {
             "survey": str(tiny_survey),
-            "network": {"decoder_channels": 8, "tile_scale": 1.0},
+            "network": {"decoder_channels": 8, "stages": 2, "tile_scale": 1.0},
             "cam": {"scales": [1.0, 0.5]},
             "training": {"warmup_epochs": 2, "rounds": 2, "epochs_per_round": 1, "batch_size": 4},
             "crf": {"iterations": 2},

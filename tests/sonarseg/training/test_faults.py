@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import os
 import random
+import resource
 import subprocess
 import sys
 import time
@@ -75,7 +76,7 @@ def test_kill_9_at_random_moments(tmp_path: Path, whole: Whole) -> None:
         process = context.Process(target=run, args=(run_dir,))
         process.start()
         assert process.pid is not None
-        allowed = draw.uniform(0, 0.4 * spent)
+        allowed = draw.uniform(0, 0.3 * spent)
         begun = processor_seconds(process.pid)
         before = len(read_metrics(run_dir))
         while process.is_alive() and processor_seconds(process.pid) - begun < allowed:
@@ -88,9 +89,22 @@ def test_kill_9_at_random_moments(tmp_path: Path, whole: Whole) -> None:
         # The checkpoint never falls behind the lines: what was told is not lost.
         assert (0 if known is None else known["epoch"]) >= len(read_metrics(run_dir)) >= before
     run(run_dir)
-    print(killed, spent)
     assert killed > KILLS // 2
     assert results(run_dir) == results(undisturbed)
+
+
+def test_a_run_that_is_interrupted_after_every_epoch_ends_bit_identically(
+    tmp_path: Path, whole: Whole
+) -> None:
+    config, undisturbed = whole
+    run_dir = write_run(tmp_path / "run", config)
+    for epoch in range(1, 13):
+        stopped_after(run_dir, epoch)
+    run(run_dir)
+    assert results(run_dir) == results(undisturbed)
+    assert read_summary(run_dir)["starts"] == 13
+    ours, theirs = (torch.load(folder / CHECKPOINT)["network"] for folder in (run_dir, undisturbed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
 def at_step(monkeypatch: pytest.MonkeyPatch, method: str, fault: Callable[[int, Any], Any]) -> None:
@@ -233,6 +247,28 @@ def test_a_disk_that_is_full_at_a_checkpoint(small_disk: Path, whole: Whole) -> 
     assert len(read_metrics(run_dir)) == 3
     assert not list(run_dir.glob("*.partial"))
     ballast.unlink()
+    run(run_dir)
+    assert results(run_dir) == results(undisturbed)
+
+
+def test_a_checkpoint_of_which_only_a_part_can_be_written(tmp_path: Path, whole: Whole) -> None:
+    """By a limit on the size of files, which needs no file system of its own."""
+    config, undisturbed = whole
+    run_dir = write_run(tmp_path / "run", config)
+    size = (undisturbed / CHECKPOINT).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def limit(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "training" and done == 5:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, hard))
+
+    try:
+        with pytest.raises(UserError, match=r"is full .* free some of it; the same command goes on"):
+            run(run_dir, limit)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert len(read_metrics(run_dir)) == 5
+    assert not list(run_dir.glob("*.partial"))
     run(run_dir)
     assert results(run_dir) == results(undisturbed)
 
