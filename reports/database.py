@@ -308,6 +308,8 @@ def _stored_scores(metrics: object) -> tuple[dict[str, float | None], dict[str, 
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
+    if "derived_from" in trial.user_attrs:
+        return None
     stored = trial.user_attrs.get("seconds")
     if isinstance(stored, int | float):
         return float(stored)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
     pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
 ]
+# The checker of accessibility; `make test` fetches it by npm
+AXE = Path(sys.prefix) / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -183,6 +186,21 @@ def test_print_shows_all_trials(browser: Browser, report: Path) -> None:
     assert browser.ask(widths) == on_screen
     pages = browser.driver.execute_cdp_cmd("Page.printToPDF", {})
     assert len(pages["data"]) > 10_000
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: `make test` fetches it by npm")
+@pytest.mark.parametrize(("width", "dark"), [(1440, True), (390, False)])
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, width: int, dark: bool) -> None:
+    browser.open(report, width, dark)
+    browser.driver.execute_script(AXE.read_text(encoding="utf-8"))
+    found = browser.driver.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run(document, {resultTypes: ['violations']}).then(r => done([r.testEngine.name, r.passes.length,"
+        " r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 160))])]))"
+    )
+    assert found[0] == "axe-core"
+    assert found[1] > 20
+    assert [v for v in found[2] if v[0] in ("serious", "critical")] == []
 
 
 def test_hostile_names_do_nothing(browser: Browser, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_single_untuned_trial(tmp_path: Path) -> None:
     add(study, CRF_SPACE, PARAMS | {"iterations": 0}, 0.7, name="no CRF", enqueued=True)
     page = page_of(tmp_path)
     assert "Only untuned dense CRF settings have been scored; the best is no CRF" in page.text["in-short"]
-    assert "Parameter importance is left out: it needs 20 completed trials" in page.text["crf"]
+    assert "Parameter importance is left out: it needs 20 scored trials" in page.text["crf"]
     assert set(page.figures()) == {"crf-history", "crf-classes", "crf-tiles"}
 
 
