@@ -14,6 +14,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 LOCK_PYTHON := 3.11
+AXE := 4.14.1
 
 .PHONY: install quickstart test bench-densecrf bench-runs bench-studies bench-reports screenshots lint clean
 
@@ -43,7 +44,13 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 quickstart: install
 	$(BIN)/sonarseg quickstart
 
-test: install
+# The accessibility checker of the browser tests; without npm those tests are skipped.
+$(VENV)/axe/.installed: $(VENV)/.installed
+	@if command -v npm >/dev/null; then \
+	  npm install --silent --no-audit --no-fund --no-save --prefix $(VENV)/axe axe-core@$(AXE) && touch $@; \
+	else echo "npm is not found: the tests with axe-core are skipped."; fi
+
+test: install $(VENV)/axe/.installed
 	$(BIN)/python -m pytest
 
 bench-densecrf: install

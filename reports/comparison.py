@@ -59,7 +59,7 @@ def compare_runs(study: Study, better: list[Trial], other: list[Trial], metric: 
     return Gain(*paired_intervals(a, b, metric, groups=groups, seed=BOOTSTRAP_SEED))
 
 
-def gain_sentence(gain: Gain | None, grouped: bool) -> str:
+def gain_sentence(gain: Gain | None, grouped: bool, *, seeds: bool = False) -> str:
     """Put the gain and its interval into words."""
     if gain is None:
         return "a difference that cannot be computed"
@@ -67,7 +67,7 @@ def gain_sentence(gain: Gain | None, grouped: bool) -> str:
     text = f"a gain of {size}" if gain.value >= 0 else f"{size} worse"
     if not gain.known:
         return f"{text} (no interval: too few independent tiles)"
-    by = "strips" if grouped else "tiles"
+    by = ("strips" if grouped else "tiles") + (" and seeds" if seeds else "")
     verdict = "" if gain.certain else "; it holds 0, so this may be chance"
     return (
         f"{text} (95 % interval {difference(gain.low)} to {difference(gain.high)}, {by} resampled{verdict})"

@@ -75,9 +75,9 @@ class Confirmed:
         if row is None or row.gain is None:
             return f"The confirmation of the {self.title} has no result yet."
         seeds = f" with {count(self.seeds, 'new seed')} a side" if self.seeds else ""
-        gained = gain_sentence(row.gain, self.study.groups is not None)
-        means = f"{self.winner} {score(row.winner)}, {self.baseline} {score(row.baseline)}"
-        return f"Measured anew on {row.split}{seeds}: {means} in {row.metric}, {gained}."
+        gained = gain_sentence(row.gain, self.study.groups is not None, seeds=bool(self.seeds))
+        means = f"{score(row.winner)} and {score(row.baseline)}"
+        return f"Measured anew on {row.split}{seeds}, winner and untuned baseline reach {means}: {gained}."
 
 
 def confirmed(study: Study) -> Confirmed | None:

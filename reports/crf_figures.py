@@ -99,7 +99,8 @@ def importance_figure(importance: dict[str, float], metric: str) -> Figure:
             margin={"l": 110, "r": 24, "t": 6, "b": 40},
         ),
         "Parameter importance",
-        f"PED-ANOVA: how much each parameter decides whether a trial is among the best tenth in {metric}.",
+        f"PED-ANOVA: how much each parameter decides whether a trial is among the best tenth in {metric}; "
+        "trials ended early count with their estimate.",
         "Bars, most important first: " + ", ".join(f"{name} {v:.2f}" for name, v in importance.items()) + ".",
         height=max(200, 60 + 26 * len(names)),
     )

@@ -148,7 +148,7 @@ def parallel_figure(study: Study) -> Figure | None:
         data,
         layout(
             xaxis=axis(range=[-0.35, len(labels) - 0.65], showticklabels=False, showline=False, ticks=""),
-            yaxis=axis(range=[-0.12, 1.24], showticklabels=False, showline=False, ticks=""),
+            yaxis=axis(range=[-0.12, 1.33], showticklabels=False, showline=False, ticks=""),
             shapes=[_post(place) for place in range(len(labels))],
             annotations=[note for place, label in enumerate(labels) for note in _notes(place, *label)],
             margin={"l": 10, "r": 10, "t": 6, "b": 6},
@@ -220,7 +220,8 @@ def _notes(place: int, name: str, low: str, high: str) -> list[Spec]:
     return [
         plain | {"y": 1.04, "yanchor": "bottom", "text": figure_text(high)},
         plain | {"y": -0.04, "yanchor": "top", "text": figure_text(low)},
-        plain | {"y": 1.14, "yanchor": "bottom", "text": f"<b>{figure_text(name)}</b>"},
+        # In two lines, so that neighbours do not run into each other on paper
+        plain | {"y": 1.14 + 0.09 * (place % 2), "yanchor": "bottom", "text": f"<b>{figure_text(name)}</b>"},
     ]
 
 

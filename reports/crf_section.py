@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.trial import FrozenTrial, create_trial
 
 from reports.class_figure import ClassScores, class_figure
 from reports.comparison import Gain, compare
 from reports.confusion_table import ConfusionTable, confusion_table
 from reports.crf_figures import history_figure, importance_figure, slice_figure
-from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure
+from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure, places
 from reports.database import Study, Trial, best_of
 from reports.figures import Figure
 from reports.formatting import ordered, plain
@@ -102,8 +102,8 @@ def _notes(study: Study, no_map: bool, no_importance: bool) -> list[str]:
         )
     if no_importance:
         notes.append(
-            f"Parameter importance is left out: it needs {LEAST_FOR_IMPORTANCE} completed trials of "
-            f"different values, and there are {len(study.complete)}."
+            f"Parameter importance is left out: it needs {LEAST_FOR_IMPORTANCE} scored trials of "
+            f"different values, and there are {len(places(study))}."
         )
     return notes
 
@@ -111,13 +111,18 @@ def _notes(study: Study, no_map: bool, no_importance: bool) -> list[str]:
 def parameter_importance(study: Study) -> dict[str, float] | None:
     """Compute the importance of each parameter, largest first; None where too few trials tell it.
 
+    Trials that were ended early count with the estimate on which they were.
+
     PED-ANOVA, Watanabe et al. (arXiv 2304.10255), as Optuna evaluates it.
     """
-    found = [t for t in study.frozen if t.state is TrialState.COMPLETE and t.values and _in_range(t)]
-    complete = [
-        create_trial(value=t.values[0], params=t.params, distributions=t.distributions) for t in found
+    frozen = {trial.number: trial for trial in study.frozen}
+    found = [(frozen[place.trial.number], place.value) for place in places(study)]
+    scored = [
+        create_trial(value=value, params=trial.params, distributions=trial.distributions)
+        for trial, value in found
+        if _in_range(trial)
     ]
-    if len(complete) < LEAST_FOR_IMPORTANCE or len({t.value for t in complete}) < 2:
+    if len(scored) < LEAST_FOR_IMPORTANCE or len({trial.value for trial in scored}) < 2:
         return None
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # a copy in memory is no news to anybody
@@ -125,7 +130,7 @@ def parameter_importance(study: Study) -> dict[str, float] | None:
         copy = optuna.create_study(direction="maximize", storage=optuna.storages.InMemoryStorage())
     finally:
         optuna.logging.set_verbosity(verbosity)
-    copy.add_trials(complete)
+    copy.add_trials(scored)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     return optuna.importance.get_param_importances(copy, evaluator=evaluator)
 

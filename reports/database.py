@@ -70,6 +70,8 @@ class Trial:
         The trial from whose other numbers of iterations this one was read off.
     taken_from : str or None
         The trial of another workspace that it was taken over from, or whose setting it tries again.
+    host : str or None
+        Machine that ran it.
     worker : str or None
         Machine and process that ran it.
     device : str or None
@@ -95,6 +97,7 @@ class Trial:
     retry_of: int | None = None
     derived_from: int | None = None
     taken_from: str | None = None
+    host: str | None = None
     worker: str | None = None
     device: str | None = None
     tile_seconds: float | None = None
@@ -279,6 +282,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
         retry_of=attrs.get("retry_of"),
         derived_from=attrs.get("derived_from"),
         taken_from=_origin(attrs.get("warm_start")),
+        host=_host(attrs.get("worker")),
         worker=_worker(attrs.get("worker")),
         device=_text(attrs.get("device")),
         intermediate=dict(trial.intermediate_values),
@@ -308,6 +312,8 @@ def _stored_scores(metrics: object) -> tuple[dict[str, float | None], dict[str, 
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
+    if "derived_from" in trial.user_attrs:
+        return None
     stored = trial.user_attrs.get("seconds")
     if isinstance(stored, int | float):
         return float(stored)
@@ -326,10 +332,13 @@ def _origin(origin: object) -> str | None:
     return f"trial {plain(origin.get('trial'))} of {place}"
 
 
+def _host(identity: object) -> str | None:
+    return _text(identity.get("host")) if isinstance(identity, dict) else None
+
+
 def _worker(identity: object) -> str | None:
-    if not isinstance(identity, dict) or not identity.get("host"):
-        return None
-    return f"{plain(identity['host'])} ({plain(identity.get('pid', '?'))})"
+    host = _host(identity)
+    return f"{host} ({plain(identity.get('pid', '?'))})" if host and isinstance(identity, dict) else None
 
 
 def _text(value: object) -> str | None:

@@ -163,7 +163,12 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
             break
     done = [(section.study.kind, section.study) for section in (crf, loss) if section is not None]
     if done:
-        number = sum(len(study.complete) for _, study in done)
-        note = " · ".join(f"{len(study.complete)} of {len(study.trials)} {kind}" for kind, study in done)
-        cards.append(Card("completed trials", str(number), note))
+        note = " · ".join(f"{_own(study, True)} of {_own(study, False)} {kind}" for kind, study in done)
+        cards.append(Card("completed trials", str(sum(_own(study, True) for _, study in done)), note))
     return cards
+
+
+def _own(study: Study, complete: bool) -> int:
+    """Count trials, or completed ones, that were run and not read off another."""
+    trials = study.complete if complete else study.trials
+    return sum(trial.derived_from is None for trial in trials)

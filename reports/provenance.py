@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reports.database import Study
-from reports.formatting import plain, seconds
+from reports.formatting import count, plain, seconds
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,15 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
     for study in found:
         spent = sum(trial.seconds or 0.0 for trial in study.trials)
         facts.append((f"time of all {study.kind} trials", seconds(spent)))
+        if study.weighs_seconds:
+            facts.append((f"{study.kind} study weighs", f"{study.metric} against seconds a tile"))
+        for label, shares in (
+            ("machines", Counter(trial.host for trial in study.trials if trial.host is not None)),
+            ("devices", Counter(trial.device for trial in study.trials if trial.device is not None)),
+        ):
+            if shares:
+                shared = ", ".join(f"{name}: {count(n, 'trial')}" for name, n in shares.most_common())
+                facts.append((f"{label} of the {study.kind} study", shared))
     versions = {
         plain(name): plain(version)
         for study in found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ ENDED_EARLY = ("failed", "pruned", INTERRUPTED)
 MOST_PRINTED = 120
 
 
+_FIGURE = re.compile(r"\d+(\.\d+)?")
 _TIMES = ("seed", "seconds", "seconds_a_tile")
 _TEXTS = ("name", "taken_from", "worker", "device", "reason")
 
@@ -119,9 +121,16 @@ def value(row: TrialRow, metric: str, study: Study) -> float | None:
 
 
 def _reasons(study: Study) -> list[tuple[str, str, list[int]]]:
-    """State, reason and trial numbers of failed and pruned trials; equal reasons together."""
-    found: dict[tuple[str, str], list[int]] = defaultdict(list)
+    """State, reason and trial numbers of trials that ended early; reasons that differ in figures together."""
+    found: dict[tuple[str, str], list[tuple[int, str]]] = defaultdict(list)
     for trial in study.trials:
         if trial.state in ENDED_EARLY:
-            found[trial.state, trial.reason or "no reason was stored"].append(trial.number)
-    return [(state, reason, numbers) for (state, reason), numbers in found.items()]
+            reason = trial.reason or "no reason was stored"
+            found[trial.state, _FIGURE.sub("#", reason)].append((trial.number, reason))
+    return [
+        (state, _example([r for _, r in each]), [n for n, _ in each]) for (state, _), each in found.items()
+    ]
+
+
+def _example(reasons: list[str]) -> str:
+    return reasons[0] if len(set(reasons)) == 1 else f"{reasons[0]} (The first of {len(reasons)} alike.)"

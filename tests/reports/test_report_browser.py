@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import pytest
 from report_page import Page
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from test_report_hostile import hostile_workspace
 
 from reports.html import render
@@ -24,6 +26,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
     pytest.mark.skipif(DRIVER is None, reason="chromedriver is not installed"),
 ]
+# The checker of accessibility; `make test` fetches it by npm
+AXE = Path(sys.prefix) / "axe" / "node_modules" / "axe-core" / "axe.min.js"
 FLAGS = (
     "--headless=new",
     "--no-sandbox",
@@ -61,6 +65,12 @@ class Browser:
     def ask(self, expression: str) -> Any:
         return self.driver.execute_script(f"return {expression}")
 
+    def wait(self, condition: str, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not self.ask(condition):
+            assert time.monotonic() < end, condition
+            time.sleep(0.05)
+
     def errors(self) -> list[dict[str, Any]]:
         return list(self.driver.get_log("browser"))
 
@@ -84,8 +94,7 @@ def contrast(first: str, second: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-@pytest.mark.parametrize("width", [1440, 900, 390])
-@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (900, False), (390, True)])
 def test_drawn_whole_and_quiet(browser: Browser, report: Path, width: int, dark: bool) -> None:
     browser.open(report, width, dark)
     figures = Page.of(report).figures()
@@ -167,6 +176,50 @@ def test_classes_can_be_laid_over_the_tile(browser: Browser, report: Path) -> No
     assert browser.errors() == []
 
 
+def test_two_pictures_are_compared_and_the_lens_moves_by_keys(browser: Browser, report: Path) -> None:
+    browser.open(report, 900)
+    row = browser.driver.find_element(By.CSS_SELECTOR, ".picture-row")
+    browser.driver.execute_script("arguments[0].click()", row.find_element(By.CSS_SELECTOR, ".compare-open"))
+    over = "getComputedStyle(document.querySelector('.pair .over')).clipPath"
+    before = browser.ask(over)
+    slider = row.find_element(By.CSS_SELECTOR, ".compare input[type=range]")
+    slider.send_keys(Keys.HOME)
+    assert browser.ask("document.querySelector('.pair').style.getPropertyValue('--split')") == "0%"
+    assert browser.ask(over) != before
+    left, right = row.find_elements(By.CSS_SELECTOR, ".compare select")
+    assert left.get_attribute("value") != right.get_attribute("value")
+    panels = row.find_element(By.CSS_SELECTOR, ".panels")
+    for key, magnified in ((Keys.ARROW_RIGHT, True), (Keys.ESCAPE, False)):
+        panels.send_keys(key)
+        assert ("magnified" in str(panels.get_attribute("class"))) is magnified
+    assert browser.errors() == []
+
+
+def test_filter_and_picked_rows_reach_the_plots(browser: Browser, report: Path) -> None:
+    browser.open(report, 1440)
+    rows = "[...document.querySelectorAll('table.of-crf tbody tr')]"
+    everything = browser.ask(f"{rows}.length")
+    words = browser.driver.find_element(By.CSS_SELECTOR, ".filter[data-study=crf]")
+    words.send_keys("seeds median")
+    texts = browser.ask(f"{rows}.filter(r => !r.hidden).map(r => r.textContent)")
+    assert 0 < len(texts) < everything
+    assert all("unary seeds" in text and "guide median" in text for text in texts)
+    shown = browser.ask("document.querySelector('.shown[data-study=crf]').value")
+    assert shown == f"{len(texts)} of {everything} trials"
+    chosen = (
+        "document.getElementById('crf-history').data.map(t => t.selectedpoints ? t.selectedpoints.length : 0)"
+        ".reduce((a, b) => a + b, 0)"
+    )
+    complete = f"{rows}.filter(r => !r.hidden && r.cells[1].textContent.trim() === 'complete').length"
+    browser.wait(f"{chosen} === {complete}")
+    words.clear()
+    words.send_keys(" ")
+    browser.wait(f"{chosen} === 0")
+    browser.driver.execute_script("document.querySelector('#crf-7 .pick').click()")
+    browser.wait(f"{chosen} === 1")
+    assert browser.errors() == []
+
+
 def test_print_shows_all_trials(browser: Browser, report: Path) -> None:
     browser.open(report, 1440, dark=True)
     browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
@@ -185,6 +238,21 @@ def test_print_shows_all_trials(browser: Browser, report: Path) -> None:
     assert len(pages["data"]) > 10_000
 
 
+@pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed: `make test` fetches it by npm")
+@pytest.mark.parametrize(("width", "dark"), [(1440, True), (390, False)])
+def test_axe_finds_no_serious_violation(browser: Browser, report: Path, width: int, dark: bool) -> None:
+    browser.open(report, width, dark)
+    browser.driver.execute_script(AXE.read_text(encoding="utf-8"))
+    found = browser.driver.execute_async_script(
+        "const done = arguments[arguments.length - 1];"
+        "axe.run(document, {resultTypes: ['violations']}).then(r => done([r.testEngine.name, r.passes.length,"
+        " r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 160))])]))"
+    )
+    assert found[0] == "axe-core"
+    assert found[1] > 20
+    assert [v for v in found[2] if v[0] in ("serious", "critical")] == []
+
+
 def test_hostile_names_do_nothing(browser: Browser, tmp_path: Path) -> None:
     path = tmp_path / "hostile.html"
     path.write_text(
@@ -196,4 +264,6 @@ def test_hostile_names_do_nothing(browser: Browser, tmp_path: Path) -> None:
     labels = browser.ask("[...document.querySelectorAll('#crf-classes .ytick text')].map(t => t.textContent)")
     assert "<img src=x onerror=window.pwned=1>" in labels
     assert browser.ask("document.documentElement.scrollWidth") == 390
+    for line in browser.ask("report.csv('crf')").splitlines()[1:]:
+        assert not [cell for cell in line.split(",") if cell.lstrip('"').startswith(("=", "+", "@"))]
     assert browser.errors() == []

@@ -72,8 +72,11 @@ def test_the_table_holds_means_over_seeds_on_both_splits(tmp_path: Path) -> None
         assert float(difference.replace("−", "-")) == pytest.approx(expected[0] - expected[1], abs=6e-4)
         assert verdict == "better"
         assert interval
-    assert "Measured anew on test with 3 new seeds a side: " in page.text["in-short"]
-    assert "<script>window.pwned=1</script>=cmd �[31m" in page.text["in-short"]
+    assert (
+        "Measured anew on test with 3 new seeds a side, winner and untuned baseline reach "
+        in page.text["in-short"]
+    )
+    assert "<script>window.pwned=1</script>=cmd �[31m against" in page.text["confirmed"]
     assert not [script for script in page.scripts if script.startswith("window.pwned")]
     assert "confirmed gain" in page.text["in-short"]
     assert "sonarseg confirm" not in page.text["in-short"]

@@ -77,7 +77,7 @@ def test_single_untuned_trial(tmp_path: Path) -> None:
     add(study, CRF_SPACE, PARAMS | {"iterations": 0}, 0.7, name="no CRF", enqueued=True)
     page = page_of(tmp_path)
     assert "Only untuned dense CRF settings have been scored; the best is no CRF" in page.text["in-short"]
-    assert "Parameter importance is left out: it needs 20 completed trials" in page.text["crf"]
+    assert "Parameter importance is left out: it needs 20 scored trials" in page.text["crf"]
     assert set(page.figures()) == {"crf-history", "crf-classes", "crf-tiles"}
 
 
@@ -253,5 +253,7 @@ def test_where_a_trial_comes_from_and_what_ran_it(tmp_path: Path) -> None:
     assert "retry of trial 2" in trials
     counts = summarise(tmp_path)["studies"]["crf"]["trials"]
     assert (counts["failed"], counts["interrupted"]) == (0, 1)
+    assert "ship<b>1: 1 trial" in page.text["provenance"]
+    assert "cuda:1: 1 trial" in page.text["provenance"]
     assert "ship<b>1 (41)" in json.loads(page.scripts[1])["crf"]["rows"][1]
     assert "cuda:1" in json.loads(page.scripts[1])["crf"]["rows"][1]
