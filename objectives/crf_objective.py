@@ -114,18 +114,25 @@ class CrfObjective:
         """
         classes = len(self.classes)
         found = np.empty((len(self.tiles), iterations + 1, classes, classes), dtype=np.int64)
+        # A setting races with every count that could become a trial, its own included.
+        raced = sorted({*self._searched(iterations), parameters.iterations})
         for index, known in self._constant.items():
             found[index] = known
             if race is not None:
-                race.add(index, found[index, 1:])
+                race.add(index, found[index, raced])
         for batch, counts in self._scored(parameters, iterations):
             for index, history in zip(batch, counts, strict=True):
                 found[index] = history
                 if race is not None:
-                    race.add(index, history[1:])
+                    race.add(index, history[raced])
             if race is not None and race.lost():
                 raise optuna.TrialPruned
         return found
+
+    def _searched(self, longest: int) -> range:
+        """Searched numbers of iterations, 0 among them where it is searched, up to `longest`."""
+        low, high = self.ranges.iterations
+        return range(low, min(high, longest) + 1)
 
     def _scored(
         self, parameters: CrfParameters, iterations: int
@@ -209,8 +216,8 @@ class CrfObjective:
             trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
             trial.report(race.expected(), race.scored)
             raise optuna.TrialPruned(
-                f"after {race.scored} of {int(self._counted.sum())} tiles every number of iterations was "
-                f"worse than the best trial, by {race.incumbent.value - race.expected():.3f} at least."
+                f"after {race.scored} of {int(self._counted.sum())} tiles no number of iterations promised "
+                f"more than the best trial, {race.incumbent.value:.3f}: {race.expected():.3f} at most."
             ) from pruned
         curve = [METRICS[self.metric](histories[:, count]) for count in range(longest + 1)]
         value = curve[parameters.iterations]
@@ -233,8 +240,7 @@ class CrfObjective:
         curve: Sequence[float | None],
     ) -> None:
         """Store the confusion matrices of a searched number of iterations that beats the trial's own."""
-        low, high = self.ranges.iterations
-        scores = {count: curve[count] or 0.0 for count in range(max(1, low), high + 1)}
+        scores = {count: curve[count] or 0.0 for count in self._searched(len(curve) - 1)}
         best = max(scores, key=lambda count: (scores[count], -count), default=parameters.iterations)
         if best != parameters.iterations and scores[best] > (curve[parameters.iterations] or 0.0):
             confusions = histories[:, best]

@@ -4,11 +4,12 @@ The survey's mIoU is not a mean over tiles, and a mean of per-tile mIoU orders s
 first order, though, its change against the incumbent (the best trial so far) is a sum over tiles: with the
 incumbent's IoU J_c and union U_c of the C classes present, tile t contributes
 sum_c (i_tc - J_c u_tc) / (C U_c), which adds up to 0 for the incumbent itself. The differences of these
-contributions, paired by tile, are put to a one-sided t-test for a finite population.
+contributions, paired by tile, are put to a one-sided t-test for a finite population, a few times on the way.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,8 +21,10 @@ from sonarseg.metrics.scores import multiclass_tiles
 
 # Fewer tiles than this say nothing about the spread.
 LEAST_TILES = 8
-# A trial ends where the chance that it is as good as the incumbent is below this.
-LEVEL = 0.1
+# The standing is looked at so often at most, for every look is another chance to end a winner.
+LOOKS = 10
+# Chance to end a trial that is as good as the incumbent, over all looks together: each gets its share.
+LEVEL = 0.2
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ class Race:
         self.incumbent = incumbent
         self.counted = counted
         self.differences: list[NDArray[np.float64]] = []
+        self._looked = 0
 
     def add(self, tile: int, confusions: NDArray[np.int64]) -> None:
         """Add a tile's confusion matrices, int64 (V, K, K), of V variants of the trial."""
@@ -101,16 +105,21 @@ class Race:
         return len(self.differences)
 
     def lost(self) -> bool:
-        """Whether every variant is surely worse than the incumbent."""
+        """Whether no variant can be better than the incumbent, and not all are the incumbent again."""
         total = int(self.counted.sum())
-        if self.scored < LEAST_TILES or self.scored == total:
+        between = math.ceil((total - LEAST_TILES) / LOOKS)
+        if self.scored < LEAST_TILES or self.scored == total or self.scored < self._looked + between:
             return False
+        self._looked = self.scored
         differences = np.stack(self.differences)
         mean, spread = differences.mean(axis=0), differences.std(axis=0, ddof=1)
         error = spread * np.sqrt((1 - self.scored / total) / self.scored)
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = np.where(error > 0, stdtr(self.scored - 1, mean / error), np.where(mean < 0, 0.0, 1.0))
-        return bool((chance < LEVEL).all())
+        undecided = chance >= LEVEL / LOOKS
+        # Without iterations a setting is "no CRF" again: what equals the incumbent tile by tile wins nothing.
+        tied = (differences == 0).all(axis=0)
+        return not tied.all() and not bool((undecided & ~tied).any())
 
     def expected(self) -> float:
         """Score of the best variant if the other tiles are like those scored, below the incumbent's."""

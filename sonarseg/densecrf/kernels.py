@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 
 # The lattice of pydensecrf holds its keys in 16-bit integers and wraps beyond without a word.
-_LARGEST_KEY = 2**15 - 1
+_MOST_16_BITS = 2**15 - 1
+# Of the other engines: keys of 62 bits, and cells along one axis, beyond which float32 has too few bits left
+# for the place within a cell.
+LARGEST_KEY = 2**62
+MOST_CELLS = 2**18
 
 
 def spatial_features(height: int, width: int, sigma: float) -> NDArray[np.float32]:
@@ -96,13 +100,14 @@ def refuse_wrapping_keys(features: NDArray[np.float32], kernel: str) -> None:
     steps = np.arange(1, dimensions + 1)
     upward = (reach / np.sqrt(steps * (steps + 1))).sum()
     largest = math.sqrt(2 / 3) * (dimensions + 1) * max(upward, reach.max()) + dimensions + 1
-    if largest > _LARGEST_KEY:
-        raise too_narrow(kernel, largest / _LARGEST_KEY)
+    # So written, NaN is refused too.
+    if not largest <= _MOST_16_BITS:
+        raise too_narrow(kernel, largest / _MOST_16_BITS)
 
 
 def too_narrow(kernel: str, excess: float) -> UserError:
-    """Say that widths would have to be `excess` times as wide for the lattice."""
+    """Say that widths would have to be `excess` times as wide for the lattice; NaN where no number tells."""
+    wanted = f"at least {excess:.3g} times as wide" if math.isfinite(excess) else "much wider"
     return UserError(
-        f"The dense CRF cannot resolve {kernel} on a tile of this size: "
-        f"make the smallest of them at least {excess:.1f} times as wide."
+        f"The dense CRF cannot resolve {kernel} on a tile of this size: make the smallest of them {wanted}."
     )

@@ -22,14 +22,18 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.kernels import elevation_scale, slice_factor, spatial_features, too_narrow
+from sonarseg.densecrf.kernels import (
+    LARGEST_KEY,
+    MOST_CELLS,
+    elevation_scale,
+    slice_factor,
+    spatial_features,
+    too_narrow,
+)
 from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
 
 # Up to so many keys, every key has a place of its own in a table of 32 MiB at most; else it is hashed.
 _PLACES_A_PIXEL, _MOST_PLACES = 128, 2**23
-_LARGEST_KEY = 2**62
-# Cells along one axis: beyond, float32 has too few bits left for the place within a cell.
-_MOST_CELLS = 2**18
 # An odd number near 2^64 over the golden ratio spreads neighbouring keys over the hash table.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _PIXELS_AT_ONCE = 16
@@ -78,10 +82,10 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
     """
     dimensions, pixels = features.shape
     scale = elevation_scale(dimensions)
-    lowest, counts = _box(features, scale)
+    lowest, counts = _box(features, scale, kernel)
     size = math.prod(int(count) for count in counts) * (dimensions + 1)
-    excess = max(int(counts.max()) / _MOST_CELLS, (size / _LARGEST_KEY) ** (1 / dimensions))
-    if excess >= 1:
+    excess = max(int(counts.max()) / MOST_CELLS, (size / LARGEST_KEY) ** (1 / dimensions))
+    if not excess < 1:
         raise too_narrow(kernel, excess)
     strides = np.empty(dimensions, dtype=np.int64)
     strides[0] = dimensions + 1
@@ -105,7 +109,7 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
 
 
 def _box(
-    features: NDArray[np.float32], scale: NDArray[np.float32]
+    features: NDArray[np.float32], scale: NDArray[np.float32], kernel: str
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Lowest q and number of q of each of the first d coordinates, with room for neighbours.
 
@@ -114,6 +118,8 @@ def _box(
     dimensions = len(features)
     low = features.min(axis=1).astype(np.float64) * scale
     high = features.max(axis=1).astype(np.float64) * scale
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise too_narrow(kernel, math.inf)
     lowest, counts = [], []
     for i in range(dimensions):
         smallest = low[i:].sum() - (i * high[i - 1] if i else 0.0)

@@ -28,7 +28,7 @@ from sonarseg.densecrf.vector import (
 )
 
 # A class that is not there: its probability is 0 beside every other.
-_ABSENT = np.float32(-1e30)
+_ABSENT = np.float32(-np.inf)
 # Pixels that go through the three loops of an iteration together
 _BLOCK = 32
 

@@ -8,8 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sonarseg.survey.guide import Guide
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+# Beyond these bounds nothing changes any more, and far beyond them float32 gives out.
+Width = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
+Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 
 
 class CrfParameters(BaseModel):
@@ -47,14 +48,14 @@ class CrfParameters(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    sigma_alpha: Positive = 20.0
-    sigma_beta: Positive = 5.0
-    sigma_gamma: Positive = 3.0
-    w_bilateral: NotNegative = 10.0
-    w_spatial: NotNegative = 3.0
-    iterations: Annotated[int, Field(ge=0)] = 10
+    sigma_alpha: Width = 20.0
+    sigma_beta: Width = 5.0
+    sigma_gamma: Width = 3.0
+    w_bilateral: Weight = 10.0
+    w_spatial: Weight = 3.0
+    iterations: Annotated[int, Field(ge=0, le=1000)] = 10
     unary: Literal["soft", "seeds"] = "seeds"
-    unary_scale: Positive = 1.0
+    unary_scale: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
     gt_prob: Annotated[float, Field(gt=0.5, lt=1)] = 0.7
     background_score: Annotated[float, Field(ge=0, le=1)] | None = None
     guide: Guide = "raw"

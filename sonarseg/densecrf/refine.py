@@ -18,6 +18,7 @@ from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
 from sonarseg.seeds import argmax_labels, with_background
 from sonarseg.survey.guide import guide_image
+from sonarseg.survey.lists import MOST_CLASSES
 
 
 @overload
@@ -85,11 +86,12 @@ def refine(
     Raises
     ------
     UserError
-        Where an array has another shape or type, the scores hold NaN, infinite or negative
-        values, or a kernel is too narrow for the size of the tile.
+        Where an array has another shape or type, there are more than 255 classes, the background is
+        none of them, the scores hold NaN, infinite or negative values, or a kernel is too narrow for
+        the size of the tile.
     """
     if return_probabilities:
-        kept = _checked(scores, image, shown)
+        kept = _checked(scores, image, shown, background_id)
         return _probabilities(scores, image, parameters, kept, background_id, engine)
     (labels,) = refine_batch([(scores, image, shown)], parameters, background_id, engine)
     return labels
@@ -105,7 +107,7 @@ def refine_batch(
     labels: list[NDArray[np.uint8] | None] = []
     waiting: list[tuple[int, NDArray[np.bool_], CrfTile]] = []
     for index, (scores, image, shown) in enumerate(tiles):
-        kept = _checked(scores, image, shown)
+        kept = _checked(scores, image, shown, background_id)
         if parameters.iterations == 0 or kept.sum() < 2:
             labelled = with_background(scores, background_id, parameters.background_score)
             labels.append(argmax_labels(labelled, kept))
@@ -168,11 +170,24 @@ def _probabilities(
 
 
 def _checked(
-    scores: NDArray[np.floating], image: NDArray[np.uint8], shown: NDArray[np.bool_] | None
+    scores: NDArray[np.floating],
+    image: NDArray[np.uint8],
+    shown: NDArray[np.bool_] | None,
+    background_id: int | None,
 ) -> NDArray[np.bool_]:
     """Refuse what cannot be refined; return the shown classes as bool (K,)."""
     if scores.ndim != 3 or 0 in scores.shape:
         raise UserError(f"Class scores have shape {scores.shape}, expected (classes, height, width).")
+    if len(scores) > MOST_CLASSES:
+        raise UserError(
+            f"Class scores hold {len(scores)} classes, expected {MOST_CLASSES} at most: "
+            "labels are 8-bit ids, and 255 marks pixels without one."
+        )
+    if background_id is not None and not 0 <= background_id < len(scores):
+        raise UserError(
+            f"The background class is {background_id}, expected an id from 0 to {len(scores) - 1}: "
+            "name one of the classes of the scores."
+        )
     if image.dtype != np.uint8 or not (image.ndim == 2 or (image.ndim == 3 and image.shape[2] == 3)):
         raise UserError(
             f"The image for the dense CRF is {image.dtype} of shape {image.shape}, expected uint8 of shape "
@@ -188,6 +203,11 @@ def _checked(
         raise UserError(
             "Class scores hold NaN, infinite or negative values where numbers from 0 to 1 were expected: "
             "make them again, and look at the loss of the run if they come out the same."
+        )
+    if scores.max() > np.finfo(np.float32).max:
+        raise UserError(
+            f"Class scores reach {scores.max():g}, expected numbers from 0 to 1: "
+            "make them again, by a softmax from logits."
         )
     if shown is None:
         return np.ones(len(scores), dtype=np.bool_)

@@ -14,11 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from sonarseg.densecrf.kernels import elevation_scale, slice_factor, spatial_features, too_narrow
-
-_LARGEST_KEY = 2**62
-# Cells along one axis: beyond, float32 has too few bits left for the place within a cell.
-_MOST_CELLS = 2**18
+from sonarseg.densecrf.kernels import (
+    LARGEST_KEY,
+    MOST_CELLS,
+    elevation_scale,
+    slice_factor,
+    spatial_features,
+    too_narrow,
+)
 
 
 class Filter(Protocol):
@@ -146,8 +149,8 @@ def _simplex(features: Tensor, kernel: str) -> tuple[Tensor, Tensor, Tensor]:
     corners = dimensions + 1
     offset = _elevated(features)
     whole = torch.round(offset * (1.0 / corners))
-    excess = float(whole.abs().max()) / _MOST_CELLS
-    if excess >= 1:
+    excess = float(whole.abs().max()) / MOST_CELLS
+    if not excess < 1:
         raise too_narrow(kernel, excess)
     offset -= whole * corners
     place = whole.sum(0).repeat(corners, 1)
@@ -195,8 +198,8 @@ def _keys(
     lowest, highest = (whole[:-1].amin(1) - 3).long(), (whole[:-1].amax(1) + 3).long()
     counts = (highest - lowest + 1).tolist()
     tiles = 1 if tile is None else int(tile.max()) + 1
-    excess = (math.prod(counts) * corners * tiles / _LARGEST_KEY) ** (1 / (corners - 1))
-    if excess >= 1:
+    excess = (math.prod(counts) * corners * tiles / LARGEST_KEY) ** (1 / (corners - 1))
+    if not excess < 1:
         raise too_narrow(kernel, excess)
     strides = [corners]
     for count in counts:

@@ -13,7 +13,7 @@ from sonarseg.densecrf.torch_lattice import Filter
 from sonarseg.densecrf.unary import SCORE_FLOOR, background_score
 
 # Energy of a class that a tile does not have: softmax gives it exactly 0.
-_ABSENT = 1e30
+_ABSENT = math.inf
 # On the CPU, torch's softmax along rows narrower than its vectors is several times as slow.
 _CPU_VECTOR = 16
 

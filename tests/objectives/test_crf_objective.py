@@ -1,16 +1,18 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import optuna
 import pytest
+from numpy.typing import NDArray
 from optuna.trial import FixedTrial, TrialState
 from tiny_survey import CLASSES, write_cams, write_survey
 
 from objectives.crf_objective import CrfObjective
 from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import CrfRanges, named_crf_settings
-from objectives.tuning_tiles import prepare_tiles
+from objectives.tuning_tiles import TuningTile, prepare_tiles
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
@@ -149,3 +151,58 @@ def test_the_curve_is_what_each_number_of_iterations_scores(objective: CrfObject
         parameters = CrfParameters(iterations=count)
         alone = objective.histories(parameters, count)[:, -1]
         assert trial.user_attrs["curve"][count] == METRICS["miou_multiclass"](alone)
+
+
+def without_crf_is_best(
+    tiles: Sequence[TuningTile], parameters: CrfParameters, iterations: int, *_: object
+) -> list[NDArray[np.int64]]:
+    """Confusion histories that are perfect without iterations and by halves wrong after them."""
+    histories = []
+    for tile in tiles:
+        right = np.array(tile.pixels, dtype=np.int64)
+        wrong = right // 2
+        spoilt = np.array([[right[0] - wrong[0], wrong[0]], [wrong[1], right[1] - wrong[1]]])
+        histories.append(np.stack([np.diag(right), *[spoilt] * iterations]))
+    return histories
+
+
+@pytest.mark.parametrize(("sampled", "low"), [(0, 0), (5, 0), (0, 1)])
+def test_a_winner_without_iterations_is_not_pruned(
+    objective: CrfObjective, monkeypatch: pytest.MonkeyPatch, sampled: int, low: int
+) -> None:
+    monkeypatch.setattr("objectives.crf_objective.score_tiles", without_crf_is_best)
+    incumbent = np.array([np.diag(tile.pixels) for tile in objective.tiles] * 12, dtype=np.int64)
+    missed = incumbent.diagonal(axis1=1, axis2=2) // 10
+    for confusions, (first, second) in zip(incumbent, missed, strict=True):
+        confusions += np.array([[-first, first], [second, -second]])
+    value = METRICS["miou_multiclass"](incumbent)
+    assert value is not None
+    raced = replace(
+        objective,
+        tiles=list(objective.tiles) * 12,
+        ranges=CrfRanges(guides=("raw", "median"), iterations=(low, 10)),
+        incumbent=lambda: incumbent_of(incumbent, "miou_multiclass", value),
+    )
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(named_crf_settings(1, False)["w-s3Tseg"] | {"iterations": sampled})
+    study.optimize(raced, n_trials=1)
+    (trial,) = study.trials
+    assert trial.state == TrialState.COMPLETE
+    best = trial.user_attrs.get("better_iterations", {"iterations": sampled, "value": trial.value})
+    assert (best["iterations"], best["value"]) == (0, 1.0)
+
+
+def test_the_label_of_no_crf_again_does_not_keep_a_bad_setting_in(
+    objective: CrfObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("objectives.crf_objective.score_tiles", without_crf_is_best)
+    truths = np.array([np.diag(tile.pixels) for tile in objective.tiles] * 12, dtype=np.int64)
+    raced = replace(
+        objective,
+        tiles=list(objective.tiles) * 12,
+        incumbent=lambda: incumbent_of(truths, "miou_multiclass", 1.0),
+    )
+    study = optuna.create_study(direction="maximize")
+    study.enqueue_trial(named_crf_settings(1, False)["w-s3Tseg"])
+    study.optimize(raced, n_trials=1)
+    assert study.trials[0].state == TrialState.PRUNED

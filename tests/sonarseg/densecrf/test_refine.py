@@ -156,6 +156,53 @@ def test_a_width_that_the_lattice_cannot_resolve_is_refused(name, engine):
         refine(scores, image, SOFT.model_copy(update={name: 1e-6}), engine=Engine(engine))
 
 
+@pytest.mark.parametrize("engine", ["numba", "torch", "pydensecrf"])
+@pytest.mark.parametrize("width", [1e-38, 1e-50, 1e-300])
+@pytest.mark.parametrize("name", ["sigma_alpha", "sigma_beta", "sigma_gamma"])
+def test_widths_that_drive_features_beyond_float32_are_refused(name, width, engine):
+    """The parameters' own bounds are stepped round: no engine may crash."""
+    scores, image = random_tile()
+    with np.errstate(all="ignore"), pytest.raises(UserError, match=f"{name} {width:g}.* wide") as caught:
+        refine(scores, image, SOFT.model_copy(update={name: width}), engine=Engine(engine))
+    assert "inf" not in str(caught.value) and "nan" not in str(caught.value)
+
+
+@pytest.mark.parametrize("engine", ["numba", "torch", "pydensecrf"])
+@pytest.mark.parametrize("name", ["w_bilateral", "w_spatial", "unary_scale"])
+@pytest.mark.parametrize("classes", [3, 5])
+def test_the_largest_weights_give_a_hard_decision(classes, name, engine):
+    """Lanes of classes that are not there take no part, whatever the weights."""
+    scores, image = random_tile(classes)
+    strong = SOFT.model_copy(update={name: 1e6})
+    marginals = refine(scores, image, strong, engine=Engine(engine), return_probabilities=True)
+    np.testing.assert_allclose(marginals.sum(0), 1, atol=1e-5)
+    assert (marginals.max(0) > 0.99).mean() > 0.9
+    if name == "unary_scale":
+        np.testing.assert_array_equal(marginals.argmax(0), scores.argmax(0))
+
+
+def test_scores_beyond_float32_are_refused():
+    scores, image = random_tile()
+    with pytest.raises(UserError, match=r"reach .*e\+(299|300), expected numbers from 0 to 1"):
+        refine(scores.astype(np.float64) * 1e300, image, SOFT)
+
+
+def test_more_classes_than_8_bit_ids_are_refused():
+    image = np.zeros((4, 5), np.uint8)
+    none = SOFT.model_copy(update={"iterations": 0})
+    assert refine(np.eye(255, 20, dtype=np.float32).reshape(255, 4, 5), image, none).max() == 19
+    with pytest.raises(UserError, match="256 classes, expected 255 at most"):
+        refine(np.ones((256, 4, 5), np.float32), image, SOFT)
+
+
+@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("background", [-1, 3])
+def test_a_background_that_is_no_class_is_refused(background, probabilities):
+    scores, image = random_tile()
+    with pytest.raises(UserError, match=f"background class is {background}, expected an id from 0 to 2"):
+        refine(scores, image, SOFT, background_id=background, return_probabilities=probabilities)
+
+
 def test_background_score_decides_against_weak_scores():
     scores, image = random_tile(2)
     scores[0], scores[1] = 0.2, 0.0
