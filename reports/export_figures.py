@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import re
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,20 +17,12 @@ from plotly.offline import get_plotlyjs
 from reports.crf_section import crf_section
 from reports.dashboard_figures import dashboard_figures, page_figure
 from reports.database import Study
+from reports.headless_browser import find_browser, last_words, run_browser
 from sonarseg.errors import UserError
 
 FigureFormat = Literal["svg", "png"]
-BROWSERS = (
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "microsoft-edge",
-    "chrome",
-)
 WIDTH, HEIGHT, PNG_SCALE = 760, 440, 2
 INK = "#2d373e"
-_SECONDS = 120
 
 
 def export_figures(studies: dict[str, Study], workspace: Path) -> dict[str, graph_objects.Figure]:
@@ -45,24 +34,6 @@ def export_figures(studies: dict[str, Study], workspace: Path) -> dict[str, grap
             section = crf_section(study)
             figures |= {f.key: page_figure(f) for f in (*section.figures, *section.slices)}
     return figures
-
-
-def find_browser() -> str:
-    """Find a browser of the Chromium family.
-
-    Raises
-    ------
-    UserError
-        Where there is none.
-    """
-    for name in BROWSERS:
-        found = shutil.which(name)
-        if found:
-            return found
-    raise UserError(
-        "SVG and PNG figures are drawn by a browser, and neither Chromium, Chrome nor Edge is on the PATH: "
-        "install one (Debian, Ubuntu: apt install chromium), or save single figures from the report."
-    )
 
 
 def draw_figures(
@@ -87,38 +58,17 @@ def draw_figures(
     UserError
         Where there is no browser, or it draws nothing.
     """
-    browser = find_browser()
+    browser = find_browser("SVG and PNG figures are drawn")
     with tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         page = Path(folder) / "figures.html"
         page.write_text(_page(figures, formats), encoding="utf-8")
-        command = [
-            browser,
-            "--headless=new",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-            f"--user-data-dir={folder}/profile",
-            "--virtual-time-budget=60000",
-            "--dump-dom",
-            page.as_uri(),
-        ]
-        # Chromium's sandbox does not work for root, who has no lesser rights to fall back to.
-        command[2:2] = ["--no-sandbox"] if os.geteuid() == 0 else []
-        try:
-            ended = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise UserError(
-                f"{browser} drew no figures in {_SECONDS} seconds: try again, or without them."
-            ) from error
+        ended = run_browser(browser, page, Path(folder), ["--dump-dom"])
     text = ended.stdout.decode("utf-8", errors="replace")
     found = re.search(r'<pre id="drawn">(.*?)</pre>', text, re.DOTALL)
     drawn: dict[str, str] = json.loads(base64.b64decode(found[1])) if found and found[1] else {}
     missing = [f"{name}.{kind}" for name in figures for kind in formats if f"{name}.{kind}" not in drawn]
     if missing:
-        last = ended.stderr.decode("utf-8", errors="replace").strip().splitlines()[-1:]
-        raise UserError(f"{browser} did not draw {missing[0]} ({' '.join(last) or 'no reason given'}).")
+        raise UserError(f"{browser} did not draw {missing[0]} ({last_words(ended)}).")
     return {name: _content(address) for name, address in drawn.items()}
 
 

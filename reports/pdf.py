@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
+from reports.headless_browser import find_browser, last_words, run_browser
 from sonarseg.errors import UserError
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-# Milliseconds of the page's own clock: all plots are drawn by then
-DRAWING = 60_000
-LONGEST = 300
-
-
-def find_browser() -> str | None:
-    """Find a browser that prints: Chromium, Chrome or Edge on the path."""
-    return next((found for name in BROWSERS if (found := shutil.which(name))), None)
 
 
 def write_pdf(report: Path, target: Path) -> Path:
@@ -36,35 +25,14 @@ def write_pdf(report: Path, target: Path) -> Path:
     UserError
         Where no browser is found, or it prints nothing.
     """
-    browser = find_browser()
-    if browser is None:
-        raise UserError(
-            "--pdf needs Chromium, Chrome or Edge on this machine, and none is on the path: install one, or "
-            f"open {report} in any browser and print it there."
-        )
-    with tempfile.TemporaryDirectory() as folder:
+    browser = find_browser("The PDF is printed")
+    with tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         partial = Path(folder) / "report.pdf"
-        command = [
-            browser,
-            "--headless=new",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            f"--user-data-dir={folder}/profile",
-            "--no-pdf-header-footer",
-            f"--virtual-time-budget={DRAWING}",
-            f"--print-to-pdf={partial}",
-            report.resolve().as_uri(),
-        ]
-        if hasattr(os, "geteuid") and os.geteuid() == 0:
-            command.insert(1, "--no-sandbox")  # its sandbox refuses the administrator, as in a container
-        try:
-            ended = subprocess.run(command, capture_output=True, text=True, timeout=LONGEST, check=False)
-        except subprocess.TimeoutExpired as error:
-            raise UserError(f"{browser} did not print {report} within {LONGEST} s.") from error
+        options = ["--no-pdf-header-footer", f"--print-to-pdf={partial}"]
+        ended = run_browser(browser, report, Path(folder), options)
         if not partial.is_file():
-            last = (ended.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise UserError(f"{browser} did not print {report} (exit code {ended.returncode}: {last}).")
+            said = f"exit code {ended.returncode}: {last_words(ended)}"
+            raise UserError(f"{browser} did not print {report} ({said}).")
         try:
             shutil.copyfile(partial, target.with_name(target.name + ".partial"))
             target.with_name(target.name + ".partial").replace(target)
