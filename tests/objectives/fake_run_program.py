@@ -35,7 +35,7 @@ def tiles_a_step(config: dict, run_dir: Path) -> int:
     chosen = run_dir / "batch_size.json"
     if chosen.exists():
         return json.loads(chosen.read_text())["batch_size"]
-    size = config["training"]["batch_size"]
+    size = config["training"].get("batch_size", 16)
     return 32 if size == "auto" else size
 
 
