@@ -106,6 +106,12 @@ def wait_for(browser: webdriver.Chrome, selector: str) -> None:
     WebDriverWait(browser, SECONDS).until(lambda page: page.find_elements(By.CSS_SELECTOR, selector))
 
 
+def scroll_to(browser: webdriver.Chrome, selector: str) -> None:
+    """Bring what a CSS selector names into the window."""
+    found = browser.find_element(By.CSS_SELECTOR, selector)
+    browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
+
+
 def main() -> None:
     """Take all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -122,14 +128,15 @@ def main() -> None:
                 shoot(browser, f"report-{section}")
         with dashboard(workspace) as address:
             browser.get(f"{address}/2")
-            wait_for(browser, "[id^='user-defined-plot'] .main-svg")
+            wait_for(browser, plots := "[id^='user-defined-plot'] .main-svg")
+            scroll_to(browser, plots)
             shoot(browser, "dashboard-study")
             browser.get(f"{address}/2/note")
             wait_for(browser, "table")
             shoot(browser, "dashboard-note")
-            browser.set_window_size(SIZE[0], 1500)
             browser.get(f"{address}/1/trials?numbers=0")
-            wait_for(browser, "img[src*='/artifacts/']")
+            wait_for(browser, picture := "img[src*='/artifacts/']")
+            scroll_to(browser, picture)
             shoot(browser, "dashboard-trial")
 
 

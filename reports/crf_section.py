@@ -205,8 +205,8 @@ def _gain_figure(study: Study, settings: list[Setting]) -> Figure | None:
         "crf-gains",
         [Differences("tuned setting gains", ACCENT, "circle", gains)],
         "Tuned against each untuned setting",
-        f"difference of {study.metric}, 95 % interval",
-        "Where a line crosses zero, the difference may be chance.",
+        "difference, 95 % interval",
+        f"Difference of {study.metric}. Where a line crosses zero, it may be chance.",
     )
 
 

@@ -165,6 +165,13 @@ class Study:
         more = {INTERRUPTED: found[INTERRUPTED], "derived": len(self.trials) - len(own)}
         return counts | {state: number for state, number in more.items() if number}
 
+    @property
+    def progress(self) -> str:
+        """Completed trials of all, those left out that were read off another one."""
+        own = [trial for trial in self.trials if trial.derived_from is None]
+        complete = sum(trial.derived_from is None for trial in self.complete)
+        return f"{complete} of {len(own)} {self.kind}"
+
     def best(self) -> Trial | None:
         """Find the completed trial of the largest value; the earliest of equals."""
         return best_of(self.complete)

@@ -161,14 +161,9 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
                 note += f" · 95 % {formatting.interval(row.gain.low, row.gain.high)}"
             cards.append(Card("confirmed gain", formatting.difference(row.gain.value), note))
             break
-    done = [(section.study.kind, section.study) for section in (crf, loss) if section is not None]
+    done = [section.study for section in (crf, loss) if section is not None]
     if done:
-        note = " · ".join(f"{_own(study, True)} of {_own(study, False)} {kind}" for kind, study in done)
-        cards.append(Card("completed trials", str(sum(_own(study, True) for _, study in done)), note))
+        note = " · ".join(study.progress for study in done)
+        number = sum(trial.derived_from is None for study in done for trial in study.complete)
+        cards.append(Card("completed trials", str(number), note))
     return cards
-
-
-def _own(study: Study, complete: bool) -> int:
-    """Count trials, or completed ones, that were run and not read off another."""
-    trials = study.complete if complete else study.trials
-    return sum(trial.derived_from is None for trial in trials)

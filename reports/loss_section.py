@@ -156,7 +156,7 @@ def _gain_figure(table: LossTable, gains: LossGains | None) -> Figure | None:
         "loss-gains",
         series,
         "Gain over cross-entropy",
-        "difference of the metric, 95 % interval",
+        "difference, 95 % interval",
         "Where a line crosses zero, the difference may be chance. The intervals tell how sure the tiles "
         "make it; that another seed may train a better or worse network comes on top.",
         wide=True,

@@ -60,7 +60,7 @@ class Side:
     @property
     def trials(self) -> str:
         """Number of completed trials of each study."""
-        return " · ".join(f"{len(s.complete)} of {len(s.trials)} {kind}" for kind, s in self.studies.items())
+        return " · ".join(study.progress for study in self.studies.values())
 
     @property
     def hours(self) -> str:
