@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from sonarseg.array_files import load_array
@@ -18,6 +17,7 @@ from sonarseg.densecrf.refine import refine
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.densecrf.score_files import WHOLE_RANGE, ScoreFiles, read_any_picture
 from sonarseg.errors import UserError
+from sonarseg.processes import in_order
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import argmax_labels
 from sonarseg.survey.pictures import write_index_png
@@ -167,13 +167,7 @@ def _with_probabilities(
         return name, argmax_labels(marginals, tile.shown), marginals.astype(np.float16)
 
     workers = 1 if engine.name == "torch" else jobs
-    # A few tiles a call: joblib does not wait for the writer, and marginals would fill the memory.
-    size = 4 * workers
-    with Parallel(
-        n_jobs=workers, backend="threading" if engine.threads else "loky", return_as="generator"
-    ) as parallel:
-        for start in range(0, len(names), size):
-            yield from parallel(delayed(one)(name) for name in names[start : start + size])
+    yield from in_order(one, names, workers, processes=not engine.threads)
 
 
 def _write(files: ScoreFiles, tile: Refined) -> None:
