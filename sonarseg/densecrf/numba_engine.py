@@ -9,6 +9,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled_before, note_compiled
 from sonarseg.densecrf.kernels import bilateral_features
 from sonarseg.densecrf.numba_lattice import Lattice, build_lattice, spatial_lattice
 from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
@@ -76,15 +77,31 @@ def _kernels(tile: CrfTile, parameters: CrfParameters) -> tuple[tuple[Lattice, f
     return (bilateral, parameters.w_bilateral), (spatial, parameters.w_spatial)
 
 
-def compile_engine(channels: int = 1) -> None:
-    """Compile, or load from the cache, what tiles of up to 16 classes and these channels need."""
+def compile_engine(channels: int = 1, num_classes: int = 16) -> None:
+    """Compile, or load from the cache, what tiles of up to so many classes and these channels need."""
+    from sonarseg.densecrf.history import compile_counting
+
     guide = np.zeros((4, 4) if channels == 1 else (4, 4, channels), dtype=np.uint8)
     # Wide kernels number the vertices by place, narrow ones by hash.
-    for classes in (4, 8, 16):
+    for classes in sorted(_lanes_up_to(num_classes)):
         scores = np.zeros((classes, 4, 4), dtype=np.float32)
         for sigma in (10.0, 0.01):
             parameters = CrfParameters(sigma_alpha=sigma, sigma_beta=sigma, unary="soft", iterations=1)
             marginals(CrfTile(scores, guide), parameters)
+    label_history(CrfTile(scores, guide), CrfParameters(unary="seeds"), 1)
+    compile_counting()
+    for classes in _lanes_up_to(num_classes):
+        note_compiled(f"{channels}-channels-{classes}-lanes")
+
+
+def is_compiled(channels: int, num_classes: int = 16) -> bool:
+    """Whether `compile_engine` need only load."""
+    return all(compiled_before(f"{channels}-channels-{lanes}-lanes") for lanes in _lanes_up_to(num_classes))
+
+
+def _lanes_up_to(num_classes: int) -> set[int]:
+    """Numbers of lanes of tiles of 2 to `num_classes` classes, those up to 16 always."""
+    return {lanes_for(classes) for classes in range(2, max(16, num_classes) + 1)}
 
 
 _keep_freed_memory()

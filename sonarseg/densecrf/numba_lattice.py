@@ -19,9 +19,9 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled
 from sonarseg.densecrf.kernels import (
     LARGEST_KEY,
     MOST_CELLS,
@@ -130,7 +130,7 @@ def _box(
     return np.array(lowest, dtype=np.int64), np.array(counts, dtype=np.int64)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _locate(
     features: Any, scale: Any, lowest: Any, strides: Any, keys: Any, weights: Any, axes: Any, pixels: Any
 ) -> None:
@@ -165,7 +165,7 @@ def _locate(
                 weights[n, remainder] = barycentric[remainder, lane]
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _elevate(
     features: Any, scale: Any, block: int, blocks: int, whole: Any, offset: Any, axes: Any, pixels: Any
 ) -> None:
@@ -184,7 +184,7 @@ def _elevate(
         store(offset, j, elevated - cell * up)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _rank(whole: Any, rank: Any, offset: Any, axes: Any, pixels: Any) -> None:
     """Order the offsets, largest first, and move to the point whose coordinates add up to 0."""
     corners = len(axes)
@@ -209,7 +209,7 @@ def _rank(whole: Any, rank: Any, offset: Any, axes: Any, pixels: Any) -> None:
         store(offset, i, load(offset, i, pixels) - shift * up)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _barycentric(rank: Any, offset: Any, barycentric: Any, axes: Any, pixels: Any) -> None:
     """Weight of each vertex: the difference of offsets of neighbouring ranks."""
     corners = len(axes)
@@ -229,7 +229,7 @@ def _barycentric(rank: Any, offset: Any, barycentric: Any, axes: Any, pixels: An
     store(barycentric, 0, load(barycentric, 0, pixels) + above)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _steps(strides: Any, axis: int, d: int) -> Any:
     """What one step along an axis adds to a key: where the remainder is 0, and elsewhere.
 
@@ -242,7 +242,7 @@ def _steps(strides: Any, axis: int, d: int) -> Any:
     return own - every + d, own - 1
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _index_by_place(keys: Any, size: int, strides: Any, vertices: Any, axes: Any) -> Any:
     """Number the vertices in order of appearance; a table with a place for every key."""
     corners = len(axes)
@@ -271,7 +271,7 @@ def _index_by_place(keys: Any, size: int, strides: Any, vertices: Any, axes: Any
     return neighbours
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _slot(table: Any, found: Any, key: int) -> Any:
     """Where a key's vertex is in the hash table, or where it would go; open addressing, linear probing."""
     mask = np.uint64(len(table) - 1)
@@ -281,7 +281,7 @@ def _slot(table: Any, found: Any, key: int) -> Any:
     return slot
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _index_by_hash(keys: Any, strides: Any, vertices: Any, axes: Any) -> Any:
     """Number the vertices in order of appearance; a hash table at most half full."""
     corners = len(axes)
@@ -312,7 +312,7 @@ def _index_by_hash(keys: Any, strides: Any, vertices: Any, axes: Any) -> Any:
     return neighbours
 
 
-@njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _normalise(vertices: Any, weights: Any, neighbours: Any, factor: Any, axes: Any) -> None:
     """Multiply each pixel's weights by 1 / sqrt(its row sum of the kernel)."""
     corners = len(axes)

@@ -11,9 +11,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled
 from sonarseg.densecrf.numba_lattice import Lattice
 from sonarseg.densecrf.vector import (
     broadcast,
@@ -88,7 +88,7 @@ def _kernel(lattice: Lattice, weight: float) -> _Kernel:
     return _Kernel(lattice.vertices, lattice.weights, lattice.neighbours, strength, corners)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _run(
     unary: Any, bilateral: Any, spatial: Any, iterations: int, labels: Any, marginals: Any, lanes: Any,
     wide: Any,
@@ -115,7 +115,7 @@ def _run(
             write_s[:] = 0
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _turn(unary: Any, width: int) -> Any:
     """Log-likelihoods, float32 (N, width), of unary energies (k, N)."""
     classes, pixels = unary.shape
@@ -128,7 +128,7 @@ def _turn(unary: Any, width: int) -> Any:
     return likelihood
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _blur(values: Any, spare: Any, other: Any, kernel: Any, lanes: Any) -> Any:
     """Blur along every axis; return the three buffers, the result first."""
     half = broadcast(np.float32(0.5), lanes)
@@ -142,7 +142,7 @@ def _blur(values: Any, spare: Any, other: Any, kernel: Any, lanes: Any) -> Any:
     return values, other, spare
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _pass_over_pixels(
     likelihood: Any, bilateral: Any, read_b: Any, write_b: Any, spatial: Any, read_s: Any, write_s: Any,
     labels: Any, marginals: Any, last: bool, lanes: Any, wide: Any, block: Any, block_labels: Any,

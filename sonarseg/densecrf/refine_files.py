@@ -92,7 +92,7 @@ def refine_files(
         if overwrite or not all(path.is_file() for path in files.targets(name, probabilities=probabilities))
     ]
     if waiting:
-        make_ready(engine, scaling.channels, progress)
+        make_ready(engine, scaling.channels, progress, num_classes=files.num_classes)
     if probabilities:
         refined = _with_probabilities(waiting, load, parameters, engine, background_id, jobs)
     else:
