@@ -14,6 +14,7 @@ from sonarseg.cam_store import write_cam
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
+from sonarseg.densecrf.refine_settings import refuse_other_settings, settings_of, write_settings
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.densecrf.score_files import WHOLE_RANGE, ScoreFiles, read_any_picture
 from sonarseg.errors import UserError
@@ -75,7 +76,8 @@ def refine_files(
     Raises
     ------
     UserError
-        Where an input would be overwritten, scores are not from 0 to 1, or a kernel is too narrow.
+        Where an input would be overwritten, what is there was made otherwise, scores are not from 0
+        to 1, or a kernel is too narrow.
     """
     everything = np.ones(files.num_classes, dtype=np.bool_)
 
@@ -91,6 +93,9 @@ def refine_files(
         for name in files.scores
         if overwrite or not all(path.is_file() for path in files.targets(name, probabilities=probabilities))
     ]
+    settings = settings_of(parameters, scaling, engine, labels=shown is not None, background_id=background_id)
+    if not overwrite:
+        refuse_other_settings(files.settings, settings)
     if waiting:
         make_ready(engine, scaling.channels, progress, num_classes=files.num_classes)
     if probabilities:
@@ -101,10 +106,14 @@ def refine_files(
         )
     started = time.monotonic()
     for done, tile in enumerate(refined, start=1):
+        if done == 1:
+            write_settings(files.settings, settings, overwriting=overwrite)
         # Here and not in the workers: Ctrl-C reaches this thread only, so no partial file outlives it.
         _write(files, tile)
         left = (time.monotonic() - started) / done * (len(waiting) - done)
         progress("refining", done, len(waiting), f"{engine}, {left:.0f} s left" if left else str(engine))
+    if waiting and overwrite:
+        write_settings(files.settings, settings)
     return len(waiting)
 
 
