@@ -66,6 +66,21 @@ class Engine:
             from sonarseg.densecrf.pydensecrf_engine import label_history
         return [label_history(tile, parameters, iterations) for tile in tiles]
 
+    def last_labels(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.uint8]]:
+        """Labels of each tile after `parameters.iterations`, uint8 (H, W); UserError as `label_histories`."""
+        if self.name == "torch":
+            import torch
+
+            from sonarseg.densecrf import torch_engine
+
+            device = torch.device(self.device)
+            return torch_engine.last_labels(tiles, parameters, device=device, deterministic=True)
+        if self.name == "numba":
+            from sonarseg.densecrf.numba_engine import last_labels
+        else:
+            from sonarseg.densecrf.pydensecrf_engine import last_labels
+        return [last_labels(tile, parameters) for tile in tiles]
+
     def marginals(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.float32]]:
         """Class probabilities of each tile, float32 (k, H, W); UserError as `label_histories`."""
         if self.name == "torch":

@@ -46,11 +46,21 @@ def label_history(tile: CrfTile, parameters: CrfParameters, iterations: int) -> 
     UserError
         Where a kernel is too narrow for the size of the tile.
     """
+    return _labels(tile, parameters, iterations, iterations + 1)
+
+
+def last_labels(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.uint8]:
+    """Labels uint8 (H, W) after `parameters.iterations`; the last of `label_history`, without the others."""
+    labels: NDArray[np.uint8] = _labels(tile, parameters, parameters.iterations, 1)[0]
+    return labels
+
+
+def _labels(tile: CrfTile, parameters: CrfParameters, iterations: int, rows: int) -> NDArray[np.uint8]:
     height, width = tile.shape
-    labels = np.empty((iterations + 1, height * width), dtype=np.uint8)
+    labels = np.empty((rows, height * width), dtype=np.uint8)
     unary = unary_energy(tile.scores, parameters, tile.background)
     mean_field(unary, _kernels(tile, parameters), iterations, labels=labels)
-    return labels.reshape(iterations + 1, height, width)
+    return labels.reshape(rows, height, width)
 
 
 def marginals(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.float32]:

@@ -56,9 +56,9 @@ def mean_field(
         The bilateral and the spatial kernel, over the same N pixels.
     iterations : int
         Mean-field iterations.
-    labels : uint8 (iterations + 1, N), optional
-        Filled: row t holds the class of highest probability after t iterations, the lowest of equals;
-        row 0 that of the unary.
+    labels : uint8 (R, N), R <= iterations + 1, optional
+        Filled: the last row holds the class of highest probability after all iterations, the lowest of
+        equals, the row before that after one less, and so on; with R = iterations + 1 row 0 is the unary's.
     marginals : float32 (N, lanes_for(k)), optional
         Filled with the marginals after the last iteration; lanes past k are 0.
     """
@@ -103,7 +103,8 @@ def _run(
     write_s, spare_s = np.zeros_like(read_s), np.zeros_like(read_s)
     for iteration in range(iterations + 1):
         last = iteration == iterations
-        row = labels[iteration : iteration + 1]
+        place = iteration - (iterations + 1 - len(labels))
+        row = labels[max(place, 0) : max(place + 1, 0)]
         _pass_over_pixels(
             likelihood, bilateral, read_b, write_b, spatial, read_s, write_s,
             row, marginals, last, lanes, wide, block, block_labels,
