@@ -16,7 +16,6 @@ from statistics import median
 
 import numpy as np
 import optuna
-from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
@@ -29,6 +28,7 @@ from sonarseg.densecrf.history import confusion_histories
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.scores import METRICS, survey_scores
+from sonarseg.processes import worker_pool
 
 # Tiles in one call of an engine that takes batches; races look at the standing between calls.
 _BATCH = 16
@@ -170,9 +170,8 @@ class CrfObjective:
 
     @cached_property
     def _processes(self) -> Executor:
-        # Not the one that joblib shares: that one would lend it ours without what it hangs on its own.
-        executor: Executor = ProcessPoolExecutor(self.jobs, timeout=_IDLE_SECONDS)
-        return executor
+        pool: Executor = worker_pool(self.jobs, _IDLE_SECONDS)
+        return pool
 
     def seconds_a_tile(self, parameters: CrfParameters) -> float:
         """Measure the dense CRF on the most telling tiles, one after the other, alone: the median.

@@ -115,7 +115,7 @@ def evaluate_crf(
         Called a tile.
     """
     tiles = tiles_with_masks(survey, split)
-    make_ready(engine, scaling.channels, progress)
+    make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     cams_dir = cams_dir.resolve()
 

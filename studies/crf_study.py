@@ -95,7 +95,7 @@ def run_crf_study(
             Path(folder),
             progress,
         )
-        make_ready(engine, scaling.channels, progress)
+        make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
         objective = CrfObjective(
             tiles,
             survey.classes,

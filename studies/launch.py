@@ -15,7 +15,8 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sonarseg.errors import UserError
-from studies.interrupts import end_with_parent, interruptible
+from sonarseg.processes import end_with_parent
+from studies.interrupts import interruptible
 from studies.worker import Ending, Errand, work
 
 # A worker that is asked to end gets so long for its trial's clearing up.

@@ -66,6 +66,21 @@ class Engine:
             from sonarseg.densecrf.pydensecrf_engine import label_history
         return [label_history(tile, parameters, iterations) for tile in tiles]
 
+    def last_labels(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.uint8]]:
+        """Labels of each tile after `parameters.iterations`, uint8 (H, W); UserError as `label_histories`."""
+        if self.name == "torch":
+            import torch
+
+            from sonarseg.densecrf import torch_engine
+
+            device = torch.device(self.device)
+            return torch_engine.last_labels(tiles, parameters, device=device, deterministic=True)
+        if self.name == "numba":
+            from sonarseg.densecrf.numba_engine import last_labels
+        else:
+            from sonarseg.densecrf.pydensecrf_engine import last_labels
+        return [last_labels(tile, parameters) for tile in tiles]
+
     def marginals(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.float32]]:
         """Class probabilities of each tile, float32 (k, H, W); UserError as `label_histories`."""
         if self.name == "torch":
@@ -85,8 +100,8 @@ class Engine:
 DEFAULT_ENGINE = Engine()
 
 
-def make_ready(engine: Engine, channels: int, progress: Progress = silent) -> None:
-    """Load the compiled engine; where that is not done yet, say so and compile it.
+def make_ready(engine: Engine, channels: int, progress: Progress = silent, *, num_classes: int = 16) -> None:
+    """Load the compiled engine; where it is not compiled on this machine yet, say so and compile it.
 
     Parameters
     ----------
@@ -94,13 +109,19 @@ def make_ready(engine: Engine, channels: int, progress: Progress = silent) -> No
     channels : int
         Of the survey's images: 1 or 3.
     progress : Progress
-        Told of the wait.
+        Told of the wait, where there is one.
+    num_classes : int
+        The most classes that a tile may have.
     """
-    if engine.name == "numba":
-        from sonarseg.densecrf.numba_engine import compile_engine
+    if engine.name != "numba":
+        return
+    from sonarseg.densecrf.numba_engine import compile_engine, is_compiled
 
+    wait = not is_compiled(channels, num_classes)
+    if wait:
         progress("dense CRF engine", 0, 1, "compiled once for a machine, which takes up to half a minute")
-        compile_engine(channels)
+    compile_engine(channels, num_classes)
+    if wait:
         progress("dense CRF engine", 1, 1, str(engine))
 
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
@@ -54,7 +54,15 @@ def confusion_histories(
     ]
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def compile_counting() -> None:
+    """Compile, or load from the cache, the counting; masks may be mapped files, which are read-only."""
+    history, truth, ids = np.zeros((1, 4), np.uint8), np.zeros(4, np.uint8), np.zeros(2, np.uint8)
+    _count(history, truth, ids, 2)
+    truth.setflags(write=False)
+    _count(history, truth, ids, 2)
+
+
+@compiled()
 def _count(history: Any, truth: Any, ids: Any, num_classes: int) -> Any:
     counts = np.zeros((len(history), num_classes, num_classes), np.int64)
     for n in range(np.uint64(len(truth))):

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled_before, note_compiled
 from sonarseg.densecrf.kernels import bilateral_features
 from sonarseg.densecrf.numba_lattice import Lattice, build_lattice, spatial_lattice
 from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
@@ -45,11 +46,21 @@ def label_history(tile: CrfTile, parameters: CrfParameters, iterations: int) -> 
     UserError
         Where a kernel is too narrow for the size of the tile.
     """
+    return _labels(tile, parameters, iterations, iterations + 1)
+
+
+def last_labels(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.uint8]:
+    """Labels uint8 (H, W) after `parameters.iterations`; the last of `label_history`, without the others."""
+    labels: NDArray[np.uint8] = _labels(tile, parameters, parameters.iterations, 1)[0]
+    return labels
+
+
+def _labels(tile: CrfTile, parameters: CrfParameters, iterations: int, rows: int) -> NDArray[np.uint8]:
     height, width = tile.shape
-    labels = np.empty((iterations + 1, height * width), dtype=np.uint8)
+    labels = np.empty((rows, height * width), dtype=np.uint8)
     unary = unary_energy(tile.scores, parameters, tile.background)
     mean_field(unary, _kernels(tile, parameters), iterations, labels=labels)
-    return labels.reshape(iterations + 1, height, width)
+    return labels.reshape(rows, height, width)
 
 
 def marginals(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.float32]:
@@ -76,15 +87,31 @@ def _kernels(tile: CrfTile, parameters: CrfParameters) -> tuple[tuple[Lattice, f
     return (bilateral, parameters.w_bilateral), (spatial, parameters.w_spatial)
 
 
-def compile_engine(channels: int = 1) -> None:
-    """Compile, or load from the cache, what tiles of up to 16 classes and these channels need."""
+def compile_engine(channels: int = 1, num_classes: int = 16) -> None:
+    """Compile, or load from the cache, what tiles of up to so many classes and these channels need."""
+    from sonarseg.densecrf.history import compile_counting
+
     guide = np.zeros((4, 4) if channels == 1 else (4, 4, channels), dtype=np.uint8)
     # Wide kernels number the vertices by place, narrow ones by hash.
-    for classes in (4, 8, 16):
+    for classes in sorted(_lanes_up_to(num_classes)):
         scores = np.zeros((classes, 4, 4), dtype=np.float32)
         for sigma in (10.0, 0.01):
             parameters = CrfParameters(sigma_alpha=sigma, sigma_beta=sigma, unary="soft", iterations=1)
             marginals(CrfTile(scores, guide), parameters)
+    label_history(CrfTile(scores, guide), CrfParameters(unary="seeds"), 1)
+    compile_counting()
+    for classes in _lanes_up_to(num_classes):
+        note_compiled(f"{channels}-channels-{classes}-lanes")
+
+
+def is_compiled(channels: int, num_classes: int = 16) -> bool:
+    """Whether `compile_engine` need only load."""
+    return all(compiled_before(f"{channels}-channels-{lanes}-lanes") for lanes in _lanes_up_to(num_classes))
+
+
+def _lanes_up_to(num_classes: int) -> set[int]:
+    """Numbers of lanes of tiles of 2 to `num_classes` classes, those up to 16 always."""
+    return {lanes_for(classes) for classes in range(2, max(16, num_classes) + 1)}
 
 
 _keep_freed_memory()

@@ -19,9 +19,9 @@ from threading import Lock
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled
 from sonarseg.densecrf.kernels import (
     LARGEST_KEY,
     MOST_CELLS,
@@ -30,14 +30,14 @@ from sonarseg.densecrf.kernels import (
     spatial_features,
     too_narrow,
 )
-from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
+from sonarseg.densecrf.numba_simplex import locate
 
 # Up to so many keys, every key has a place of its own in a table of 32 MiB at most; else it is hashed.
 _PLACES_A_PIXEL, _MOST_PLACES = 128, 2**23
 # An odd number near 2^64 over the golden ratio spreads neighbouring keys over the hash table.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _PIXELS_AT_ONCE = 16
-_SPATIAL_LATTICES_KEPT = 16
+_SPATIAL_BYTES_KEPT = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,11 @@ class Lattice:
     vertices: NDArray[np.int32]
     weights: NDArray[np.float32]
     neighbours: NDArray[np.int32]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the three arrays."""
+        return self.vertices.nbytes + self.weights.nbytes + self.neighbours.nbytes
 
     @property
     def slice_factor(self) -> float:
@@ -97,7 +102,7 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
         features = np.pad(features, ((0, 0), (0, padded - pixels)), mode="edge")
     keys = np.empty((padded, dimensions + 1), dtype=np.int64)
     weights = np.empty((padded, dimensions + 1), dtype=np.float32)
-    _locate(features, scale, lowest, strides, keys, weights, axes, (0,) * _PIXELS_AT_ONCE)
+    locate(features, scale, lowest, strides, keys, weights, axes, (0,) * _PIXELS_AT_ONCE)
     keys, weights = keys[:pixels], weights[:pixels]
     vertices = np.empty((pixels, dimensions + 1), dtype=np.int32)
     if size <= min(_PLACES_A_PIXEL * max(pixels, 1024), _MOST_PLACES):
@@ -130,106 +135,7 @@ def _box(
     return np.array(lowest, dtype=np.int64), np.array(counts, dtype=np.int64)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _locate(
-    features: Any, scale: Any, lowest: Any, strides: Any, keys: Any, weights: Any, axes: Any, pixels: Any
-) -> None:
-    """Keys of the simplex round every pixel, and barycentric weights (Adams et al., section 3.1).
-
-    Works on as many pixels at once as `pixels` has lanes; features and results are padded to whole vectors.
-    """
-    corners = len(axes)
-    lanes = len(pixels)
-    blocks = features.shape[1] // lanes
-    whole = np.empty((corners, lanes), np.float32)
-    rank = np.empty((corners, lanes), np.float32)
-    offset = np.empty((corners, lanes), np.float32)
-    barycentric = np.empty((corners, lanes), np.float32)
-    stride_of_rank = np.zeros(corners, np.int64)
-    for block in range(blocks):
-        _elevate(features, scale, block, blocks, whole, offset, axes, pixels)
-        _rank(whole, rank, offset, axes, pixels)
-        _barycentric(rank, offset, barycentric, axes, pixels)
-        for lane in range(lanes):
-            n = block * lanes + lane
-            key = 0
-            for i in range(corners - 1):
-                key += (np.int64(whole[i, lane]) - lowest[i]) * strides[i]
-                stride_of_rank[np.uint64(rank[i, lane])] = strides[i]
-            stride_of_rank[np.uint64(rank[corners - 1, lane])] = 0
-            for remainder in range(corners):
-                # Vertex `remainder` lies one cell lower along the coordinates of the highest ranks.
-                if remainder > 0:
-                    key -= stride_of_rank[corners - remainder]
-                keys[n, remainder] = key + remainder
-                weights[n, remainder] = barycentric[remainder, lane]
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _elevate(
-    features: Any, scale: Any, block: int, blocks: int, whole: Any, offset: Any, axes: Any, pixels: Any
-) -> None:
-    """Lift into the hyperplane; the nearest point of remainder 0 (`whole`) and what is left."""
-    corners = len(axes)
-    down, up = broadcast(np.float32(1.0 / corners), pixels), broadcast(np.float32(corners), pixels)
-    sum_above = broadcast(np.float32(0), pixels)
-    for j in range(corners - 1, -1, -1):
-        elevated = sum_above
-        if j > 0:
-            scaled = load(features, (j - 1) * blocks + block, pixels) * broadcast(scale[j - 1], pixels)
-            elevated = sum_above - broadcast(np.float32(j), pixels) * scaled
-            sum_above = sum_above + scaled
-        cell = nearest(elevated * down)
-        store(whole, j, cell)
-        store(offset, j, elevated - cell * up)
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _rank(whole: Any, rank: Any, offset: Any, axes: Any, pixels: Any) -> None:
-    """Order the offsets, largest first, and move to the point whose coordinates add up to 0."""
-    corners = len(axes)
-    zero, one = broadcast(np.float32(0), pixels), broadcast(np.float32(1), pixels)
-    up, highest = broadcast(np.float32(corners), pixels), broadcast(np.float32(corners - 1), pixels)
-    excess = zero
-    for i in range(corners):
-        excess = excess + load(whole, i, pixels)
-    for i in range(corners):
-        place = excess
-        for j in range(corners):
-            if j < i:
-                place = place + where_less(load(offset, j, pixels), load(offset, i, pixels), zero, one)
-            elif j > i:
-                place = place + where_less(load(offset, i, pixels), load(offset, j, pixels), one, zero)
-        store(rank, i, place)
-    for i in range(corners):
-        place = load(rank, i, pixels)
-        shift = where_less(place, zero, one, zero) - where_less(highest, place, one, zero)
-        store(rank, i, place + shift * up)
-        store(whole, i, load(whole, i, pixels) + shift)
-        store(offset, i, load(offset, i, pixels) - shift * up)
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
-def _barycentric(rank: Any, offset: Any, barycentric: Any, axes: Any, pixels: Any) -> None:
-    """Weight of each vertex: the difference of offsets of neighbouring ranks."""
-    corners = len(axes)
-    zero, down = broadcast(np.float32(0), pixels), broadcast(np.float32(1.0 / corners), pixels)
-    above = broadcast(np.float32(-1), pixels)
-    for place in range(corners):
-        part = zero
-        for i in range(corners):
-            here = broadcast(np.float32(place), pixels)
-            part = where_equal(load(rank, i, pixels), here, load(offset, i, pixels) * down, part)
-        if place == 0:
-            above = part
-            store(barycentric, 0, broadcast(np.float32(1), pixels) - part)
-        else:
-            store(barycentric, corners - place, above - part)
-            above = part
-    store(barycentric, 0, load(barycentric, 0, pixels) + above)
-
-
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _steps(strides: Any, axis: int, d: int) -> Any:
     """What one step along an axis adds to a key: where the remainder is 0, and elsewhere.
 
@@ -242,7 +148,7 @@ def _steps(strides: Any, axis: int, d: int) -> Any:
     return own - every + d, own - 1
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _index_by_place(keys: Any, size: int, strides: Any, vertices: Any, axes: Any) -> Any:
     """Number the vertices in order of appearance; a table with a place for every key."""
     corners = len(axes)
@@ -271,7 +177,7 @@ def _index_by_place(keys: Any, size: int, strides: Any, vertices: Any, axes: Any
     return neighbours
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _slot(table: Any, found: Any, key: int) -> Any:
     """Where a key's vertex is in the hash table, or where it would go; open addressing, linear probing."""
     mask = np.uint64(len(table) - 1)
@@ -281,7 +187,7 @@ def _slot(table: Any, found: Any, key: int) -> Any:
     return slot
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _index_by_hash(keys: Any, strides: Any, vertices: Any, axes: Any) -> Any:
     """Number the vertices in order of appearance; a hash table at most half full."""
     corners = len(axes)
@@ -312,7 +218,7 @@ def _index_by_hash(keys: Any, strides: Any, vertices: Any, axes: Any) -> Any:
     return neighbours
 
 
-@njit(nogil=True, cache=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled(error_model="numpy")
 def _normalise(vertices: Any, weights: Any, neighbours: Any, factor: Any, axes: Any) -> None:
     """Multiply each pixel's weights by 1 / sqrt(its row sum of the kernel)."""
     corners = len(axes)
@@ -341,7 +247,7 @@ _spatial_lock = Lock()
 
 
 def spatial_lattice(height: int, width: int, sigma: float) -> Lattice:
-    """Lattice of the spatial kernel; the same for all tiles of a shape, so the latest ones are kept."""
+    """Lattice of the spatial kernel, the same for all tiles of a shape; the latest 256 MiB are kept."""
     place = (height, width, sigma)
     with _spatial_lock:
         if place in _spatial:
@@ -350,6 +256,6 @@ def spatial_lattice(height: int, width: int, sigma: float) -> Lattice:
     lattice = build_lattice(spatial_features(height, width, sigma), f"sigma_gamma {sigma:g}")
     with _spatial_lock:
         _spatial[place] = lattice
-        while len(_spatial) > _SPATIAL_LATTICES_KEPT:
+        while sum(kept.nbytes for kept in _spatial.values()) > _SPATIAL_BYTES_KEPT:
             _spatial.popitem(last=False)
     return lattice

@@ -11,9 +11,9 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled
 from sonarseg.densecrf.numba_lattice import Lattice
 from sonarseg.densecrf.vector import (
     broadcast,
@@ -56,9 +56,9 @@ def mean_field(
         The bilateral and the spatial kernel, over the same N pixels.
     iterations : int
         Mean-field iterations.
-    labels : uint8 (iterations + 1, N), optional
-        Filled: row t holds the class of highest probability after t iterations, the lowest of equals;
-        row 0 that of the unary.
+    labels : uint8 (R, N), R <= iterations + 1, optional
+        Filled: the last row holds the class of highest probability after all iterations, the lowest of
+        equals, the row before that after one less, and so on; with R = iterations + 1 row 0 is the unary's.
     marginals : float32 (N, lanes_for(k)), optional
         Filled with the marginals after the last iteration; lanes past k are 0.
     """
@@ -88,7 +88,7 @@ def _kernel(lattice: Lattice, weight: float) -> _Kernel:
     return _Kernel(lattice.vertices, lattice.weights, lattice.neighbours, strength, corners)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _run(
     unary: Any, bilateral: Any, spatial: Any, iterations: int, labels: Any, marginals: Any, lanes: Any,
     wide: Any,
@@ -103,7 +103,8 @@ def _run(
     write_s, spare_s = np.zeros_like(read_s), np.zeros_like(read_s)
     for iteration in range(iterations + 1):
         last = iteration == iterations
-        row = labels[iteration : iteration + 1]
+        place = iteration - (iterations + 1 - len(labels))
+        row = labels[max(place, 0) : max(place + 1, 0)]
         _pass_over_pixels(
             likelihood, bilateral, read_b, write_b, spatial, read_s, write_s,
             row, marginals, last, lanes, wide, block, block_labels,
@@ -115,7 +116,7 @@ def _run(
             write_s[:] = 0
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _turn(unary: Any, width: int) -> Any:
     """Log-likelihoods, float32 (N, width), of unary energies (k, N)."""
     classes, pixels = unary.shape
@@ -128,7 +129,7 @@ def _turn(unary: Any, width: int) -> Any:
     return likelihood
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _blur(values: Any, spare: Any, other: Any, kernel: Any, lanes: Any) -> Any:
     """Blur along every axis; return the three buffers, the result first."""
     half = broadcast(np.float32(0.5), lanes)
@@ -142,7 +143,7 @@ def _blur(values: Any, spare: Any, other: Any, kernel: Any, lanes: Any) -> Any:
     return values, other, spare
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _pass_over_pixels(
     likelihood: Any, bilateral: Any, read_b: Any, write_b: Any, spatial: Any, read_s: Any, write_s: Any,
     labels: Any, marginals: Any, last: bool, lanes: Any, wide: Any, block: Any, block_labels: Any,

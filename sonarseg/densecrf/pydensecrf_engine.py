@@ -38,6 +38,12 @@ def label_history(tile: CrfTile, parameters: CrfParameters, iterations: int) -> 
     return labels.reshape(iterations + 1, *tile.shape)
 
 
+def last_labels(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.uint8]:
+    """Labels uint8 (H, W) after `parameters.iterations`; the last of `label_history`, without the others."""
+    labels: NDArray[np.uint8] = marginals(tile, parameters).argmax(0).astype(np.uint8)
+    return labels
+
+
 def marginals(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.float32]:
     """Class probabilities float32 (k, H, W) after `parameters.iterations`; UserError as `label_history`."""
     crf = _crf(tile, parameters)

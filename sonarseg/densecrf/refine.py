@@ -115,9 +115,9 @@ def refine_batch(
             guide = guide_image(image, parameters.guide)
             waiting.append((index, kept, crf_tile(scores, guide, kept, background_id)))
             labels.append(None)
-    histories = engine.label_histories([tile for _, _, tile in waiting], parameters, parameters.iterations)
-    for (index, kept, _), history in zip(waiting, histories, strict=True):
-        labels[index] = np.flatnonzero(kept).astype(np.uint8)[history[-1]]
+    refined = engine.last_labels([tile for _, _, tile in waiting], parameters)
+    for (index, kept, _), rows in zip(waiting, refined, strict=True):
+        labels[index] = np.flatnonzero(kept).astype(np.uint8)[rows]
     return [found for found in labels if found is not None]
 
 

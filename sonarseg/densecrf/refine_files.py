@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from sonarseg.array_files import load_array
@@ -15,9 +14,11 @@ from sonarseg.cam_store import write_cam
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
+from sonarseg.densecrf.refine_settings import refuse_other_settings, settings_of, write_settings
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.densecrf.score_files import WHOLE_RANGE, ScoreFiles, read_any_picture
 from sonarseg.errors import UserError
+from sonarseg.processes import in_order
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import argmax_labels
 from sonarseg.survey.pictures import write_index_png
@@ -75,7 +76,8 @@ def refine_files(
     Raises
     ------
     UserError
-        Where an input would be overwritten, scores are not from 0 to 1, or a kernel is too narrow.
+        Where an input would be overwritten, what is there was made otherwise, scores are not from 0
+        to 1, or a kernel is too narrow.
     """
     everything = np.ones(files.num_classes, dtype=np.bool_)
 
@@ -91,8 +93,11 @@ def refine_files(
         for name in files.scores
         if overwrite or not all(path.is_file() for path in files.targets(name, probabilities=probabilities))
     ]
+    settings = settings_of(parameters, scaling, engine, labels=shown is not None, background_id=background_id)
+    if not overwrite:
+        refuse_other_settings(files.settings, settings)
     if waiting:
-        make_ready(engine, scaling.channels, progress)
+        make_ready(engine, scaling.channels, progress, num_classes=files.num_classes)
     if probabilities:
         refined = _with_probabilities(waiting, load, parameters, engine, background_id, jobs)
     else:
@@ -101,10 +106,14 @@ def refine_files(
         )
     started = time.monotonic()
     for done, tile in enumerate(refined, start=1):
+        if done == 1:
+            write_settings(files.settings, settings, overwriting=overwrite)
         # Here and not in the workers: Ctrl-C reaches this thread only, so no partial file outlives it.
         _write(files, tile)
         left = (time.monotonic() - started) / done * (len(waiting) - done)
         progress("refining", done, len(waiting), f"{engine}, {left:.0f} s left" if left else str(engine))
+    if waiting and overwrite:
+        write_settings(files.settings, settings)
     return len(waiting)
 
 
@@ -167,13 +176,7 @@ def _with_probabilities(
         return name, argmax_labels(marginals, tile.shown), marginals.astype(np.float16)
 
     workers = 1 if engine.name == "torch" else jobs
-    # A few tiles a call: joblib does not wait for the writer, and marginals would fill the memory.
-    size = 4 * workers
-    with Parallel(
-        n_jobs=workers, backend="threading" if engine.threads else "loky", return_as="generator"
-    ) as parallel:
-        for start in range(0, len(names), size):
-            yield from parallel(delayed(one)(name) for name in names[start : start + size])
+    yield from in_order(one, names, workers, processes=not engine.threads)
 
 
 def _write(files: ScoreFiles, tile: Refined) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine_batch
+from sonarseg.processes import in_order
 
 Result = TypeVar("Result")
 # Tiles in memory at once where the device takes batches
@@ -77,11 +77,7 @@ def refine_tiles(
 
     size = _BATCH if engine.name == "torch" else 1
     batches = [tiles[start : start + size] for start in range(0, len(tiles), size)]
-    workers = Parallel(
-        # One batch at a time on a device: two would not fit its memory.
-        n_jobs=1 if engine.name == "torch" else jobs,
-        backend="threading" if engine.threads else "loky",
-        return_as="generator",
-    )
-    for results in workers(delayed(one)(names) for names in batches):
+    # One batch at a time on a device: two would not fit its memory.
+    workers = 1 if engine.name == "torch" else jobs
+    for results in in_order(one, batches, workers, processes=not engine.threads):
         yield from results

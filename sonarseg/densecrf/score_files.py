@@ -33,12 +33,15 @@ class ScoreFiles:
         Files of each tile; the output is the PNG of class ids.
     num_classes : int
         K of every score file.
+    settings : Path
+        File beside the outputs that says how they were made.
     """
 
     scores: dict[str, Path]
     pictures: dict[str, Path]
     outputs: dict[str, Path]
     num_classes: int
+    settings: Path
 
     def targets(self, name: str, *, probabilities: bool) -> list[Path]:
         """Files to write for a tile."""
@@ -86,7 +89,7 @@ def find_score_files(scores: Path, images: Path, output: Path, progress: Progres
             )
         progress("checking files", done, len(files.scores))
     assert first is not None
-    return ScoreFiles(files.scores, files.pictures, files.outputs, first[1])
+    return ScoreFiles(files.scores, files.pictures, files.outputs, first[1], files.settings)
 
 
 def _one_file(scores: Path, images: Path, output: Path) -> ScoreFiles:
@@ -97,7 +100,7 @@ def _one_file(scores: Path, images: Path, output: Path) -> ScoreFiles:
                 "and one .png to write, a folder of scores with two folders."
             )
     name = tile_name(scores.stem)
-    return ScoreFiles({name: scores}, {name: images}, {name: output}, 0)
+    return ScoreFiles({name: scores}, {name: images}, {name: output}, 0, output.with_suffix(".refine.json"))
 
 
 def _files_of_folders(scores: Path, images: Path, output: Path) -> ScoreFiles:
@@ -132,6 +135,7 @@ def _files_of_folders(scores: Path, images: Path, output: Path) -> ScoreFiles:
         {name: pictures[name] for name in found},
         {name: output / f"{name}.png" for name in found},
         0,
+        output / "refine.json",
     )
 
 

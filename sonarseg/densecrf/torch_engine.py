@@ -61,13 +61,42 @@ def label_history(
     UserError
         Where a kernel is too narrow for a tile, or a tile too large for the device.
     """
+    return _labels(tiles, parameters, iterations, iterations + 1, device, memory_budget, deterministic)
+
+
+def last_labels(
+    tiles: Sequence[CrfTile],
+    parameters: CrfParameters,
+    *,
+    device: torch.device,
+    memory_budget: int | None = None,
+    deterministic: bool = False,
+) -> list[NDArray[np.uint8]]:
+    """Labels, uint8 (H, W) a tile, after `parameters.iterations`: the last of `label_history`."""
+    found = _labels(tiles, parameters, parameters.iterations, 1, device, memory_budget, deterministic)
+    return [rows[0] for rows in found]
+
+
+def _labels(
+    tiles: Sequence[CrfTile],
+    parameters: CrfParameters,
+    iterations: int,
+    rows: int,
+    device: torch.device,
+    memory_budget: int | None,
+    deterministic: bool,
+) -> list[NDArray[np.uint8]]:
+    """Labels after the last iterations, uint8 (rows, H, W) a tile."""
 
     def run(batch: Sequence[CrfTile]) -> list[NDArray[np.uint8]]:
-        labels = np.empty((iterations + 1, sum(_pixels(batch))), dtype=np.uint8)
+        labels = np.empty((rows, sum(_pixels(batch))), dtype=np.uint8)
 
         def note(iteration: int, marginals: Tensor) -> None:
+            place = iteration - (iterations + 1 - rows)
+            if place < 0:
+                return
             # To the host at once: the memory on the device is that of one iteration.
-            labels[iteration] = marginals.argmax(1).to(torch.uint8).cpu().numpy()
+            labels[place] = marginals.argmax(1).to(torch.uint8).cpu().numpy()
 
         _run(batch, parameters, iterations, device, deterministic, note)
         parts = np.split(labels, np.cumsum(_pixels(batch))[:-1], axis=1)

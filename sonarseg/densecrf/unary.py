@@ -7,9 +7,9 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from sonarseg.densecrf.compiled import compiled
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.seeds import DEFAULT_BACKGROUND_SCORE
 
@@ -74,7 +74,7 @@ def _single(scores: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.flo
     return np.ascontiguousarray(scores, dtype=np.float32).reshape(len(scores), -1)
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _seed_energy(scores: Any, background: int, constant: Any, right: Any, wrong: Any) -> Any:
     """Energy `right` for the class of the highest score, the lowest of equals, `wrong` for the others."""
     classes, pixels = scores.shape

@@ -98,7 +98,7 @@ def make_pseudo_labels(
         Called a tile.
     """
     labelling = Labelling(survey, scaling, parameters, engine, jobs)
-    make_ready(engine, scaling.channels, progress)
+    make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     folder, cam_dir = folder.resolve(), cam_dir.resolve()
 
@@ -142,8 +142,8 @@ def label_scored(
     progress : Progress
         Called a tile.
     """
-    make_ready(labelling.engine, labelling.scaling.channels, progress)
     num_classes, background = labelling.survey.num_classes, labelling.survey.background_id
+    make_ready(labelling.engine, labelling.scaling.channels, progress, num_classes=num_classes)
     with _whole(folder) as partial:
 
         def label(batch: list[tuple[str, NDArray[np.float16] | None]]) -> NDArray[np.int64]:

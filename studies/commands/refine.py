@@ -56,7 +56,6 @@ def refine(
     8-bit pictures are used as they are; 16-bit ones are scaled to 0..255 once, alike for all.
     """
     import time
-    import warnings
 
     from joblib import cpu_count
 
@@ -66,11 +65,10 @@ def refine(
     from sonarseg.errors import UserError
     from sonarseg.survey.shown_table import read_shown
     from studies.commands.console import ConsoleProgress, console
+    from studies.interrupts import interruptible
 
-    # Of tiles that were refined but not written yet when Ctrl-C came: the same command makes them again.
-    warnings.filterwarnings("ignore", message=r"\d+ tasks ", module="joblib")
     chosen = pick_engine(_engine_name(engine), device)
-    with ConsoleProgress() as progress:
+    with interruptible(), ConsoleProgress() as progress:
         files = find_score_files(scores, images, output, progress)
         if background is not None and background >= files.num_classes:
             raise UserError(

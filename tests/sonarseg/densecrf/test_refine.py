@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.refine import refine
+from sonarseg.densecrf.refine import crf_tile, refine
 from sonarseg.errors import UserError
 from sonarseg.survey.guide import guide_image
 
@@ -77,6 +77,17 @@ def test_no_iterations_give_the_probabilities_of_the_unary():
     marginals = refine(scores, image, parameters, return_probabilities=True)
     squared = (scores + 1e-5) ** 2
     np.testing.assert_allclose(marginals, squared / squared.sum(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["numba", "torch", "pydensecrf"])
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_the_last_labels_are_the_last_of_the_history(engine, count):
+    tiles = [crf_tile(*random_tile(3, 21, 18, seed), np.ones(3, bool), None) for seed in range(2)]
+    parameters = SOFT.model_copy(update={"iterations": count})
+    histories = Engine(engine).label_histories(tiles, parameters, count)
+    for last, history in zip(Engine(engine).last_labels(tiles, parameters), histories, strict=True):
+        assert last.flags.c_contiguous
+        np.testing.assert_array_equal(last, history[-1])
 
 
 def test_one_class_fills_the_tile_and_none_leaves_it_undecided():

@@ -57,7 +57,9 @@ def test_probabilities_are_those_of_refine_and_labels_their_highest(folders, eng
         assert found.dtype == np.float16
         np.testing.assert_array_equal(found, expected.astype(np.float16))
         np.testing.assert_array_equal(picture(out / f"{name}.png"), refine(*tile, **options))
-    assert len(list(out.iterdir())) == 6
+    assert {path.name for path in out.iterdir()} == {"refine.json"} | {
+        f"{name}{suffix}" for name in shown for suffix in (".png", ".npy")
+    }
 
 
 def test_what_is_there_is_left_alone_unless_overwritten(folders):
@@ -72,6 +74,56 @@ def test_what_is_there_is_left_alone_unless_overwritten(folders):
     assert picture(out / "t1.png").shape == SIZE
     (out / "t0.npy").write_bytes(b"")
     assert refine_files(files, PARAMETERS, GreyScaling(), probabilities=True) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"parameters": PARAMETERS.model_copy(update={"sigma_alpha": 30.0})}, "sigma_alpha = 9"),
+        ({"engine": Engine("pydensecrf")}, "engine = numba, now it is pydensecrf"),
+        ({"background_id": 1}, "background = None, now it is 1"),
+        ({"shown": {f"t{index}": np.ones(CLASSES, bool) for index in range(3)}}, "labels = False"),
+        ({"scaling": GreyScaling(low=3, high=200)}, "grey levels"),
+    ],
+    ids=str,
+)
+def test_another_setting_in_the_same_folder_is_refused(folders, change, says):
+    files = find_score_files(*folders)
+    refine_files(files, PARAMETERS, GreyScaling())
+    (folders[2] / "t2.png").unlink()
+    options = {"parameters": PARAMETERS, "scaling": GreyScaling()} | change
+    with pytest.raises(UserError, match=says) as caught:
+        refine_files(files, **options)
+    assert "refine.json" in str(caught.value) and "\n" not in str(caught.value)
+    assert not (folders[2] / "t2.png").exists()
+    assert refine_files(files, PARAMETERS, GreyScaling()) == 1
+
+
+def test_an_overwriting_that_was_stopped_is_finished_by_overwriting(folders):
+    files = find_score_files(*folders)
+    refine_files(files, PARAMETERS, GreyScaling())
+    other = PARAMETERS.model_copy(update={"sigma_alpha": 30.0})
+
+    def stop(what, done, total, note=""):
+        if what == "refining":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        refine_files(files, other, GreyScaling(), overwrite=True, progress=stop)
+    for parameters in (PARAMETERS, other):
+        with pytest.raises(UserError, match="finish with the same command and --overwrite"):
+            refine_files(files, parameters, GreyScaling())
+    assert refine_files(files, other, GreyScaling(), overwrite=True) == 3
+    assert refine_files(files, other, GreyScaling()) == 0
+
+
+def test_a_settings_file_that_cannot_be_read_is_named(folders):
+    files = find_score_files(*folders)
+    folders[2].mkdir()
+    for text in ("{", "[1]"):
+        files.settings.write_text(text)
+        with pytest.raises(UserError, match=r"refine\.json cannot be read"):
+            refine_files(files, PARAMETERS, GreyScaling())
 
 
 def test_a_failed_write_leaves_nothing(folders, monkeypatch):
@@ -91,7 +143,7 @@ def test_one_bad_tile_keeps_the_others(folders):
     np.save(scores / "t1.npy", spoilt)
     with pytest.raises(UserError, match=r"t1\.npy holds NaN"):
         refine_files(find_score_files(*folders), PARAMETERS, GreyScaling())
-    assert [path.name for path in out.iterdir()] == ["t0.png"]
+    assert {path.name for path in out.iterdir()} == {"t0.png", "refine.json"}
 
 
 @pytest.mark.parametrize("wrong", [-0.1, 1.5, np.inf])

@@ -1,0 +1,124 @@
+"""Work spread over threads or worker processes that neither Ctrl-C nor the parent's death leaves behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from sonarseg.errors import UserError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_LOOK_SECONDS = 0.5
+
+
+def end_with_parent(parent: int) -> None:
+    """Send this process SIGTERM once its parent is gone: a worker must not outlive its launcher.
+
+    Again and again, for the first may only end what it is doing and leave it waiting for more.
+
+    Parameters
+    ----------
+    parent : int
+        Process id of the parent.
+    """
+
+    def look() -> None:
+        waiting = threading.Event()
+        while os.getppid() == parent:
+            waiting.wait(_LOOK_SECONDS)
+        while True:
+            os.kill(os.getpid(), signal.SIGTERM)
+            waiting.wait(_LOOK_SECONDS)
+
+    threading.Thread(target=look, name="end-with-parent", daemon=True).start()
+
+
+def _begin_worker(parent: int) -> None:
+    # A terminal sends Ctrl-C to the workers too; it is the parent that ends them.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent(parent)
+
+
+def worker_pool(jobs: int, idle_seconds: float | None = None) -> ProcessPoolExecutor:
+    """Make a pool of worker processes that ignore Ctrl-C and end with this process.
+
+    Parameters
+    ----------
+    jobs : int
+        Processes.
+    idle_seconds : float, optional
+        Workers end when they had nothing to do for so long.
+    """
+    # Not the one that joblib shares: that one would lend it ours without what it hangs on its own.
+    return ProcessPoolExecutor(jobs, timeout=idle_seconds, initializer=_begin_worker, initargs=(os.getpid(),))
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Sequence[Item], jobs: int, *, processes: bool
+) -> Iterator[Result]:
+    """Apply a function to every item, `jobs` at a time; results come in the order of the items.
+
+    No more than two results a job wait to be taken. Where the caller stops early, what has not begun is
+    dropped, and worker processes are ended.
+
+    Parameters
+    ----------
+    function : callable
+    items : sequence
+    jobs : int
+        Threads or processes; 1 works in the caller's own thread.
+    processes : bool
+        Worker processes in place of threads.
+
+    Raises
+    ------
+    UserError
+        Where the system killed a worker process.
+    """
+    if jobs == 1 or len(items) < 2:
+        yield from map(function, items)
+        return
+    pool: Executor = worker_pool(jobs) if processes else ThreadPoolExecutor(jobs)
+    waiting: deque[Future[Result]] = deque()
+    finished = False
+    try:
+        for item in items:
+            # Workers are started here, and inherit the mask: Ctrl-C cannot hit one that is still loading.
+            with _interrupts_held():
+                waiting.append(pool.submit(function, item))
+            if len(waiting) >= 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+        finished = True
+    except TerminatedWorkerError as error:
+        raise UserError(
+            "A worker process was killed, as the system does when memory runs out: use fewer jobs."
+        ) from error
+    finally:
+        for future in waiting:
+            future.cancel()
+        if isinstance(pool, ProcessPoolExecutor):
+            pool.shutdown(wait=True, kill_workers=not finished)
+        else:
+            pool.shutdown(wait=True)
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
