@@ -32,6 +32,11 @@ GRACE_SECONDS = 300
 # So long a worker waits for a server that was there and is away.
 PATIENCE_SECONDS = 600.0
 _log = logging.getLogger(__name__)
+_AWAY = (
+    sqlalchemy.exc.OperationalError,
+    sqlalchemy.exc.InterfaceError,
+    sqlalchemy.exc.PendingRollbackError,
+)
 Answer = TypeVar("Answer")
 
 
@@ -190,11 +195,7 @@ def wait_for_server(attempt: Callable[[], Answer]) -> Answer:
     while True:
         try:
             return attempt()
-        except (
-            sqlalchemy.exc.OperationalError,
-            sqlalchemy.exc.InterfaceError,
-            StorageInternalError,
-        ) as error:
+        except (*_AWAY, StorageInternalError) as error:
             if not _is_away(error) or time.monotonic() > deadline:
                 raise
         if not told:
@@ -229,10 +230,13 @@ def _patiently(name: str) -> Callable[..., Any]:
 
 
 def _is_away(error: BaseException) -> bool:
-    """Whether the server could not be reached or hung up, rather than refused what it was asked."""
+    """Whether the server could not be reached or hung up, rather than refused what it was asked.
+
+    `PendingRollbackError` is what Optuna gets where it asks again in the session that lost its server.
+    """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, (sqlalchemy.exc.OperationalError, sqlalchemy.exc.InterfaceError)):
+        if isinstance(cause, _AWAY):
             return True
         cause = cause.__cause__
     return False

@@ -114,7 +114,8 @@ def test_a_running_study_is_filled_in(tuned: Workspace, monkeypatch: pytest.Monk
         stop.set()
         thread.join()
     assert len(said) == 1
-    assert "study.db is missing" in said[0]
+    # Renamed before it was opened, or between that and the first statement.
+    assert "study.db is missing" in said[0] or "study.db cannot be read" in said[0]
 
 
 def test_the_report_is_served_as_it_is_now(tmp_path: Path) -> None:

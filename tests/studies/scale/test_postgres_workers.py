@@ -9,7 +9,9 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 import toy_study
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from toy_study import ATTRS, toy_workspace
 from typer.testing import CliRunner
@@ -18,7 +20,13 @@ from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies import retry
 from studies.main import app
-from studies.server_storage import ADDRESS_VARIABLE, ServerAddress, asked_address, write_address
+from studies.server_storage import (
+    ADDRESS_VARIABLE,
+    ServerAddress,
+    asked_address,
+    wait_for_server,
+    write_address,
+)
 from studies.snapshot import refresh_snapshot
 from studies.storage import create_database, load_study, study_name
 from studies.storage_choice import settle_storage
@@ -160,3 +168,28 @@ def test_a_report_is_read_from_the_snapshot(postgres, tmp_path: Path) -> None:  
     create_database(workspace.database, {"crf": ATTRS, "loss": {**ATTRS, "kind": "loss"}})
     refresh_snapshot(workspace)
     assert set(read_studies(workspace.root)) == {"crf", "loss"}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        sqlalchemy.exc.OperationalError("SELECT 1", {}, Exception("server closed the connection")),
+        sqlalchemy.exc.PendingRollbackError("Can't reconnect until invalid transaction is rolled back."),
+    ],
+    ids=["hung up", "asked again in the same session"],
+)
+def test_a_lost_server_is_waited_for(lost: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    internal = StorageInternalError("An exception is raised during the commit.")
+    internal.__cause__ = lost
+    answers: list[Exception | str] = [lost, internal, "there"]
+
+    def attempt() -> str:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert wait_for_server(attempt) == "there"
+    with pytest.raises(StorageInternalError):
+        wait_for_server(lambda: (_ for _ in ()).throw(StorageInternalError("a value is too long")))

@@ -109,4 +109,5 @@ def test_killed_workers_and_launchers_lose_nothing(place: Workspace) -> None:
             assert all(fixed.get(name, value) == value for name, value in trial.params.items())
     again = [trial.user_attrs["retry_of"] for trial in trials if "retry_of" in trial.user_attrs]
     assert len(again) == len(set(again))
-    assert study.best_value == max(toy_study.toy_value(t.params) for t in finished(study))
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert study.best_value == max(toy_study.toy_value(trial.params) for trial in complete)
