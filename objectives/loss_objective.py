@@ -96,6 +96,7 @@ class LossObjective:
         trial.set_user_attr("metrics", summary["metrics"])
         trial.set_user_attr("confusions", summary["confusions"])
         trial.set_user_attr("seconds", summary["seconds"])
+        trial.set_user_attr("joules", summary.get("joules"))
         trial.set_user_attr("frequencies", summary["frequencies"])
         value = summary["metrics"].get(self.metric)
         if value is None or not math.isfinite(value):

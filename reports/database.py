@@ -58,6 +58,8 @@ class Trial:
         IoU a class name; None for a class in neither truth nor prediction.
     confusions : int64 (T, K, K) or None
     seconds : float or None
+    joules : float or None
+        Energy that the run's GPU used meanwhile.
     reason : str or None
         Why the trial failed or was pruned.
     run : str or None
@@ -90,6 +92,7 @@ class Trial:
     iou: dict[str, float | None] = field(default_factory=dict)
     confusions: NDArray[np.int64] | None = None
     seconds: float | None = None
+    joules: float | None = None
     reason: str | None = None
     run: str | None = None
     seed: int | None = None
@@ -282,6 +285,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
         iou=iou,
         confusions=confusions,
         seconds=_seconds(trial),
+        joules=_number(attrs.get("joules")),
         reason=_text(attrs.get("reason")),
         run=attrs.get("run"),
         seed=attrs.get("seed"),
@@ -321,10 +325,14 @@ def _stored_scores(metrics: object) -> tuple[dict[str, float | None], dict[str, 
 def _seconds(trial: FrozenTrial) -> float | None:
     if "derived_from" in trial.user_attrs:
         return None
-    stored = trial.user_attrs.get("seconds")
-    if isinstance(stored, int | float):
-        return float(stored)
+    stored = _number(trial.user_attrs.get("seconds"))
+    if stored is not None:
+        return stored
     return None if trial.duration is None else trial.duration.total_seconds()
+
+
+def _number(stored: object) -> float | None:
+    return float(stored) if isinstance(stored, int | float) else None
 
 
 def _known(value: float | None) -> float | None:

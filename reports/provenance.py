@@ -61,6 +61,7 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
     for study in found:
         spent = sum(trial.seconds or 0.0 for trial in study.trials)
         facts.append((f"time of all {study.kind} trials", seconds(spent)))
+        facts += _energy(study)
         if study.weighs_seconds:
             facts.append((f"{study.kind} study weighs", f"{study.metric} against seconds a tile"))
         for label, shares in (
@@ -87,6 +88,14 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         "" if config is None else json.dumps(config, indent=2, ensure_ascii=False),
         f"sonarseg tune all {shlex.quote(plain(workspace.resolve().name))}",
     )
+
+
+def _energy(study: Study) -> list[tuple[str, str]]:
+    told = [trial.joules for trial in study.trials if trial.joules is not None]
+    if not told:
+        return []
+    text = f"{sum(told) / 3.6e6:.3g} kWh, as the driver counts the whole GPU during {count(len(told), 'run')}"
+    return [(f"energy of the {study.kind} study", text)]
 
 
 def _tiles(counts: object) -> str:

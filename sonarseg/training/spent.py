@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 
+from sonarseg.training.energy import joules_so_far
+
 
 class Spent:
-    """Adds up time, starts and peak memory.
+    """Adds up time, energy, starts and peak memory.
 
     Device seconds are those for which a run held its CUDA device; on the CPU, seconds of processor time.
 
@@ -25,6 +27,7 @@ class Spent:
         self._device = device
         self._began = time.monotonic()
         self._processor = time.process_time()
+        self._joules = joules_so_far(device)
         self._earlier: dict[str, Any] = {}
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -34,7 +37,10 @@ class Spent:
         self._earlier = earlier
 
     def now(self) -> dict[str, Any]:
-        """Seconds, device seconds, starts, and peak memory in bytes of process and device."""
+        """Seconds, device seconds, energy, starts, and peak memory in bytes of process and device.
+
+        The energy is None where it was not told in every start of the run.
+        """
         seconds = time.monotonic() - self._began
         on_cuda = self._device.type == "cuda"
         held = seconds if on_cuda else time.process_time() - self._processor
@@ -43,10 +49,17 @@ class Spent:
         return {
             "seconds": round(before.get("seconds", 0.0) + seconds, 1),
             "device_seconds": round(before.get("device_seconds", 0.0) + held, 1),
+            "joules": self._energy(),
             "starts": before.get("starts", 0) + 1,
             "peak_memory": max(before.get("peak_memory", 0), peak_memory()),
             "peak_device_memory": max(before.get("peak_device_memory", 0), device_bytes),
         }
+
+    def _energy(self) -> float | None:
+        now, earlier = joules_so_far(self._device), self._earlier.get("joules", 0.0)
+        if now is None or self._joules is None or earlier is None:
+            return None
+        return round(float(earlier) + now - self._joules, 1)
 
 
 def peak_memory() -> int:

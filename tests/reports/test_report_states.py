@@ -24,7 +24,9 @@ from fake_workspace import (
 from optuna.trial import TrialState
 from report_page import Page
 
+from reports.database import read_studies
 from reports.html import render, write_report
+from reports.provenance import provenance
 from reports.summary import summarise
 from sonarseg.errors import UserError
 
@@ -257,3 +259,12 @@ def test_where_a_trial_comes_from_and_what_ran_it(tmp_path: Path) -> None:
     assert "cuda:1: 1 trial" in page.text["provenance"]
     assert "ship<b>1 (41)" in json.loads(page.scripts[1])["crf"]["rows"][1]
     assert "cuda:1" in json.loads(page.scripts[1])["crf"]["rows"][1]
+
+
+def test_energy_is_told_where_the_driver_told_it(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "loss")
+    for joules in (1.8e6, None, 3.6e6):
+        add(study, LOSS_SPACE, {"loss": "cross-entropy"}, 0.5, joules=joules)
+    facts = dict(provenance(read_studies(tmp_path), tmp_path).facts)
+    assert facts["energy of the loss study"].startswith("1.5 kWh")
+    assert facts["energy of the loss study"].endswith("2 runs")
