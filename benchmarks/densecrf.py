@@ -1,6 +1,7 @@
 """`make bench-densecrf`: the dense CRF engines and the crf study beside pydensecrf, in turn in one run.
 
-Writes benchmarks/results/densecrf.json. `--seeds 5` runs more studies (15 minutes), `--no-study` none.
+Writes benchmarks/results/densecrf.json. `--seeds 5` runs more studies (15 minutes), `--no-study` none; stored
+study rows of more seeds than are run stay beside the new ones, each case saying how many.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -235,6 +237,16 @@ def torch_on_cpu_case() -> Row:
     return row("torch engine on 1 CPU thread, 256 x 256 x 6", *times)
 
 
+def rows_of_more_seeds(stored: list[Row], seeds: int) -> list[Row]:
+    """Stored rows that are medians of more seeds than `seeds`: fewer do not take their place."""
+
+    def count(case: str) -> int:
+        found = re.search(r"median of (\d+) seeds", case)
+        return int(found[1]) if found else 0
+
+    return [row for row in stored if count(row["case"]) > seeds]
+
+
 def main() -> None:
     """Run all cases and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -245,6 +257,11 @@ def main() -> None:
     rows += [torch_on_cpu_case(), cuda_case()]
     if not arguments.no_study:
         rows += study_cases(arguments.seeds)
+    stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    kept = rows_of_more_seeds(stored, 0 if arguments.no_study else arguments.seeds)
+    for each in kept:
+        print(f"kept from an earlier run: {each['case']}")
+    rows += kept
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
     print(f"written: {RESULTS}")

@@ -16,11 +16,11 @@ from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import confusion
 from sonarseg.progress import Progress, silent
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.guide import Guide, guide_image
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 
-IGNORE = 255
 Number = TypeVar("Number", np.uint8, np.float16)
 
 

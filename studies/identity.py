@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 
 from sonarseg.errors import UserError
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
 from studies.storage import KINDS, Direction, StudyKind
@@ -35,7 +36,6 @@ FREE = {
     "loss.seeds",
     "loss.prune",
 }
-IGNORE = 255
 
 
 def val_tiles(survey: Survey) -> tuple[str, ...]:

@@ -12,8 +12,7 @@ from sonarseg.densecrf.compiled import compiled
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
-
-IGNORE = 255
+from sonarseg.seeds import IGNORE
 
 
 def confusion_histories(

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sonarseg.losses.precision import IGNORE, at_least_float32
+from sonarseg.losses.precision import at_least_float32
+from sonarseg.seeds import IGNORE
 
 
 def cross_entropy(

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from sonarseg.losses.lovasz_slopes import slopes
-from sonarseg.losses.precision import IGNORE, at_least_float32
+from sonarseg.losses.precision import at_least_float32
+from sonarseg.seeds import IGNORE
 
 
 def lovasz_softmax(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-IGNORE = 255
-
 
 def at_least_float32(values: Tensor) -> Tensor:
     """Half precision (a network under autocast) as float32; float32 and float64 as they are."""

@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
+from sonarseg.seeds import IGNORE
 
 
 def confusion(

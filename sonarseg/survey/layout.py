@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
 from sonarseg.survey.pictures import Picture, picture_size, read_mask_file, read_picture
 from sonarseg.survey.splits import split_by_group
 
 LEAST_AREA = 0.01
-IGNORE = 255
 
 
 @dataclass(frozen=True)

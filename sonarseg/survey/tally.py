@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.layout import IGNORE, Survey, check_mask, classes_in_mask
+from sonarseg.seeds import IGNORE
+from sonarseg.survey.layout import Survey, check_mask, classes_in_mask
 from sonarseg.survey.pictures import Picture, read_mask_file
 from sonarseg.survey.scaling import is_grey
 

@@ -21,11 +21,11 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine_batch
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.progress import Progress, silent
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file, write_index_png
 from sonarseg.survey.scaling import GreyScaling
 
-IGNORE = 255
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sonarseg.densecrf.engine import pick_engine
 from sonarseg.progress import Progress
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pixel_store import PixelStore, StoredPicture, open_store, write_store
 from sonarseg.training.cams import cam_batches, stream_cams, write_cams
@@ -28,8 +29,6 @@ from sonarseg.training.pseudo_labels import (
     read_pseudo_label,
 )
 from sonarseg.training.tiles import Tiles, scaled_size
-
-IGNORE = 255
 
 
 class RoundTargets:

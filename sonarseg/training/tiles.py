@@ -18,8 +18,6 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.pixel_store import PixelStore, Source, StoredPicture, packed, stored
 from sonarseg.survey.scaling import GreyScaling
 
-IGNORE = 255
-
 
 @dataclass(frozen=True)
 class Normalisation:

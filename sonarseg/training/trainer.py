@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.losses.classification import multilabel_soft_margin
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.augmentation import draw_augmentation
 from sonarseg.training.config import RunConfig
@@ -22,7 +23,7 @@ from sonarseg.training.model_file import Model
 from sonarseg.training.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.schedule import Epoch, learning_rate_factor
 from sonarseg.training.step_guard import StepGuard
-from sonarseg.training.tiles import IGNORE, Tiles
+from sonarseg.training.tiles import Tiles
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.losses.classification import multilabel_soft_margin
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.device import autocast
 from sonarseg.training.feed import feed_of, stream
 from sonarseg.training.model_file import Model
-from sonarseg.training.tiles import IGNORE, Tiles, batches_by_size
+from sonarseg.training.tiles import Tiles, batches_by_size
 
 
 @dataclass(frozen=True)

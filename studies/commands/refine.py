@@ -53,6 +53,8 @@ def refine(
 ) -> None:
     """Refine class scores by the dense CRF; tiles that are in OUT already are left alone.
 
+    OUT holds refine.json, what its masks were made with; a command with other settings is refused.
+
     8-bit pictures are used as they are; 16-bit ones are scaled to 0..255 once, alike for all.
     """
     import time

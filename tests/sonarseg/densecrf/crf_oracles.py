@@ -1,10 +1,14 @@
 """What the dense CRF engines are tested against: pydensecrf by its own calls, and sums over all pairs."""
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from pydensecrf.densecrf import DenseCRF
 
 from sonarseg.densecrf.kernels import bilateral_features, spatial_features
 from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.survey.layout import open_survey
 
 
 def speckled_tile(height, width, classes, seed):
@@ -20,6 +24,22 @@ def speckled_tile(height, width, classes, seed):
         (classes, height, width)
     )
     return np.clip(image, 0, 255).astype(np.uint8), scores.astype(np.float32), truth
+
+
+def real_tiles():
+    """Names, scores and grey images of some real tiles; the scores are a noisy guess of the true classes."""
+    root = Path(__file__).parents[4] / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip("the real sonar surveys are not on this machine")
+    generator = np.random.default_rng(0)
+    for name in ("sss-mallorca", "sss-reservoir"):
+        survey = open_survey(root / name).with_masks_of("val")
+        for tile in [tile for tile in survey.splits["val"] if survey.has_mask(tile)][:40:10]:
+            image = survey.read_image(tile)
+            grey = np.ascontiguousarray(image if image.ndim == 2 else image[..., 0]).astype(np.uint8)
+            truth = survey.read_mask(tile)
+            scores = 0.3 * (truth == np.arange(survey.num_classes)[:, None, None])
+            yield (scores + 0.7 * generator.random(scores.shape)).astype(np.float32), grey
 
 
 def soft_unary(scores, parameters):

@@ -1,11 +1,17 @@
 """The numba engine against pydensecrf, against sums over all pairs, and at the edges."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
-from crf_oracles import exact_kernel, exact_marginals, pydensecrf_marginals, soft_unary, speckled_tile
+from crf_oracles import (
+    exact_kernel,
+    exact_marginals,
+    pydensecrf_marginals,
+    real_tiles,
+    soft_unary,
+    speckled_tile,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +23,6 @@ from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
-from sonarseg.survey.layout import open_survey
 
 SOFT = CrfParameters(unary="soft", w_bilateral=3, w_spatial=1)
 WIDTHS = [(50, 5, 3), (80, 13, 3), (20, 5, 3), (10, 3, 3), (67, 3, 1), (5, 20, 10), (3, 2, 1)]
@@ -101,7 +106,8 @@ def test_the_filter_is_near_the_exact_kernel_and_symmetric(dimensions):
     filtered = dense_filter(build_lattice(features))
     exact = exact_kernel(features)
     # Blurring along the axes in turn is symmetric but where vertices are missing.
-    assert np.abs(filtered - filtered.T).sum() <= 0.1 * filtered.sum()
+    asymmetry = np.abs(filtered - filtered.T).sum() / filtered.sum()
+    assert asymmetry <= {2: 0.02, 3: 0.06, 5: 0.1}[dimensions]
     np.testing.assert_allclose(filtered.sum(1).mean(), exact.sum(1).mean(), rtol=0.05)
     assert np.corrcoef(filtered.ravel(), exact.ravel())[0, 1] > 0.97
 
@@ -130,23 +136,12 @@ def test_normalisation_is_symmetric():
 @pytest.mark.real_data
 def test_real_tiles_equal_pydensecrf():
     """Grey and RGB features on real sonar, scores of a noisy guess of the true classes."""
-    root = Path(__file__).parents[4] / "shared" / "data"
-    if not root.is_dir():
-        pytest.skip("the real sonar surveys are not on this machine")
-    generator = np.random.default_rng(0)
-    for name in ("sss-mallorca", "sss-reservoir"):
-        survey = open_survey(root / name).with_masks_of("val")
-        for tile in [tile for tile in survey.splits["val"] if survey.has_mask(tile)][:40:10]:
-            image = survey.read_image(tile)
-            grey = np.ascontiguousarray(image if image.ndim == 2 else image[..., 0]).astype(np.uint8)
-            truth = survey.read_mask(tile)
-            scores = 0.3 * (truth == np.arange(survey.num_classes)[:, None, None])
-            scores = (scores + 0.7 * generator.random(scores.shape)).astype(np.float32)
-            for guide in (grey, np.repeat(grey[:, :, None], 3, axis=2)):
-                expected = pydensecrf_marginals(scores, guide, SOFT)
-                found = marginals(CrfTile(scores, guide), SOFT)
-                assert np.abs(found - expected).max() <= 1e-3
-                assert (found.argmax(0) == expected.argmax(0)).mean() >= 0.9999
+    for scores, grey in real_tiles():
+        for guide in (grey, np.repeat(grey[:, :, None], 3, axis=2)):
+            expected = pydensecrf_marginals(scores, guide, SOFT)
+            found = marginals(CrfTile(scores, guide), SOFT)
+            assert np.abs(found - expected).max() <= 1e-3
+            assert (found.argmax(0) == expected.argmax(0)).mean() >= 0.9999
 
 
 EXTREMES = [

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from crf_oracles import pydensecrf_marginals, speckled_tile
+from crf_oracles import pydensecrf_marginals, real_tiles, speckled_tile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,6 +59,48 @@ def test_equals_pydensecrf(channels, widths, deterministic, device):
     )
     assert np.abs(found - expected).max() <= 1e-3
     assert (found.argmax(0) == expected.argmax(0)).mean() >= 0.9999
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
+def test_real_tiles_equal_pydensecrf(device):
+    for scores, grey in real_tiles():
+        for guide in (grey, np.repeat(grey[:, :, None], 3, axis=2)):
+            expected = pydensecrf_marginals(scores, guide, SOFT)
+            (found,) = torch_engine.marginals([CrfTile(scores, guide)], SOFT, device=device)
+            assert np.abs(found - expected).max() <= 1e-3
+            assert (found.argmax(0) == expected.argmax(0)).mean() >= 0.9999
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
+@pytest.mark.parametrize("shape", [(1, 4000), (4000, 1)])
+@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize(
+    "update",
+    [
+        {"sigma_alpha": 0.5, "sigma_beta": 0.5, "sigma_gamma": 0.5},
+        {"sigma_alpha": 500, "sigma_beta": 500, "sigma_gamma": 500},
+        {"w_bilateral": 100, "w_spatial": 100},
+    ],
+    ids=str,
+)
+def test_extremes_equal_pydensecrf(update, classes, shape, device):
+    image, scores, _ = speckled_tile(*shape, classes, 2)
+    parameters = SOFT.model_copy(update=update)
+    (found,) = torch_engine.marginals([CrfTile(scores, image)], parameters, device=device)
+    assert np.isfinite(found).all()
+    expected = pydensecrf_marginals(scores, image, parameters)
+    assert (found.argmax(0) == expected.argmax(0)).mean() >= 0.9999
+
+
+@pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
+def test_a_large_tile_equals_the_numba_engine(device):
+    size = 2048 if device.type == "cuda" else 1024
+    image, scores, _ = speckled_tile(size, size, 2, 0)
+    parameters = SOFT.model_copy(update={"sigma_alpha": 40, "sigma_beta": 60, "iterations": 1})
+    tile = CrfTile(scores, image)
+    (labels,) = torch_engine.last_labels([tile], parameters, device=device)
+    assert (labels == numba_engine.last_labels(tile, parameters)).mean() >= 0.9999
 
 
 @pytest.mark.parametrize("device", [CPU, CUDA], ids=str)
