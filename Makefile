@@ -52,7 +52,7 @@ $(VENV)/axe/.installed: $(VENV)/.installed
 	else echo "npm is not found: the tests with axe-core are skipped."; fi
 
 test: install $(VENV)/axe/.installed
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench-densecrf: install
 	$(BIN)/python benchmarks/densecrf.py

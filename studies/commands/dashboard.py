@@ -53,20 +53,23 @@ def dashboard(
     report = chosen.report_path if chosen else None
     server = make_dashboard_server(opened, host, port, artifacts_dir, report)
     stop = threading.Event()
-    filling = None
+    # Not in this thread: Ctrl-C in the middle of an answer would end the answer alone.
+    threads = [threading.Thread(target=server.serve_forever)]
     if chosen is not None:
-        filling = threading.Thread(target=keep_filled, args=(chosen, console.print, stop))
-        filling.start()
-    console.print(f"Optuna Dashboard: http://{host}:{port}/dashboard/ (stop with Ctrl-C)")
+        threads.append(threading.Thread(target=keep_filled, args=(chosen, console.print, stop)))
     try:
-        server.serve_forever()
+        for thread in threads:
+            thread.start()
+        console.print(f"Optuna Dashboard: http://{host}:{port}/dashboard/ (stop with Ctrl-C)")
+        threads[0].join()
     except KeyboardInterrupt:
         console.print("stopped")
     finally:
-        server.server_close()
         stop.set()
-        if filling is not None:
-            filling.join()
+        server.shutdown()
+        for thread in threads:
+            thread.join()
+        server.server_close()
 
 
 def _open_url(url: str) -> BaseStorage:

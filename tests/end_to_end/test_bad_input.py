@@ -65,7 +65,7 @@ def test_a_missing_survey(folder: Path) -> None:
 def test_a_device_that_is_not_there(folder: Path) -> None:
     edit(folder, 'device = "cpu"', 'device = "abacus"')
     sentence = sonarseg_here("tune", "all", cwd=folder).sentence()
-    assert 'study.toml, line 9: [device] "abacus" is not a device' in sentence
+    assert 'study.toml, line 10: [device] "abacus" is not a device' in sentence
 
 
 def test_a_study_is_not_overwritten(folder: Path) -> None:

@@ -47,7 +47,7 @@ def test_the_files_hold_what_refine_gives(folders):
         image = np.asarray(Image.open(images / f"{path.stem}.png"))
         written = np.asarray(Image.open(out / f"{path.stem}.png"))
         np.testing.assert_array_equal(written, refine(np.load(path), image, parameters))
-    assert sorted(path.name for path in out.iterdir()) == [f"tile{i}.png" for i in range(4)]
+    assert sorted(path.name for path in out.iterdir()) == ["refine.json", *(f"tile{i}.png" for i in range(4))]
     (out / "tile2.png").unlink()
     again = run(folders, *options)
     assert "1 tiles refined" in again.out
@@ -146,7 +146,10 @@ def test_labels_settings_and_engines(folders, tmp_path):
         (["--engine", "fast"], '--engine "fast" is none: use auto, numba'),
         (["--background", "3"], "--background 3 is no class"),
         (["--labels", "none.csv"], "none.csv is missing or empty"),
-        (["--params", "sigma_gamma=1e-9"], "cannot resolve sigma_gamma 1e-09"),
+        (
+            ["--params", "sigma_gamma=1e-9"],
+            "sigma_gamma = 1e-9 is wrong: input should be greater than or equal to 0.001",
+        ),
     ],
 )
 def test_wrong_options_are_one_sentence(folders, options, sentence):
@@ -190,4 +193,4 @@ def test_bad_scores_are_one_sentence(folders, how, sentence):
     assert "tile1" in result.sentence()
     assert sentence in result.sentence()
     written = list(folders[2].iterdir()) if folders[2].exists() else []
-    assert {path.name for path in written} <= {"tile0.png"}
+    assert {path.name for path in written} <= {"tile0.png", "refine.json"}
