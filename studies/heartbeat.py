@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
 from optuna.storages._heartbeat import BaseHeartbeat
 
 from studies.retry import is_shared
+
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -29,7 +34,11 @@ def heartbeat(study: optuna.Study, trial_id: int) -> Iterator[None]:
 
     def beat() -> None:
         while True:
-            storage.record_heartbeat(trial_id)
+            try:
+                storage.record_heartbeat(trial_id)
+            except (StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+                # The next beat may reach the server again; without one the trial would count as dead.
+                _log.warning("a heartbeat of trial %d was not stored: %s", trial_id, error)
             if ended.wait(seconds):
                 return
 

@@ -54,11 +54,15 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once all workers have ended.
     """
-    slots = [_start(errand) for _ in range(workers)]
-    deaths, ended = 0, observe()
-    try:
-        with interruptible():
-            while slots:
+    slots: list[_Slot] = []
+    missing, deaths, ended = workers, 0, observe()
+    with interruptible():
+        try:
+            while missing or slots:
+                while missing and (slot := _start(errand)) is not None:
+                    slots.append(slot)
+                    missing -= 1
+                deaths += missing
                 wait([slot.future for slot in slots], _LOOK_SECONDS, FIRST_COMPLETED)
                 if (now := observe()) > ended:
                     deaths, ended = 0, now
@@ -66,12 +70,12 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
                     slots.remove(slot)
                     if _outcome(slot) is None:
                         deaths += 1
-                        if deaths > _MOST_DEATHS:
-                            raise UserError(_hopeless(errand.kind, deaths))
-                        slots.append(_start(errand))
-    finally:
-        _end(slots)
-        observe()
+                        missing += 1
+                if deaths > _MOST_DEATHS:
+                    raise UserError(_hopeless(errand.kind, deaths))
+        finally:
+            _end(slots)
+            observe()
 
 
 def _hopeless(kind: str, deaths: int) -> str:
@@ -82,9 +86,14 @@ def _hopeless(kind: str, deaths: int) -> str:
     )
 
 
-def _start(errand: Errand) -> _Slot:
+def _start(errand: Errand) -> _Slot | None:
+    """Start a worker; None where it was killed at once."""
     executor = ProcessPoolExecutor(max_workers=1, initializer=end_with_parent, initargs=(os.getpid(),))
-    pid = executor.submit(os.getpid).result()
+    try:
+        pid = executor.submit(os.getpid).result()
+    except TerminatedWorkerError:
+        executor.shutdown(wait=False)
+        return None
     return _Slot(executor, pid, executor.submit(work, errand))
 
 
@@ -102,7 +111,7 @@ def _outcome(slot: _Slot) -> Ending | None:
 
 
 def _end(slots: list[_Slot]) -> None:
-    """Ask workers to end, wait, and end them firmly; a second Ctrl-C while waiting shortens it."""
+    """Ask workers to end, wait, and end them firmly."""
     for slot in slots:
         _signal(slot.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS

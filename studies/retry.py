@@ -13,6 +13,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -22,6 +23,7 @@ from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.process_identity import is_alive, process_identity
+from studies.server_storage import GRACE_SECONDS
 
 INTERRUPTED = "interrupted"
 # How often memory ran out in a trial
@@ -89,12 +91,24 @@ def _stale_ids(storage: BaseStorage, study_id: int) -> list[int]:
 def _is_dead(trial: FrozenTrial, shared: bool, stale: set[int]) -> bool:
     worker = trial.user_attrs.get("worker")
     if worker is None:
-        # It died between asking and saying who it is; nobody else is there now.
-        return True
+        # It died between asking and saying who it is. On one machine nobody else is there now; on a server
+        # whoever asked may have lost its turn with its connection, and is about to say it.
+        return not shared or _is_old(trial)
     if worker["host"] != socket.gethostname():
         # A workspace with a file of its own is worked on by one machine: it was copied from the other.
         return trial._trial_id in stale if shared else True
     return worker == worker_identity() or not is_alive(worker)
+
+
+def _is_old(trial: FrozenTrial) -> bool:
+    age = datetime.now() - (trial.datetime_start or datetime.now())
+    return age.total_seconds() > GRACE_SECONDS
+
+
+def died_here(trial: FrozenTrial) -> bool:
+    """Whether a running trial's worker was a process of this machine that is gone."""
+    worker = trial.user_attrs.get("worker")
+    return worker is not None and worker["host"] == socket.gethostname() and not is_alive(worker)
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from studies.retry import died_here
 from studies.trial_loop import STOPPED, in_budget
 
 # Trials from whose ends the pace is read
@@ -34,12 +35,13 @@ def standing(study: optuna.Study, budget: int, now: datetime | None = None) -> d
     -------
     dict
         `finished`, `budget`, `interrupted`, `trials_per_hour` (None before it is known), `ends` (None where
-        nobody works), `stopped` (why no more trials are begun), `workers` (a dict each).
+        nobody works), `stopped` (why no more trials are begun), `workers` (a dict each, without those
+        of this machine that have died).
     """
     now = now or datetime.now()
     trials = study.get_trials(deepcopy=False)
     done = [trial for trial in trials if trial.state.is_finished() and in_budget(trial)]
-    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    running = [t for t in trials if t.state == TrialState.RUNNING and not died_here(t)]
     seconds = seconds_a_trial(done)
     left = max(0, budget - len(done))
     ends = now + timedelta(seconds=left * seconds) if running and left and seconds is not None else None

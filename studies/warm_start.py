@@ -67,8 +67,16 @@ def _take(study: optuna.Study, other: optuna.Study, source: str) -> int:
     new = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # The runs of two loss studies start from pseudo-labels of their own.
     comparable = study.user_attrs["kind"] == "crf" and _same_question(study.user_attrs, other.user_attrs)
+    comparable = comparable and study.directions == other.directions
     if not comparable:
         new = sorted(new, key=lambda trial: (-quality(trial), trial.number))[:BEST]
+    # What was taken before an earlier start was killed half way
+    known = {
+        (origin["database"], origin["trial"])
+        for trial in study.get_trials(deepcopy=False)
+        if (origin := trial.user_attrs.get(ORIGIN)) is not None
+    }
+    new = [trial for trial in new if (source, trial.number) not in known]
     for trial in new:
         origin = {"database": source, "trial": trial.number, "value": quality(trial), "complete": comparable}
         if comparable:

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf
@@ -56,3 +56,31 @@ def test_a_study_cannot_begin_with_itself(tuned: Workspace, tmp_path: Path) -> N
         take_over(studies, tuned, tuned.root)
     with pytest.raises(UserError, match="is missing"):
         take_over(studies, tuned, tmp_path / "none.db")
+
+
+def test_taking_over_that_was_interrupted_goes_on(tuned: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    second = _beside(tuned)
+    _, studies = open_studies(second)
+    theirs = [t for t in open_studies(tuned)[1]["crf"].trials if t.state == TrialState.COMPLETE]
+    added, real = [], studies["crf"].add_trial
+
+    def add(trial: FrozenTrial) -> None:
+        if len(added) == 2:
+            raise KeyboardInterrupt
+        added.append(trial)
+        real(trial)
+
+    monkeypatch.setattr(studies["crf"], "add_trial", add)
+    with pytest.raises(KeyboardInterrupt):
+        take_over(studies, second, tuned.root)
+    monkeypatch.undo()
+    assert take_over(open_studies(second)[1], second, tuned.root) == len(theirs) - 2
+    origins = [t.user_attrs[ORIGIN]["trial"] for t in studies["crf"].trials]
+    assert origins == [t.number for t in theirs]
+
+
+def test_values_of_another_number_are_not_taken_over(tuned: Workspace) -> None:
+    second = _beside(tuned, ("[crf]\n", "[crf]\nweigh_seconds = true\n"))
+    _, studies = open_studies(second)
+    assert take_over(studies, second, tuned.root) == BEST
+    assert {t.state for t in studies["crf"].trials} == {TrialState.WAITING}
