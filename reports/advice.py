@@ -10,9 +10,9 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from reports.confirmed import confirmed
 from reports.confusion_table import ConfusionTable
 from reports.crf_section import CrfSection
-from reports.database import Study, Trial
 from reports.formatting import count, listing, parameter, plain, score
 from reports.loss_section import LossSection
+from reports.study_records import Study, Trial
 from reports.tile_figures import tile_scores
 
 # A parameter this close to an end of its range, in shares of the range, may want to lie beyond it

@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 
 from reports.bootstrap import paired_intervals
-from reports.database import Study, Trial
 from reports.formatting import difference, score
+from reports.study_records import Study, Trial
 from sonarseg.metrics.scores import METRICS
 
 BOOTSTRAP_SEED = 0

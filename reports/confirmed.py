@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.comparison import Gain, gain_sentence
-from reports.database import Study
 from reports.formatting import count, plain, score
+from reports.study_records import Study
 
 ATTRIBUTE = "confirm"
 _NAMES = {"crf": "dense CRF", "loss": "loss"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
-from reports.database import Study, Trial
 from reports.figures import (
     Figure,
     Key,
@@ -21,6 +20,7 @@ from reports.figures import (
 )
 from reports.formatting import PARAMETER_UNITS, count, figure_text, score
 from reports.palette import ACCENT, NEUTRAL, WARNING
+from reports.study_records import Study, Trial
 from reports.thinning import drawn_trials, ended_trials
 
 # Lines that only lead the eye say nothing under the pointer

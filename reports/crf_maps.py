@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.database import Study, Trial, best_of
 from reports.figures import Figure, Key, Spec, axis, layout, line, linked, log_ticks, points
 from reports.formatting import PARAMETER_UNITS, count, figure_text, ordered, parameter, score
 from reports.palette import ACCENT, FAINT, NEUTRAL, SEQUENTIAL, WARNING
+from reports.study_records import Study, Trial, best_of
 
 MAPPED = ("sigma_alpha", "sigma_beta")
 LEAST_FOR_MAP = 8

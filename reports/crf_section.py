@@ -13,12 +13,12 @@ from reports.comparison import Gain, compare
 from reports.confusion_table import ConfusionTable, confusion_table
 from reports.crf_figures import history_figure, importance_figure, slice_figure
 from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure, places
-from reports.database import Study, Trial, best_of
 from reports.figures import Figure
 from reports.formatting import ordered, plain
 from reports.interval_figure import Differences, interval_figure
 from reports.iteration_figures import front_figure, quality_figure, time_figure
 from reports.palette import ACCENT, NEUTRAL, WARNING
+from reports.study_records import Study, Trial, best_of
 from reports.tile_figures import TileScores, tile_scores, tiles_figure
 
 # Below this many completed trials the best tenth that PED-ANOVA looks at is a handful of chance

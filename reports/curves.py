@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.database import Trial
 from reports.figures import finite
+from reports.study_records import Trial
 
 WARM_UP = Path("runs") / "warm-up"
 FINAL = Path("runs") / "final"

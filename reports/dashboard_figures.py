@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from plotly import graph_objects
 
 from reports.crf_section import crf_section
-from reports.database import Study, Trial
 from reports.figures import FONT, Figure, axis, layout, value_axis
 from reports.formatting import count, figure_text, score
 from reports.loss_section import loss_section
 from reports.loss_table import TABLE_METRICS, LossTable
 from reports.palette import ACCENT, LOSS_COLOURS, NEUTRAL, WARNING
+from reports.study_records import Study, Trial
 
 # Optuna Dashboard gives a figure a card of this height, and the card's width.
 HEIGHT = 440

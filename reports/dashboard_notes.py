@@ -14,7 +14,7 @@ from reports.crf_section import CrfSection, crf_section
 from reports.dashboard_figures import dashboard_figures
 from reports.dashboard_store import DashboardStore
 from reports.dashboard_trial_notes import trial_note
-from reports.database import DATABASE, Study, open_storage, read_studies
+from reports.database import DATABASE, open_storage, read_studies
 from reports.formatting import (
     METRIC_MEANINGS,
     difference,
@@ -26,6 +26,7 @@ from reports.formatting import (
     score,
 )
 from reports.loss_section import LossSection, loss_section
+from reports.study_records import Study
 from reports.summary import cautions, crf_sentence, loss_sentence
 
 # Where `sonarseg dashboard` serves the workspace's report

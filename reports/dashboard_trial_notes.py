@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from reports.database import Study, Trial
 from reports.formatting import (
     METRIC_MEANINGS,
     PARAMETER_UNITS,
@@ -12,6 +11,7 @@ from reports.formatting import (
     score,
     seconds,
 )
+from reports.study_records import Study, Trial
 from reports.trials_table import ENDED_EARLY
 
 _ENDED = ("complete", *ENDED_EARLY)

@@ -9,10 +9,11 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from reports.database import Study, read_studies
+from reports.database import read_studies
 from reports.export_figures import FigureFormat, draw_figures, export_figures
 from reports.export_latex import latex_tables
 from reports.export_tables import export_tables, inert_csv
+from reports.study_records import Study
 from sonarseg.errors import UserError
 
 ExportFormat = Literal["csv", "parquet", "latex", "svg", "png"]

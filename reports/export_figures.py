@@ -16,8 +16,8 @@ from plotly.offline import get_plotlyjs
 
 from reports.crf_section import crf_section
 from reports.dashboard_figures import dashboard_figures, page_figure
-from reports.database import Study
 from reports.headless_browser import find_browser, last_words, run_browser
+from reports.study_records import Study
 from sonarseg.errors import UserError
 
 FigureFormat = Literal["svg", "png"]

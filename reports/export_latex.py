@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reports.crf_section import crf_section
-from reports.database import Study
 from reports.formatting import count, plain
 from reports.loss_table import TABLE_METRICS, loss_table
+from reports.study_records import Study
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",

@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 
 from reports.curves import read_trial
-from reports.database import Study, Trial
 from reports.formatting import ordered, plain
+from reports.study_records import Study, Trial
 from sonarseg.metrics.scores import METRICS, miou
 
 # What a spreadsheet takes for the beginning of a formula

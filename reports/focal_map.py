@@ -5,10 +5,10 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 
-from reports.database import Study, Trial
 from reports.figures import Figure, Key, Spec, axis, layout, linked, padded
 from reports.formatting import count, figure_text, parameter, score
 from reports.palette import NEUTRAL, SEQUENTIAL
+from reports.study_records import Study, Trial
 
 
 def focal_figure(study: Study) -> Figure | None:

@@ -54,6 +54,11 @@ def plain(text: object) -> str:
     return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in joined)
 
 
+def plain_or_none(value: object) -> str | None:
+    """Make text plain where there is any."""
+    return None if value in (None, "") else plain(value)
+
+
 def figure_text(text: object) -> str:
     """Make text fit for a plotly label, which would read tags in it; entities are shown as characters."""
     return html.escape(plain(text), quote=False)

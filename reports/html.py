@@ -11,7 +11,7 @@ from reports import formatting
 from reports.advice import what_next, where_it_fails
 from reports.confirmed import confirmed
 from reports.crf_section import CrfSection, crf_section
-from reports.database import Study, read_studies
+from reports.database import read_studies
 from reports.figures import Figure
 from reports.loss_section import LossSection, loss_section
 from reports.loss_table import LOSSES, PUBLISHED
@@ -19,6 +19,7 @@ from reports.page import fill, write_page
 from reports.pictures import read_gallery
 from reports.provenance import provenance
 from reports.side_by_side import read_sides, side_by_side
+from reports.study_records import Study
 from reports.summary import in_short
 from reports.trials_table import TrialsTable, trials_table
 

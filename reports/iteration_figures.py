@@ -6,10 +6,10 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
-from reports.database import Study, Trial
 from reports.figures import Figure, Key, Spec, axis, finite, layout, line, linked, padded, points, value_axis
 from reports.formatting import count, figure_text, score, seconds
 from reports.palette import ACCENT, FAINT, NEUTRAL, WARNING
+from reports.study_records import Study, Trial
 
 _SILENT: dict[str, Any] = {"hoverinfo": "skip", "hovertemplate": None}
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from reports.comparison import Gain, compare_runs
-from reports.database import Study
 from reports.formatting import listing, score
 from reports.loss_table import TABLE_METRICS, LossRow, LossTable
+from reports.study_records import Study
 
 BASELINE = "cross-entropy"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from reports.class_figure import ClassScores, class_figure
 from reports.confusion_table import ConfusionTable, confusion_table
 from reports.curves import FINAL, Curve, mean_curve, read_run, read_trial
-from reports.database import Study
 from reports.figures import Figure, padded
 from reports.focal_map import focal_figure
 from reports.formatting import plain
@@ -17,6 +16,7 @@ from reports.loss_figures import comparison_figure, loss_figure, miou_figure
 from reports.loss_gains import LossGains, agreement, loss_gains
 from reports.loss_table import LOSSES, TABLE_METRICS, LossRow, LossTable, class_means, loss_table
 from reports.palette import ACCENT, NEUTRAL, WARNING
+from reports.study_records import Study
 from reports.tile_figures import TileScores, tile_scores, tiles_figure
 
 COMPARED = ("miou_multiclass", "miou")

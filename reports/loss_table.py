@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from reports.database import Study, Trial
 from reports.formatting import ordered, parameter, plain
 from reports.palette import LOSS_COLOURS, NEUTRAL
+from reports.study_records import Study, Trial
 
 TABLE_METRICS = ("miou_paper", "miou", "miou_multiclass")
 WEIGHTED = "class-weighted cross-entropy"

@@ -12,8 +12,8 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from reports import formatting
-from reports.database import Study
 from reports.figures import Figure
+from reports.study_records import Study
 from reports.trials_table import TrialsTable, trials_data, value
 from sonarseg import __version__
 from sonarseg.errors import UserError

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.database import Study
 from reports.formatting import count, plain, seconds
+from reports.study_records import Study
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from pathlib import Path
 from reports.class_figure import ClassScores, class_figure
 from reports.comparison import Gain, compare_runs, gain_sentence
 from reports.crf_section import CrfSection, crf_section
-from reports.database import Study, Trial, read_studies
+from reports.database import read_studies
 from reports.figures import Figure, axis, layout, line, padded, value_axis
 from reports.formatting import count, figure_text, listing, ordered, plain, score, seconds
 from reports.loss_section import LossSection, loss_section
 from reports.palette import series_colour
+from reports.study_records import Study, Trial
 from sonarseg.errors import UserError
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "circle-open")

@@ -8,11 +8,12 @@ from typing import Any
 from reports.comparison import gain_sentence
 from reports.confirmed import confirmed
 from reports.crf_section import CrfSection
-from reports.database import DATABASE, Study, Trial, best_of, read_studies
+from reports.database import DATABASE, read_studies
 from reports.formatting import count, listing, score, seconds
 from reports.iteration_figures import cost, front, timed_trials
 from reports.loss_section import LossSection
 from reports.loss_table import TABLE_METRICS, loss_table
+from reports.study_records import Study, Trial, best_of
 
 _NONE = "There is no {} study in this workspace yet."
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reports.database import Study, Trial
 from reports.formatting import count
+from reports.study_records import Study, Trial
 
 MOST_POINTS = 2000
 MOST_ROWS = 1500

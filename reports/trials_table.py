@@ -7,9 +7,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from reports.database import INTERRUPTED, Study, Trial
 from reports.figures import finite
 from reports.formatting import ordered, parameter, plain
+from reports.study_records import INTERRUPTED, Study, Trial
 from reports.thinning import listed_trials, thinning_note
 
 # States that have a reason

@@ -8,7 +8,7 @@ import pytest
 from fake_workspace import metrics_line, write_metrics
 
 from reports.curves import Curve, mean_curve, read_run, read_trial
-from reports.database import Trial
+from reports.study_records import Trial
 
 
 def trial(**more: object) -> Trial:

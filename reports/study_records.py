@@ -1,0 +1,184 @@
+"""A study and its trials as the report sees them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from reports.formatting import plain, plain_or_none
+
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+# A failed trial that had no end of its own: Ctrl-C, or its program died; it is run again.
+INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial as a person reads it.
+
+    Attributes
+    ----------
+    number : int
+    state : str
+        A value of `STATES`, or `INTERRUPTED`.
+    value : float or None
+        The quality of a completed trial: the objective's first value.
+    tile_seconds : float or None
+        What it is weighed against where the study weighs anything: seconds a tile of the dense CRF.
+    params : dict
+    name : str or None
+        Name of an untuned setting that was enqueued.
+    scores : dict
+        Score a metric name, recomputed from the confusions where they are stored.
+    iou : dict
+        IoU a class name; None for a class in neither truth nor prediction.
+    confusions : int64 (T, K, K) or None
+    seconds : float or None
+    joules : float or None
+        Energy that the run's GPU used meanwhile.
+    reason : str or None
+        Why the trial failed or was pruned.
+    run : str or None
+        Run folder relative to the workspace (loss study).
+    seed : int or None
+        Seed of the run (loss study).
+    setting : str
+        Canonical text of the loss and its parameters, without the seed.
+    derived_from : int or None
+        The trial from whose other numbers of iterations this one was read off.
+    taken_from : str or None
+        The trial of another workspace that it was taken over from, or whose setting it tries again.
+    host : str or None
+        Machine that ran it.
+    worker : str or None
+        Machine and process that ran it.
+    device : str or None
+        What it ran on, where it was noted.
+    intermediate : dict
+        Reported values, an epoch each.
+    """
+
+    number: int
+    state: str
+    value: float | None
+    params: dict[str, Any]
+    name: str | None = None
+    enqueued: bool = False
+    scores: dict[str, float | None] = field(default_factory=dict)
+    iou: dict[str, float | None] = field(default_factory=dict)
+    confusions: NDArray[np.int64] | None = None
+    seconds: float | None = None
+    joules: float | None = None
+    reason: str | None = None
+    run: str | None = None
+    seed: int | None = None
+    setting: str = ""
+    retry_of: int | None = None
+    derived_from: int | None = None
+    taken_from: str | None = None
+    host: str | None = None
+    worker: str | None = None
+    device: str | None = None
+    tile_seconds: float | None = None
+    intermediate: dict[int, float] = field(default_factory=dict)
+    started: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study and its trials, in the order of their numbers."""
+
+    name: str
+    kind: str
+    attrs: dict[str, Any]
+    trials: tuple[Trial, ...]
+    frozen: tuple[FrozenTrial, ...]
+    weighs_seconds: bool = False
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric that the trials maximise."""
+        return plain(self.attrs.get("metric", "miou_multiclass"))
+
+    @property
+    def metric_note(self) -> str | None:
+        """Why the metric is not the usual one."""
+        return plain_or_none(self.attrs.get("metric_note"))
+
+    @property
+    def untuned(self) -> str | None:
+        """Why nothing could be tuned."""
+        return plain_or_none(self.attrs.get("untuned"))
+
+    @property
+    def survey(self) -> dict[str, Any]:
+        """Name, fingerprint, classes and tile counts of the survey."""
+        survey = self.attrs.get("survey")
+        return survey if isinstance(survey, dict) else {}
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names by id."""
+        return [plain(name) for name in self.survey.get("classes", [])]
+
+    @property
+    def groups(self) -> list[str | None] | None:
+        """Strip of each scored tile, or None where the survey does not tell."""
+        groups = self.attrs.get("groups")
+        return groups if groups and any(group is not None for group in groups) else None
+
+    def in_state(self, state: str) -> list[Trial]:
+        """Trials of one state."""
+        return [trial for trial in self.trials if trial.state == state]
+
+    @property
+    def complete(self) -> list[Trial]:
+        """Completed trials that have a value."""
+        return [t for t in self.trials if t.state == "complete" and t.value is not None]
+
+    def counts(self) -> dict[str, int]:
+        """Count the trials of each state, all states named; those interrupted or read off another apart."""
+        own = [trial for trial in self.trials if trial.derived_from is None]
+        found = Counter(trial.state for trial in own)
+        counts = {state: found[state] for state in STATES.values()}
+        more = {INTERRUPTED: found[INTERRUPTED], "derived": len(self.trials) - len(own)}
+        return counts | {state: number for state, number in more.items() if number}
+
+    @property
+    def progress(self) -> str:
+        """Completed trials of all, those left out that were read off another one."""
+        own = [trial for trial in self.trials if trial.derived_from is None]
+        complete = sum(trial.derived_from is None for trial in self.complete)
+        return f"{complete} of {len(own)} {self.kind}"
+
+    def best(self) -> Trial | None:
+        """Find the completed trial of the largest value; the earliest of equals."""
+        return best_of(self.complete)
+
+    def log_parameters(self) -> set[str]:
+        """Parameters that were sampled on a log scale."""
+        return {
+            name
+            for trial in self.frozen
+            for name, distribution in trial.distributions.items()
+            if isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
+        }
+
+
+def best_of(trials: list[Trial]) -> Trial | None:
+    """Find the trial of the largest value; the earliest of equals."""
+    scored = [trial for trial in trials if trial.value is not None]
+    return max(scored, key=lambda trial: (trial.value, -trial.number), default=None)
