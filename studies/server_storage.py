@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, make_url
 
@@ -32,6 +32,8 @@ GRACE_SECONDS = 300
 # So long a worker waits for a server that was there and is away.
 PATIENCE_SECONDS = 600.0
 _log = logging.getLogger(__name__)
+# Addresses that let this process in: one that does not answer later is away, not wrong.
+_let_in: set[str] = set()
 _AWAY = (
     sqlalchemy.exc.OperationalError,
     sqlalchemy.exc.InterfaceError,
@@ -148,8 +150,21 @@ def _with_password(address: ServerAddress) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
+def await_server(location: Path | ServerAddress) -> None:
+    """Wait for a server that is known to have let another process in; a file is there.
+
+    Raises
+    ------
+    UserError
+        Where it does not let us in.
+    """
+    if isinstance(location, ServerAddress):
+        _let_in.add(location.url)
+        open_server(location).engine.dispose()
+
+
 def open_server(address: ServerAddress) -> RDBStorage:
-    """Connect to the server, at once or not at all.
+    """Connect to the server: the first time at once or not at all, later also after its restart.
 
     Raises
     ------
@@ -164,18 +179,41 @@ def open_server(address: ServerAddress) -> RDBStorage:
         ) from error
     # The trial loop beats by itself, see studies/heartbeat.py.
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
+
+    def connect() -> RDBStorage:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", ExperimentalWarning)
+                return PatientStorage(
+                    _with_password(address).render_as_string(hide_password=False),
+                    engine_kwargs={"pool_pre_ping": True},
+                    heartbeat_interval=HEARTBEAT_SECONDS,
+                    grace_period=GRACE_SECONDS,
+                )
+        except sqlalchemy.exc.OperationalError as error:
+            if _wants_another_password(error):
+                raise _unusable(address, error) from None
+            raise
+
     try:
-        return PatientStorage(
-            _with_password(address).render_as_string(hide_password=False),
-            engine_kwargs={"pool_pre_ping": True},
-            heartbeat_interval=HEARTBEAT_SECONDS,
-            grace_period=GRACE_SECONDS,
-        )
+        storage = wait_for_server(connect) if address.url in _let_in else connect()
+        _let_in.add(address.url)
+        return storage
     except (sqlalchemy.exc.OperationalError, StorageInternalError) as error:
-        raise UserError(
-            f"the storage {address} cannot be used ({_first_line(error)}): check address, user and password, "
-            "and that the server runs."
-        ) from None
+        raise _unusable(address, error) from None
+
+
+def _unusable(address: ServerAddress, error: BaseException) -> UserError:
+    return UserError(
+        f"the storage {address} cannot be used ({_first_line(error)}): check address, user and password, "
+        "and that the server runs."
+    )
+
+
+def _wants_another_password(error: BaseException) -> bool:
+    """Whether the server is there, and took no password or not this one."""
+    connection = getattr(getattr(error, "orig", None), "pgconn", None)
+    return connection is not None and bool(connection.needs_password or connection.used_password)
 
 
 def _first_line(error: BaseException) -> str:
@@ -198,9 +236,9 @@ def wait_for_server(attempt: Callable[[], Answer]) -> Answer:
         except (*_AWAY, StorageInternalError) as error:
             if not _is_away(error) or time.monotonic() > deadline:
                 raise
-        if not told:
-            _log.warning("the database does not answer; waiting for it.")
-            told = True
+            if not told:
+                _log.warning("the database does not answer (%s); waiting for it.", _first_line(error))
+                told = True
         time.sleep(pause)
         pause = min(2 * pause, 10.0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import sqlite3
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
@@ -14,7 +13,7 @@ from typing import Any, Literal
 
 import optuna
 import sqlalchemy
-from optuna.exceptions import DuplicatedStudyError, ExperimentalWarning, StorageInternalError
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 
 from sonarseg.errors import UserError
@@ -45,9 +44,7 @@ def open_storage(path: Location) -> RDBStorage:
     """
     if isinstance(path, ServerAddress):
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)
-            return open_server(path)
+        return open_server(path)
     if not path.is_file():
         raise UserError(f"{path} is missing: start a study with `sonarseg tune all {path.parent}`.")
     optuna.logging.set_verbosity(optuna.logging.WARNING)

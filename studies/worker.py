@@ -11,6 +11,7 @@ from sonarseg.progress import Progress, silent
 from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
 from studies.interrupts import interruptible
+from studies.server_storage import await_server
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
 from studies.stopping import NEVER, StopRules
 from studies.storage import StudyKind, load_study
@@ -61,10 +62,12 @@ def work(errand: Errand) -> Ending:
     # What a person should know is in the database: workers share a terminal that is not theirs.
     logging.getLogger("optuna").setLevel(logging.ERROR)
     workspace = Workspace(Path(errand.root))
-    look = _asked_to_stop(workspace, errand)
-    machinery = replace(errand.machinery, jobs=errand.jobs, progress=look)
     try:
         with interruptible():
+            # The launcher was let in: a server that does not answer now is being started again.
+            await_server(workspace.database)
+            look = _asked_to_stop(workspace, errand)
+            machinery = replace(errand.machinery, jobs=errand.jobs, progress=look)
             work_on(workspace, errand.kind, machinery, errand.stop, Watch(look))
     except KeyboardInterrupt:
         return "interrupted"

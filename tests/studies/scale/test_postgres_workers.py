@@ -24,6 +24,8 @@ from studies.server_storage import (
     ADDRESS_VARIABLE,
     ServerAddress,
     asked_address,
+    await_server,
+    open_server,
     wait_for_server,
     write_address,
 )
@@ -134,6 +136,24 @@ def test_no_password_is_written_or_shown(  # type: ignore[no-untyped-def]
     assert "deep" not in workspace.address_path.read_text()
     create_database(workspace.database, {"crf": ATTRS})
     assert load_study(workspace.database, "crf").user_attrs == ATTRS
+
+
+def test_a_worker_waits_for_a_server_that_let_its_launcher_in(  # type: ignore[no-untyped-def]
+    postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = ServerAddress(postgres.url, "late")
+    # The server comes back while the worker pauses.
+    monkeypatch.setattr("time.sleep", lambda seconds: postgres.start())
+    postgres.stop()
+    await_server(address)
+    assert "the database does not answer" in caplog.text
+    open_server(address).engine.dispose()
+    monkeypatch.setenv("PGPASSWORD", "shallow water")
+    with pytest.raises(UserError, match="check address, user and password"):
+        await_server(address)
+    monkeypatch.delenv("PGPASSWORD")
+    with pytest.raises(UserError, match="check address, user and password"):
+        await_server(address)
 
 
 def test_wrong_addresses_are_one_sentence(  # type: ignore[no-untyped-def]
