@@ -1,17 +1,15 @@
 """Workers as tasks of a Dask cluster on this machine, with the studies in PostgreSQL."""
 
-import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import toy_study
 from optuna.trial import TrialState
+from sudden_death import kill_a_worker
 from toy_study import ATTRS, toy_workspace
 
 from sonarseg.errors import UserError
@@ -56,7 +54,7 @@ def test_a_dask_cluster_completes_a_study_with_a_worker_killed(  # type: ignore[
     study = load_study(workspace.database, "crf")
     monkeypatch.setattr("studies.dask_workers.work", toy_study.toy_work)
     errand = Errand(str(tmp_path), "crf", 1, Machinery(command=(str(budget), "0.3")))
-    killed = threading.Thread(target=_kill_one_after, args=(study, 6))
+    killed = threading.Thread(target=kill_a_worker, args=(study, 6))
     killed.start()
     run_on_dask(workspace, errand, None, cluster, Observer(study, budget, lambda *args: None, ignore))
     killed.join()
@@ -64,16 +62,6 @@ def test_a_dask_cluster_completes_a_study_with_a_worker_killed(  # type: ignore[
     assert all(trial.state.is_finished() for trial in study.trials)
     assert [trial for trial in study.trials if trial.state == TrialState.FAIL]
     assert study.best_value == max(toy_study.toy_value(trial.params) for trial in finished(study))
-
-
-def _kill_one_after(study, trials: int) -> None:  # type: ignore[no-untyped-def]
-    for _ in range(600):
-        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        workers = [trial.user_attrs["worker"]["pid"] for trial in running if "worker" in trial.user_attrs]
-        if len(finished(study)) >= trials and workers:
-            os.kill(workers[0], signal.SIGKILL)
-            return
-        time.sleep(0.1)
 
 
 def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Workers of several workspaces on one PostgreSQL server, whose restart costs nothing."""
 
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +11,7 @@ import sqlalchemy
 import toy_study
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
+from sudden_death import kill_a_worker
 from toy_study import ATTRS, toy_workspace
 from typer.testing import CliRunner
 
@@ -57,9 +56,7 @@ def test_two_hosts_a_killed_worker_and_a_restart(postgres, tmp_path: Path) -> No
     study = load_study(here.database, "crf")
     assert "late" not in study.user_attrs
     launchers = [_launch(here, budget), _launch(there, budget)]
-    _wait_for(study, 5)
-    running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-    os.kill(running[0].user_attrs["worker"]["pid"], signal.SIGKILL)
+    kill_a_worker(study, after=5)
     postgres.stop()
     time.sleep(1.5)
     postgres.start()
@@ -71,16 +68,9 @@ def test_two_hosts_a_killed_worker_and_a_restart(postgres, tmp_path: Path) -> No
     for trial in finished(study):
         assert trial.value == toy_study.toy_value(trial.params)
         assert sorted(trial.intermediate_values) == list(range(toy_study.REPORTS))
+    assert [trial for trial in trials if trial.state == TrialState.FAIL]
     workers = {trial.user_attrs["worker"]["pid"] for trial in finished(study)}
     assert len(workers) >= 4
-
-
-def _wait_for(study: optuna.Study, trials: int) -> None:
-    for _ in range(600):
-        if len(finished(study)) >= trials:
-            return
-        time.sleep(0.1)
-    raise AssertionError("no trials within a minute")
 
 
 def test_a_worker_of_another_machine_is_dead_when_it_beats_no_more(  # type: ignore[no-untyped-def]
