@@ -50,7 +50,7 @@ class Strip:
             yield f"{self.name}_{index:03d}", raster[row : row + self.size, column : column + self.size]
 
 
-def lay_out(tiles: int, size: int, seed: np.random.SeedSequence) -> list[Strip]:
+def lay_out(tiles: int, size: int, seed: np.random.SeedSequence, tiles_per_strip: int) -> list[Strip]:
     """Lay out the classes of a survey.
 
     Parameters
@@ -60,8 +60,10 @@ def lay_out(tiles: int, size: int, seed: np.random.SeedSequence) -> list[Strip]:
     size : int
         Side of a tile, pixels.
     seed : SeedSequence
+    tiles_per_strip : int
+        Tiles of a strip, about; a survey has `FEWEST_STRIPS` strips at least.
     """
-    count = max(FEWEST_STRIPS, round(tiles / TILES_PER_STRIP))
+    count = max(FEWEST_STRIPS, round(tiles / tiles_per_strip))
     rows = -(-tiles // (count * TILES_ACROSS))
     shape = (rows * size, TILES_ACROSS * size)
     seeds = seed.spawn(2 * count)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.simulation.settings import CLASSES, SeaFloor, SonarSettings
-from sonarseg.simulation.strips import FEWEST_STRIPS, Strip, insonify, lay_out
+from sonarseg.simulation.strips import FEWEST_STRIPS, TILES_PER_STRIP, Strip, insonify, lay_out
 from sonarseg.survey.layout import classes_in_mask
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.survey.splits import SPLITS, split_by_group, write_splits
@@ -26,7 +26,15 @@ Splits = dict[str, tuple[str, ...]]
 Shown = dict[str, NDArray[np.bool_]]
 
 
-def simulate(root: Path, *, tiles: int, size: int, seed: int, progress: Progress = silent) -> None:
+def simulate(
+    root: Path,
+    *,
+    tiles: int,
+    size: int,
+    seed: int,
+    tiles_per_strip: int = TILES_PER_STRIP,
+    progress: Progress = silent,
+) -> None:
     """Write a simulated survey.
 
     Every split shows every class and holds tiles of several classes.
@@ -41,6 +49,8 @@ def simulate(root: Path, *, tiles: int, size: int, seed: int, progress: Progress
         Side of a tile, pixels of 0.1 m, 24 at least.
     seed : int
         The same seed makes the same survey.
+    tiles_per_strip : int
+        Tiles of a strip, about: the fewer, the more strips are there to tell how sure a score is.
     progress : Progress
         Called a strip.
 
@@ -57,7 +67,7 @@ def simulate(root: Path, *, tiles: int, size: int, seed: int, progress: Progress
         raise UserError(f"--size {size} is too small to show a texture: use {SMALLEST_SIZE} pixels or more.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} exists and is not empty: name a new folder.")
-    strips, shown, splits = _lay_out_and_split(tiles, size, seed)
+    strips, shown, splits = _lay_out_and_split(tiles, size, seed, tiles_per_strip)
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     sonar, floor = SonarSettings(), SeaFloor()
@@ -74,9 +84,13 @@ def simulate(root: Path, *, tiles: int, size: int, seed: int, progress: Progress
     write_splits(root, splits)
 
 
-def _lay_out_and_split(tiles: int, size: int, seed: int) -> tuple[list[Strip], Shown, Splits]:
+def _lay_out_and_split(
+    tiles: int, size: int, seed: int, tiles_per_strip: int
+) -> tuple[list[Strip], Shown, Splits]:
     for attempt in range(LAYOUT_ATTEMPTS):
-        strips = lay_out(tiles, size, np.random.SeedSequence((seed, attempt) if attempt else seed))
+        strips = lay_out(
+            tiles, size, np.random.SeedSequence((seed, attempt) if attempt else seed), tiles_per_strip
+        )
         shown = {
             name: classes_in_mask(mask, len(CLASSES))
             for strip in strips

@@ -11,6 +11,8 @@ import typer
 
 FOLDER = Path("quickstart")
 TILES, SIZE, SEED = 240, 96, 0
+# So many strips that val holds the six that an interval takes
+TILES_PER_STRIP = 6
 # A budget that two processor cores work off in a few minutes
 BUDGET = {
     "network": {
@@ -32,7 +34,7 @@ def quickstart(
 ) -> None:
     """Simulate a small survey, run both studies on it, write report and maps; a few minutes on CPU."""
     from sonarseg.simulation import simulate
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, say
     from studies.commands.init import open_checked
     from studies.commands.tune import both
     from studies.init import new_study, write_study_toml
@@ -44,7 +46,14 @@ def quickstart(
         partial = folder / "survey.partial"
         shutil.rmtree(partial, ignore_errors=True)
         with ConsoleProgress() as progress:
-            simulate(partial, tiles=TILES, size=SIZE, seed=SEED, progress=progress)
+            simulate(
+                partial,
+                tiles=TILES,
+                size=SIZE,
+                seed=SEED,
+                tiles_per_strip=TILES_PER_STRIP,
+                progress=progress,
+            )
         partial.rename(survey)
     if not (workspace / STUDY_TOML).is_file():
         config = new_study(open_checked(survey, "none"), workspace, cuda=False)
@@ -52,14 +61,12 @@ def quickstart(
     both(workspace)
     _compare(workspace)
     minutes = (time.monotonic() - started) / 60
-    console.print(
-        f"Done in {minutes:.1f} minutes. Open {workspace / 'report.html'} in a browser.", markup=False
-    )
+    say(f"Done in {minutes:.1f} minutes. Open {workspace / 'report.html'} in a browser.")
 
 
 def _compare(folder: Path) -> None:
     """Show what self-training added: the model beside the maps it learned from and a constant guess."""
-    from studies.commands.console import console
+    from studies.commands.console import console, say
     from studies.commands.scores_table import scores_table
     from studies.commands.scoring import score_target
     from studies.commands.tables import show
@@ -73,4 +80,4 @@ def _compare(folder: Path) -> None:
         "best constant guess": model["constant_guess"],
     }
     show(console, scores_table(rows))
-    console.print("On val; the CAM is told the classes of each tile, the model is not.")
+    say("On val; the CAM is told the classes of each tile, the model is not.")
