@@ -17,6 +17,7 @@ from typing import Any, BinaryIO
 
 from objectives.outcome import OutOfMemory, TrialFailed
 from objectives.process_identity import is_alive, process_identity
+from objectives.run_ending import INTERRUPTED, OUTPUT, TERMINATED, WRONG_INPUT, ending, failure_kind
 from sonarseg.errors import UserError
 from sonarseg.training.parent_pipe import PARENT_PIPE
 from sonarseg.training.record import (
@@ -30,9 +31,7 @@ from sonarseg.training.record import (
 )
 
 RUN_COMMAND = (sys.executable, "-m", "sonarseg")
-OUTPUT = "output.txt"
 PROCESS = "process.json"
-WRONG_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 FOLLOWER = "follower"
 OUT_OF_MEMORY = "out-of-memory"
 
@@ -248,36 +247,6 @@ def _end_leftover(run_dir: Path, grace: float) -> None:
             waiting.wait(0.1)
         _signal_group(identity["pid"], signal.SIGKILL)
     path.unlink(missing_ok=True)
-
-
-def failure_kind(run_dir: Path) -> str | None:
-    """The kind of ending that failure.json tells of, where there is one."""
-    if not (run_dir / FAILURE).is_file():
-        return None
-    kind: str | None = json.loads((run_dir / FAILURE).read_text(encoding="utf-8")).get("kind")
-    return kind
-
-
-def ending(run_dir: Path, code: int) -> str:
-    """Say in one sentence how a run ended that did not end well."""
-    if (run_dir / FAILURE).is_file():
-        reason: str = json.loads((run_dir / FAILURE).read_text(encoding="utf-8"))["reason"]
-        return reason
-    if code < 0:
-        name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
-        hint = ", which is what the system does when memory runs out" if -code == signal.SIGKILL else ""
-        return f"the run was killed by signal {-code} ({name}){hint}."
-    last = _last_line(run_dir / OUTPUT)
-    if code == 0:
-        return f"the run ended without writing {SUMMARY}."
-    if code == WRONG_INPUT and last:
-        return last
-    return f"the run ended with exit code {code}: {last}" if last else f"the run ended with exit code {code}."
-
-
-def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
 @contextmanager

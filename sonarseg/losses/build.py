@@ -17,7 +17,9 @@ from sonarseg.losses.lovasz_softmax import lovasz_softmax
 
 
 def build_loss(
-    config: LossConfig, frequencies: NDArray[np.floating] | None
+    config: LossConfig,
+    frequencies: NDArray[np.floating] | None,
+    device: torch.device = torch.device("cpu"),  # noqa: B008
 ) -> Callable[[Tensor, Tensor], Tensor]:
     """Make the loss of a run.
 
@@ -27,6 +29,8 @@ def build_loss(
         Name, gamma, alpha.
     frequencies : ndarray, float (K,), or None
         Share of each class in the pseudo-labels of the first round; needed where alpha is above 0.
+    device : torch.device
+        Where the logits will be.
 
     Returns
     -------
@@ -46,5 +50,5 @@ def build_loss(
     if config.alpha > 0:
         if frequencies is None:
             raise ValueError(f"alpha = {config.alpha:g} needs the class frequencies of the pseudo-labels")
-        alpha = torch.from_numpy(focal_alpha(frequencies, config.alpha)).float()
+        alpha = torch.from_numpy(focal_alpha(frequencies, config.alpha)).float().to(device)
     return partial(focal, gamma=config.gamma, alpha=alpha)

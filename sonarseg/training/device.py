@@ -31,6 +31,8 @@ def pick_device(name: str) -> torch.device:
         raise UserError(
             f'device = "{name}" is not a device: use "auto", "cpu", "cuda" or "cuda:N".'
         ) from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f'device = "{name}" is not supported: use "auto", "cpu", "cuda" or "cuda:N".')
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f'device = "{name}" was asked for, but no CUDA device is found: use "auto" or "cpu".')
     if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
@@ -42,8 +44,13 @@ def pick_device(name: str) -> torch.device:
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
     """Mixed precision on CUDA (bfloat16 where the chip has it), float32 on CPU."""
-    dtype = torch.bfloat16 if device.type != "cuda" or torch.cuda.is_bf16_supported() else torch.float16
+    dtype = torch.float16 if needs_scaler(device) else torch.bfloat16
     return torch.autocast(device.type, dtype=dtype, enabled=device.type == "cuda")
+
+
+def needs_scaler(device: torch.device) -> bool:
+    """Whether gradients are float16: on chips before Ampere, which only emulate bfloat16."""
+    return device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def device_name(device: torch.device) -> str:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ from sonarseg.losses.build import build_loss
 from sonarseg.progress import Progress, silent
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import device_name, make_deterministic
-from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, is_out_of_memory
+from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
 from sonarseg.training.model_file import Model
 from sonarseg.training.run_data import RunData, load_run_data, new_model
@@ -43,9 +47,12 @@ class Forecast:
     steps : int
         Steps an epoch.
     start_seconds : float
-        From the start to the first step; the first run of a workspace decodes the tiles, others do not.
+        From the start of the program to the first step; the first run of a workspace decodes the tiles,
+        others do not.
+    end_seconds : float
+        For the masks that a run leaves.
     epoch_seconds : dict
-        By stage, "warm-up" or "self-training": seconds of an epoch with its validation.
+        By stage, "warm-up" or "self-training": seconds of an epoch with its validation and its checkpoint.
     epochs : dict
         By stage: epochs of the run.
     round_seconds : float
@@ -60,6 +67,7 @@ class Forecast:
     batch_size: int
     steps: int
     start_seconds: float
+    end_seconds: float
     epoch_seconds: dict[str, float]
     epochs: dict[str, int]
     round_seconds: float
@@ -71,7 +79,7 @@ class Forecast:
     def run_seconds(self) -> float:
         """Seconds of the whole run."""
         training = sum(self.epoch_seconds[stage] * epochs for stage, epochs in self.epochs.items())
-        return self.start_seconds + training + self.rounds * self.round_seconds
+        return self.start_seconds + training + self.rounds * self.round_seconds + self.end_seconds
 
 
 def dry_run(config: RunConfig, run_dir: Path, scratch: Path, progress: Progress = silent) -> Forecast:
@@ -94,7 +102,7 @@ def dry_run(config: RunConfig, run_dir: Path, scratch: Path, progress: Progress 
     UserError
         Where the configuration or the survey is wrong.
     RunFailed
-        Where memory runs out.
+        Where memory runs out, or training is not possible for another reason.
     """
     with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=scratch) as folder:
         temporary = Path(folder)
@@ -102,22 +110,35 @@ def dry_run(config: RunConfig, run_dir: Path, scratch: Path, progress: Progress 
         make_deterministic(config.training.deterministic)
         try:
             return _tried(config, temporary, progress)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
+        except Exception as error:
+            if is_out_of_memory(error):
+                raise RunFailed(
+                    f"out of memory with training.batch_size = {config.training.batch_size}: lower it, or "
+                    "network.tile_scale.",
+                    OUT_OF_MEMORY,
+                ) from error
+            said = explained(error, scratch)
+            if said is error:
                 raise
-            raise RunFailed(
-                f"out of memory with training.batch_size = {config.training.batch_size}: lower it, or "
-                "network.tile_scale.",
-                OUT_OF_MEMORY,
-            ) from error
+            raise said from error
 
 
 def _moved(config: RunConfig, run_dir: Path, temporary: Path) -> RunConfig:
-    """The same run with absolute paths, and its decoded tiles where nothing is left behind."""
+    """The same run with absolute paths, and its decoded tiles where nothing is left behind.
+
+    Tiles that the workspace has decoded already are linked: where they no longer fit, only the links go.
+    """
     tiles = config.path(run_dir, config.tiles)
+    if tiles.is_dir():
+        shutil.copytree(
+            tiles,
+            temporary / "tiles",
+            copy_function=_link,
+            ignore=shutil.ignore_patterns("*.partial", ".*"),
+        )
     update: dict[str, object] = {
         "survey": str(config.path(run_dir, config.survey)),
-        "tiles": str(tiles if tiles.is_dir() else temporary / "tiles"),
+        "tiles": str(temporary / "tiles"),
         "first_pseudo_labels": None,
     }
     if config.warm_up is not None:
@@ -128,12 +149,20 @@ def _moved(config: RunConfig, run_dir: Path, temporary: Path) -> RunConfig:
     return config.model_copy(update=update)
 
 
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # A file system without hard links
+        shutil.copyfile(source, target)
+
+
 def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
     began = time.monotonic()
     data = load_run_data(folder, config, progress)
     config = settled(folder, config, data, progress)
     model = new_model(folder, config, data)
-    start = time.monotonic() - began
+    start = time.monotonic() - began + _process_seconds()
     if data.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(data.device)
     even = np.full(data.survey.num_classes, 1 / data.survey.num_classes)
@@ -141,11 +170,14 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
     drawn = len(balanced_epoch(data.train.multiclass, seed=config.seed, epoch=1))
     steps = max(1, math.ceil(drawn / config.training.tiles_a_step))
     seconds: dict[str, float] = {}
+    end = 0.0
     stages = [stage for stage in (WARM_UP, SELF_TRAINING) if _epochs(config, stage)]
     for done, stage in enumerate(stages):
         progress("steps", done, len(stages), stage)
-        tried = train_steps(model, config, data, None if stage == WARM_UP else build_loss(config.loss, even))
-        seconds[stage] = steps * tried.step + tried.validation
+        loss = None if stage == WARM_UP else build_loss(config.loss, even, data.device)
+        tried = train_steps(model, config, data, loss, folder)
+        seconds[stage] = steps * tried.step + tried.validation + tried.checkpoint
+        end = tried.validation
     progress("steps", len(stages), len(stages))
     rounds = 0
     if config.supervision == "labels" and planned[-1].stage == SELF_TRAINING:
@@ -156,6 +188,7 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
         batch_size=config.training.tiles_a_step,
         steps=steps,
         start_seconds=start,
+        end_seconds=end,
         epoch_seconds=seconds,
         epochs={stage: _epochs(config, stage) for stage in stages},
         round_seconds=_round_seconds(model, config, data, folder, progress) if rounds else 0.0,
@@ -163,6 +196,13 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
         peak_memory=peak_memory(),
         peak_device_memory=(torch.cuda.max_memory_reserved(data.device) if data.device.type == "cuda" else 0),
     )
+
+
+def _process_seconds() -> float:
+    """Seconds until a process has loaded what a run needs: every run is a process of its own."""
+    began = time.monotonic()
+    subprocess.run([sys.executable, "-c", "import sonarseg.training.run"], check=True)
+    return time.monotonic() - began
 
 
 def _epochs(config: RunConfig, stage: str) -> int:

@@ -23,6 +23,17 @@ _LOST = (
     "hardware stack error",
     "driver shutting down",
     "unknown error",
+    "illegal memory access",
+    "cudnn_status_execution_failed",
+    "no cuda gpus are available",
+)
+# What drivers and libraries of CUDA say, besides torch's own OutOfMemoryError
+_NO_MEMORY = (
+    "can't allocate memory",
+    "cuda error: out of memory",
+    "cublas_status_alloc_failed",
+    "cudnn_status_alloc_failed",
+    "device_allocation_failed",
 )
 
 
@@ -46,7 +57,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether memory of the device or of the machine ran out."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(said in text for said in _NO_MEMORY)
 
 
 def explained(error: Exception, run_dir: Path) -> Exception:
@@ -67,7 +79,9 @@ def explained(error: Exception, run_dir: Path) -> Exception:
     text = str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return UserError(f"the disk of {run_dir} is full ({error.strerror}): free some of it; {GOES_ON}.")
-    if isinstance(error, RuntimeError) and "CUDA" in text and any(s in text.lower() for s in _LOST):
+    lower = text.lower()
+    from_cuda = isinstance(error, RuntimeError) and ("cuda" in lower or "cudnn" in lower)
+    if from_cuda and any(said in lower for said in _LOST):
         return UserError(f"the CUDA device was lost ({text.splitlines()[0]}): look at nvidia-smi; {GOES_ON}.")
     if isinstance(error, RuntimeError) and "deterministic implementation" in text:
         return RunFailed(

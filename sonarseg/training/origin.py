@@ -11,7 +11,7 @@ import torch
 
 import sonarseg
 
-PACKAGES = ("torchvision", "numpy")
+PACKAGES = ("torchvision", "numpy", "numba")
 
 
 def versions(device: torch.device) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,12 +26,12 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.device import make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import free_memory, settled
-from sonarseg.training.run_data import CONFIG, RunData, load_run_data, new_model, read_config
+from sonarseg.training.run_data import CONFIG, RunData, load_run_data, new_model, read_config, tiles_hash
 from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
 from sonarseg.training.spent import Spent
 from sonarseg.training.summary import config_hash, summarise
-from sonarseg.training.targets import RoundTargets
+from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 
@@ -148,11 +150,20 @@ class _Run:
                     f"{self.run_dir / CONFIG} was changed after this run began: "
                     "start a new run folder, or put the settings back."
                 )
+            if state["tiles_hash"] != tiles_hash(self.data):
+                raise UserError(
+                    f"{self.data.survey.root}: tiles, labels or val masks were changed after the run "
+                    f"{self.run_dir} began: start a new run folder, or put the survey back."
+                )
+            self._note_threads(state["threads"])
             self.model.network.load_state_dict(state["network"])
             self.trainer.load_state(state["trainer"])
             self.spent.goes_on(state["spent"])
             self.lines = state["metrics"]
             record.log(self.run_dir, f"resumed after epoch {len(self.lines)}")
+        else:
+            # Of a start whose network is lost or was given up: other batches, damaged checkpoints
+            shutil.rmtree(self.run_dir / PSEUDO_LABELS, ignore_errors=True)
         done = len(self.lines)
         for sentence in damaged:
             sentence += f": goes on from the one before, after epoch {done}" if done else ": begins anew"
@@ -160,6 +171,14 @@ class _Run:
             self.progress("checkpoint", 1, 1, sentence)
         record.start_metrics(self.run_dir, self.lines)
         return done
+
+    def _note_threads(self, before: int) -> None:
+        if self.data.device.type == "cpu" and before != (now := torch.get_num_threads()):
+            record.log(
+                self.run_dir,
+                f"goes on with {now} threads instead of {before}: figures may differ in the last digits "
+                "from those of a run that was not interrupted",
+            )
 
     def go(self) -> None:
         """Train the epochs that are left and write the summary."""
@@ -176,7 +195,7 @@ class _Run:
         targets, loss = None, None
         if epoch.round > 0:
             targets = self.targets.of_round(epoch.round, self.progress)
-            loss = build_loss(self.config.loss, self.targets.frequencies)
+            loss = build_loss(self.config.loss, self.targets.frequencies, self.data.device)
         losses = self.trainer.train_epoch(epoch, targets, loss)
         validation = self._validate(loss)
         line = {
@@ -210,6 +229,8 @@ class _Run:
                 "metrics": self.lines,
                 "spent": self.spent.now(),
                 "config_hash": self.hashed,
+                "tiles_hash": tiles_hash(self.data),
+                "threads": torch.get_num_threads(),
                 "model": self.model.description(),
             },
         )
@@ -249,7 +270,7 @@ class _Run:
         frequencies = None
         if self._decoder_trained():
             last = self._validate(None, save_masks=True)
-            frequencies = self.targets.first_frequencies()
+            frequencies = self.targets.first_frequencies(self.progress)
         summary = summarise(
             self.config,
             self.data,

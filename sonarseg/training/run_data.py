@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -88,8 +90,8 @@ def load_run_data(run_dir: Path, config: RunConfig, progress: Progress = silent)
     if not len(train):
         raise UserError(f"{survey.root}: the train split is empty: list its tiles in splits/train.txt.")
     names = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
-    val = load_tiles(survey, names, scaling, scale, store=store / "val")
-    masks = load_masks(survey, names, store / "val-masks")
+    val = load_tiles(survey, names, scaling, scale, store=store / "val", progress=progress)
+    masks = load_masks(survey, names, store / "val-masks", progress)
     return RunData(survey, scaling, device, train, val, masks, _labelled(survey, device))
 
 
@@ -117,6 +119,17 @@ def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
         config.sonar,
         data.device,
     )
+
+
+def tiles_hash(data: RunData) -> str:
+    """A short hash of tiles, labels and val masks, from what is known of them without reading them again."""
+    digest = hashlib.sha256()
+    for tiles in (data.train, data.val):
+        digest.update("\n".join(tiles.names).encode())
+        for array in (tiles.shown, tiles.pictures.shapes, tiles.pictures.histogram):
+            digest.update(np.ascontiguousarray(array).tobytes())
+    digest.update(data.val_masks.histogram.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _open(run_dir: Path, config: RunConfig) -> Survey:

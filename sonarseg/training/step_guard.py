@@ -12,6 +12,8 @@ from sonarseg.training.endings import RunFailed
 MAX_SKIPPED = 10
 # A look at a CUDA device's counter waits for the device: only every so many steps.
 CUDA_STEPS_BETWEEN_LOOKS = 50
+# From 2^16 a gradient scaler comes to 2^-8 by so many halvings: then the gradient itself is not finite.
+_HALVINGS = 24
 
 
 class StepGuard:
@@ -35,6 +37,7 @@ class StepGuard:
         self._buffers = [b for b in network.buffers() if b.is_floating_point()]
         self._kept = [buffer.clone() for buffer in self._buffers]
         self._found = torch.zeros((), device=device)
+        self._in_a_row = torch.zeros((), device=device)
         default = CUDA_STEPS_BETWEEN_LOOKS if device.type == "cuda" else 1
         self._between = steps_between_looks or default
         self._steps = self._skipped_before = 0
@@ -64,10 +67,13 @@ class StepGuard:
             Fused: it looks at its attribute `found_inf` on the device.
         scaled : bool
             Under a gradient scaler, which leaves steps of its own accord out while it finds its scale:
-            only the loss is looked at.
+            the norm counts once it was not finite in more steps one after the other than that takes.
         """
         found = ~torch.isfinite(loss.detach())
-        if not scaled:
+        if scaled:
+            self._in_a_row = (self._in_a_row + 1) * ~torch.isfinite(norm)
+            found = found | (self._in_a_row > _HALVINGS)
+        else:
             found = found | ~torch.isfinite(norm)
             optimiser.found_inf = found.float()  # type: ignore[attr-defined]
             optimiser.grad_scale = None  # type: ignore[attr-defined]
@@ -101,7 +107,7 @@ class StepGuard:
         self._look(epoch)
         steps, skipped = self._steps, self.skipped - self._skipped_before
         self._steps, self._skipped_before = 0, self.skipped
-        if skipped and skipped == steps:
+        if skipped > 1 and skipped == steps:
             raise RunFailed(
                 f"loss or gradient was not finite in any step of epoch {epoch}: lower training.learning_rate."
             )

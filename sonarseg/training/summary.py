@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+import torch
+
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.ranking import average_precision
 from sonarseg.survey.fingerprint import survey_fingerprint
@@ -44,6 +46,7 @@ def summarise(config: RunConfig, data: RunData, last: Validation, figures: dict[
         "batch_size": config.training.tiles_a_step,
         "deterministic": config.training.deterministic or data.device.type == "cpu",
         "device": device_name(data.device),
+        "threads": torch.get_num_threads(),
         "seed": config.seed,
         "survey_fingerprint": survey_fingerprint(data.survey),
         "versions": versions(data.device),

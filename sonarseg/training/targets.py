@@ -30,6 +30,8 @@ from sonarseg.training.pseudo_labels import (
 )
 from sonarseg.training.tiles import Tiles, scaled_size
 
+PSEUDO_LABELS = "pseudo_labels"
+
 
 class RoundTargets:
     """Makes the targets of a round once and keeps them until the next.
@@ -72,10 +74,7 @@ class RoundTargets:
         write_store(folder, map(self._at_network_scale, map(read, self.tiles.names)), len(self.tiles), {})
         self._targets = open_store(folder)
         self._round = number
-        if self.frequencies is None and self.config.supervision == "labels":
-            self.frequencies = read_frequencies(self._folder(1))
-        elif self.frequencies is None:
-            self.frequencies = _frequencies(map(read, self.tiles.names), self.survey.num_classes)
+        self.first_frequencies(progress)
         return self._targets
 
     def _reader(self, number: int, progress: Progress) -> Callable[[str], NDArray[np.uint8]]:
@@ -87,10 +86,13 @@ class RoundTargets:
             return lambda tile: self._whole(places[tile])
         return partial(read_pseudo_label, self._pseudo_labels(number, progress))
 
-    def first_frequencies(self) -> NDArray[np.float64] | None:
+    def first_frequencies(self, progress: Progress) -> NDArray[np.float64]:
         """Class frequencies of the first round, also for a run resumed after its last epoch."""
-        if self.frequencies is None and (self._folder(1) / "frequencies.npy").is_file():
+        if self.frequencies is None and self.config.supervision == "labels":
             self.frequencies = read_frequencies(self._folder(1))
+        elif self.frequencies is None:
+            read = self._reader(1, progress)
+            self.frequencies = _frequencies(map(read, self.tiles.names), self.survey.num_classes)
         return self.frequencies
 
     def clean(self) -> None:
@@ -99,12 +101,12 @@ class RoundTargets:
         for folder in ("cams", "targets"):
             shutil.rmtree(self.run_dir / folder, ignore_errors=True)
         for number in range(1, self.config.training.rounds):
-            shutil.rmtree(self.run_dir / "pseudo_labels" / f"round-{number}", ignore_errors=True)
+            shutil.rmtree(self.run_dir / PSEUDO_LABELS / f"round-{number}", ignore_errors=True)
 
     def _folder(self, number: int) -> Path:
         if number == 1 and self.config.first_pseudo_labels is not None:
             return self.config.path(self.run_dir, self.config.first_pseudo_labels)
-        return self.run_dir / "pseudo_labels" / f"round-{number}"
+        return self.run_dir / PSEUDO_LABELS / f"round-{number}"
 
     def _pseudo_labels(self, number: int, progress: Progress) -> Path:
         folder = self._folder(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,14 @@ class Normalisation:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise float32 (B, C, H, W) amplitudes in 0..1."""
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        return (images - mean) / std
+        return (images - _a_channel(self.mean, images.device)) / _a_channel(self.std, images.device)
+
+
+@lru_cache(maxsize=16)
+def _a_channel(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Values as (1, C, 1, 1), copied to a device once: it is waited for at every copy."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(1, -1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def load_tiles(
     return Tiles(tuple(names), pictures, shown, multiclass)
 
 
-def load_masks(survey: Survey, names: Sequence[str], store: Path) -> PixelStore:
+def load_masks(survey: Survey, names: Sequence[str], store: Path, progress: Progress = silent) -> PixelStore:
     """Read the masks of tiles, whose split must be opened, once: uint8 (1, H, W) at the size on disk."""
 
     def read(index: int) -> StoredPicture:
@@ -151,7 +157,7 @@ def load_masks(survey: Survey, names: Sequence[str], store: Path) -> PixelStore:
     # The pictures as well: a mask must have the size of its tile.
     files = [file for name in names for file in (survey.mask_path(name), survey.image_path(name))]
     source = Source(files, {"classes": survey.num_classes})
-    return stored(_folder(store, names), source, len(names), read, "reading masks")
+    return stored(_folder(store, names), source, len(names), read, "reading masks", progress)
 
 
 def _folder(store: Path, names: Sequence[str]) -> Path:

@@ -16,7 +16,7 @@ from sonarseg.seeds import IGNORE
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.augmentation import draw_augmentation
 from sonarseg.training.config import RunConfig
-from sonarseg.training.device import autocast
+from sonarseg.training.device import autocast, needs_scaler
 from sonarseg.training.feed import feed_of, stream
 from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model
@@ -67,10 +67,7 @@ class Trainer:
         # Called after every step; a dry run counts and times the steps with it.
         self.after_step: Callable[[], None] = _nothing
         self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
-        self._scaler = torch.amp.GradScaler(
-            model.device.type,
-            enabled=model.device.type == "cuda" and not torch.cuda.is_bf16_supported(),
-        )
+        self._scaler = torch.amp.GradScaler(model.device.type, enabled=needs_scaler(model.device))
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
         training = self.config.training
@@ -94,7 +91,9 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint."""
         self.optimiser.load_state_dict(state["optimiser"])
-        self._scaler.load_state_dict(state["scaler"])
+        # Empty, where the run began on a chip that needs no scaler.
+        if state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
         self.guard.load_state(state["guard"])
 
     def train_epoch(
@@ -126,7 +125,10 @@ class Trainer:
         seed = self.config.seed * 1_000_003 + epoch.number
         torch.manual_seed(seed)
         generator = torch.Generator(device).manual_seed(seed)
-        batches = self._batches(self._draw(epoch))
+        order = self._draw(epoch)
+        batches = self._batches(order)
+        # Batches follow one another in it: one copy an epoch, for which alone the device is waited for.
+        shown = torch.split(self._shown[order].to(device), [len(batch) for batch in batches])
         feeds = [feed_of(self.tiles.pictures, device)]
         if targets is not None:
             feeds.append(feed_of(targets, device, fill=IGNORE))
@@ -135,8 +137,7 @@ class Trainer:
         for step, (batch, parts) in enumerate(zip(batches, stream(feeds, batches), strict=True)):
             self._set_learning_rate(epoch, step, len(batches))
             images, target = self._augmented(parts, generator)
-            shown = self._shown[batch].to(device, non_blocking=True)
-            classification, segmentation = self._losses(images, target, shown, segmentation_loss)
+            classification, segmentation = self._losses(images, target, shown[step], segmentation_loss)
             self._step(self._weighted(classification, segmentation))
             sums += len(batch) * self.guard.finite_part(torch.stack([classification, segmentation]))
             self.guard.after_step(epoch.number)
@@ -161,7 +162,8 @@ class Trainer:
         batches = [order[i : i + size].tolist() for i in range(0, len(order), size)]
         if len(batches) > 1 and len(batches[-1]) == 1:
             # One tile is too few for batch statistics; it joins the batch before.
-            batches[-2] += batches.pop()
+            last = batches.pop()
+            batches[-1] += last
         return batches
 
     def _augmented(self, parts: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:

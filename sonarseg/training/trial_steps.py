@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.survey.pixel_store import PixelStore, StoredPicture, packed
+from sonarseg.training.checkpoint import CHECKPOINT, save_checkpoint
 from sonarseg.training.config import RunConfig
 from sonarseg.training.model_file import Model
 from sonarseg.training.run_data import RunData
@@ -29,14 +31,17 @@ class _Enough(Exception):
 
 @dataclass(frozen=True)
 class StepSeconds:
-    """What a training step and a validation pass took, in seconds."""
+    """What a training step, a validation pass and writing a checkpoint took, in seconds."""
 
     step: float
     validation: float
+    checkpoint: float
 
 
-def train_steps(model: Model, config: RunConfig, data: RunData, loss: Loss | None) -> StepSeconds:
-    """Train `STEPS` timed steps after one that warms up, and validate once.
+def train_steps(
+    model: Model, config: RunConfig, data: RunData, loss: Loss | None, folder: Path | None = None
+) -> StepSeconds:
+    """Train `STEPS` timed steps after one that warms up, validate once and perhaps write a checkpoint.
 
     Parameters
     ----------
@@ -47,6 +52,8 @@ def train_steps(model: Model, config: RunConfig, data: RunData, loss: Loss | Non
     data : RunData
     loss : callable or None
         The segmentation loss of self-training; None for steps of the warm-up.
+    folder : Path, optional
+        Where the checkpoint goes; without, none is written.
     """
     trainer = Trainer(model, data.train, data.labelled, config)
     ends: list[float] = []
@@ -72,7 +79,12 @@ def train_steps(model: Model, config: RunConfig, data: RunData, loss: Loss | Non
     began = time.monotonic()
     validate(model, data.val, data.val_masks, loss, data.labelled, config.training.tiles_a_step)
     _synchronise(data.device)
-    return StepSeconds((ends[-1] - ends[0]) / STEPS, time.monotonic() - began)
+    validated = time.monotonic()
+    if folder is not None:
+        state = {"network": model.network.state_dict(), "trainer": trainer.state()}
+        save_checkpoint(folder / CHECKPOINT, state)
+    saved = time.monotonic()
+    return StepSeconds((ends[-1] - ends[0]) / STEPS, validated - began, saved - validated)
 
 
 def _targets(data: RunData) -> PixelStore:

@@ -35,8 +35,8 @@ def test_the_run_is_the_sum_of_its_parts() -> None:
         "epochs": {"warm-up": 10, "self-training": 20},
     }
     rest = {"device": "cpu", "batch_size": 1, "steps": 1, "peak_memory": 0, "peak_device_memory": 0}
-    forecast = Forecast(start_seconds=0.5, round_seconds=7.0, rounds=4, **epochs, **rest)
-    assert forecast.run_seconds == 0.5 + 20 + 60 + 28
+    forecast = Forecast(start_seconds=0.5, end_seconds=0.25, round_seconds=7.0, rounds=4, **epochs, **rest)
+    assert forecast.run_seconds == 0.5 + 20 + 60 + 28 + 0.25
 
 
 def test_a_trial_is_forecast_from_its_warm_up_on(tmp_path: Path, tiny_config: RunConfig) -> None:
@@ -52,6 +52,17 @@ def test_a_trial_is_forecast_from_its_warm_up_on(tmp_path: Path, tiny_config: Ru
     after = {path: path.stat().st_mtime_ns for path in sorted(tmp_path.rglob("*"))}
     assert {p: t for p, t in after.items() if p.is_file()} == {p: t for p, t in before.items() if p.is_file()}
     assert list(after) == list(before)
+
+
+def test_tiles_that_no_longer_fit_are_left_to_the_runs_that_use_them(
+    tmp_path: Path, tiny_config: RunConfig
+) -> None:
+    run(write_run(tmp_path / "runs" / "warm-up", changed(tiny_config, stage="warm-up", tiles="../tiles")))
+    network = tiny_config.network.model_dump() | {"tile_scale": 0.7}
+    config = changed(tiny_config, network=network, tiles="../tiles")
+    before = {path: path.read_bytes() for path in sorted((tmp_path / "runs" / "tiles").rglob("*.*"))}
+    dry_run(config, tmp_path / "runs" / "dry", tmp_path)
+    assert {p: p.read_bytes() for p in sorted((tmp_path / "runs" / "tiles").rglob("*.*"))} == before
 
 
 def test_memory_that_runs_out_is_one_sentence(

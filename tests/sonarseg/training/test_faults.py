@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -18,6 +19,7 @@ import torch
 
 from sonarseg.errors import UserError
 from sonarseg.training import checkpoint
+from sonarseg.training.batch_size import choose_batch_size, start_over
 from sonarseg.training.checkpoint import CHECKPOINT, PREVIOUS, load_newest
 from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed
@@ -342,6 +344,44 @@ def test_two_damaged_checkpoints_begin_the_run_anew(tmp_path: Path, whole: Whole
     run(run_dir)
     assert results(run_dir) == results(undisturbed)
     assert "begins anew" in (run_dir / LOG).read_text()
+
+
+def test_a_run_that_starts_over_uses_nothing_of_the_network_it_gave_up(tmp_path: Path, whole: Whole) -> None:
+    config, _ = whole
+    run_dir, small = (write_run(tmp_path / name, config) for name in ("run", "small"))
+    stopped_after(run_dir, 9)
+    start_over(run_dir, 2, "memory ran out with 4")
+    run(run_dir)
+    choose_batch_size(small, 2, "asked for")
+    run(small)
+    assert results(run_dir) == results(small)
+
+
+def test_a_survey_that_was_changed_meanwhile_is_refused(tmp_path: Path, whole: Whole) -> None:
+    config, _ = whole
+    survey = tmp_path / "survey"
+    shutil.copytree(config.survey, survey)
+    run_dir = write_run(tmp_path / "run", config.model_copy(update={"survey": str(survey)}))
+    stopped_after(run_dir, 3)
+    labels = survey / "labels.csv"
+    lines = labels.read_text().splitlines()
+    flipped = [lines[0], *(line[:-1] + ("0" if line[-1] == "1" else "1") for line in lines[1:])]
+    labels.write_text("\n".join(flipped) + "\n")
+    with pytest.raises(UserError, match=r"changed after the run .* began: start a new run folder"):
+        run(run_dir)
+    labels.write_text("\n".join(lines) + "\n")
+    run(run_dir)
+
+
+def test_other_threads_than_before_are_noted(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = write_run(tmp_path / "run", whole[0])
+    stopped_after(run_dir, 3)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 97)
+    run(run_dir)
+    assert "goes on with 97 threads instead of" in (run_dir / LOG).read_text()
+    assert read_summary(run_dir)["threads"] == 97
 
 
 def test_every_bit_of_the_weights_is_checked(tmp_path: Path) -> None:

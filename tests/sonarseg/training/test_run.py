@@ -19,6 +19,7 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed
 from sonarseg.training.record import read_metrics
 from sonarseg.training.run import run
+from sonarseg.training.targets import RoundTargets
 from tests.sonarseg.training.conftest import write_run
 
 
@@ -164,3 +165,23 @@ def test_a_terminated_process_goes_on_later(tmp_path: Path, tiny_config: RunConf
     after = read_metrics(run_dir)
     assert len(after) == 42
     assert after[: len(before)] == before
+
+
+@pytest.mark.parametrize("supervision", ["masks", "labels"])
+def test_a_run_killed_while_writing_its_summary_has_the_class_frequencies(
+    tmp_path: Path, tiny_config: RunConfig, supervision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = write_run(tmp_path / "run", changed(tiny_config, supervision=supervision))
+    with monkeypatch.context() as killed:
+        killed.setattr(RoundTargets, "clean", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(run_dir)
+    summary = run_dir / "summary.json"
+    frequencies = json.loads(summary.read_text())["frequencies"]
+    assert len(frequencies) == 3
+    summary.unlink()
+    assert run(run_dir)["frequencies"] == frequencies
+
+
+def interrupt(_: RoundTargets) -> None:
+    raise KeyboardInterrupt

@@ -17,6 +17,7 @@ from sonarseg.survey.layout import open_survey
 from sonarseg.survey.pixel_store import StoredPicture, packed
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
+from sonarseg.training.endings import RunFailed
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.schedule import Epoch
 from sonarseg.training.step_guard import CUDA_STEPS_BETWEEN_LOOKS, StepGuard
@@ -108,3 +109,27 @@ def test_waits_are_seen() -> None:
         assert values.sum().item() == 6
         assert len(values[values > 1]) == 2
     assert sum(waits.counts.values()) >= 2
+
+
+@pytest.mark.parametrize("batch_size", range(1, 12))
+def test_batches_hold_every_drawn_tile_once(trainer_of: Callable[[int], Trainer], batch_size: int) -> None:
+    order = np.arange(10)[::-1]
+    batches = trainer_of(batch_size)._batches(order)
+    assert [tile for batch in batches for tile in batch] == order.tolist()
+    assert batch_size == 1 or all(len(batch) > 1 for batch in batches)
+
+
+def test_gradients_that_stay_infinite_under_a_scaler_end_the_run() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
+    guard = StepGuard(network, torch.device("cpu"))
+    optimiser = torch.optim.AdamW(network.parameters())
+    infinite, finite = torch.tensor(torch.inf), torch.tensor(1.0)
+    # A scaler may need so many halvings to find its scale, and later some more.
+    for norm in [infinite] * 16 + [finite] + [infinite] * 16:
+        guard.judge(finite, norm, optimiser, scaled=True)
+        guard.after_step(1)
+    assert guard.skipped == 0
+    with pytest.raises(RunFailed, match="was not finite in 11 steps"):
+        for _ in range(100):
+            guard.judge(finite, infinite, optimiser, scaled=True)
+            guard.after_step(1)
