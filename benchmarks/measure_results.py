@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from reports.study_records import resampled_units
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import paired_interval
 from studies.commands.evaluate import file_name
@@ -101,6 +102,8 @@ def gain(ours: list[list[Any]], other: list[list[Any]]) -> str:
     groups = ours[0][1]["groups"]
     known = groups if all(group is not None for group in groups) else None
     difference, low, high = paired_interval(summed[0], summed[1], "miou_multiclass", groups=known, seed=0)
+    if np.isnan(low):
+        return f"{difference:+.3f} (no interval: {resampled_units(groups)} are too few)"
     return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
 
 

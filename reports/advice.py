@@ -12,7 +12,8 @@ from reports.confusion_table import ConfusionTable
 from reports.crf_section import CrfSection
 from reports.formatting import count, listing, parameter, plain, score
 from reports.loss_section import LossSection
-from reports.study_records import Study, Trial
+from reports.loss_table import class_means
+from reports.study_records import Study, Trial, test_openings
 from reports.tile_figures import tile_scores
 
 # A parameter this close to an end of its range, in shares of the range, may want to lie beyond it
@@ -30,7 +31,7 @@ def where_it_fails(crf: CrfSection | None, loss: LossSection | None) -> list[str
         return []
     what, study, trials, table = found
     sentences = []
-    iou = {name: value for name, value in trials[0].iou.items() if value is not None}
+    iou = {name: value for name, value in class_means(trials).items() if value is not None}
     if len(iou) > 1:
         weakest = min(iou, key=lambda name: iou[name])
         sentences.append(f"{what} is weakest on {weakest}: IoU {score(iou[weakest])}.")
@@ -38,9 +39,11 @@ def where_it_fails(crf: CrfSection | None, loss: LossSection | None) -> list[str
     if worst is not None:
         truth, taken, share = worst
         sentences.append(f"{100 * share:.0f} % of the true {truth} is taken for {taken}.")
-    confusions = trials[0].confusions
-    if confusions is not None and len(confusions) > 1:
-        of_tile = tile_scores(confusions)
+    runs = [
+        trial.confusions for trial in trials if trial.confusions is not None and len(trial.confusions) > 1
+    ]
+    if len(runs) == len(trials) and len({run.shape for run in runs}) == 1:
+        of_tile = np.mean([tile_scores(run) for run in runs], axis=0)
         place = int(np.nanargmin(of_tile))
         tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
         name = tiles[place] if place < len(tiles) else f"number {place}"
@@ -66,16 +69,25 @@ def _best_result(
 
 def what_next(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
     """Say what would help most, most urgent first."""
-    found = _missing(crf, loss) + _failures(crf, loss)
+    sections = [section for section in (crf, loss) if section is not None]
+    barren = any(s.study.counts()["failed"] and not s.study.complete for s in sections)
+    missing, failures = _missing(crf, loss), _failures(crf, loss)
+    found = failures + missing if barren else missing + failures
     if crf is not None:
         found += _of_crf(crf)
     if loss is not None and loss.table.rows:
         found += _of_loss(loss)
     scored = [s.study for s in (crf, loss) if s is not None and s.study.complete]
     if scored and not any(_on_test(study) for study in scored):
+        opened = bool(test_openings(scored))
+        unseen = (
+            "on the test tiles, which have been opened before (see Provenance)"
+            if opened
+            else "once on unseen tiles"
+        )
         found.append(
-            "For a number to publish, measure winner and baseline anew, with new seeds and once on unseen "
-            "tiles: `sonarseg confirm --split test`."
+            f"For a number to publish, measure winner and baseline anew, with new seeds and {unseen}: "
+            "`sonarseg confirm --split test`."
         )
     return found[:MOST_SENTENCES]
 
@@ -122,11 +134,11 @@ def _of_crf(section: CrfSection) -> list[str]:
         origin = tuned.number if tuned.derived_from is None else tuned.derived_from
         if origin in order and order.index(origin) + 1 >= LATE * len(order):
             found.append(
-                f"The best dense CRF came late (trial {tuned.number} of {len(study.trials)}): raise `trials` "
-                "under [crf] and go on."
+                f"The best dense CRF came late (place {order.index(origin) + 1} of {len(order)} searched): "
+                "raise `trials` under [crf] and go on."
             )
     if tuned is not None and (edges := edge_parameters(study, tuned)):
-        found.append(f"{listing(edges)} of the best setting: search a wider range in a new workspace.")
+        found.append(f"{listing(edges)} of the range searched: search a wider one in a new workspace.")
     return found
 
 
@@ -143,7 +155,7 @@ def edge_parameters(study: Study, trial: Trial) -> list[str]:
         # few iterations are no shortage of range
         if (place <= EDGE and isinstance(space, FloatDistribution)) or place >= 1 - EDGE:
             end = "lower" if place < 0.5 else "upper"
-            found.append(f"{name} {parameter(trial.params[name])} lies at the {end} end")
+            found.append(f"{name} {parameter(trial.params[name])} at the {end} end")
     return found
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.metrics.scores import METRICS, PAPER_EPSILON, multiclass_tiles, paired_interval
+from sonarseg.metrics.scores import FEWEST_GROUPS, METRICS, PAPER_EPSILON, multiclass_tiles, paired_interval
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -38,16 +38,17 @@ def paired_intervals(
     Returns
     -------
     tuple of float
-        Difference, lower and upper end; NaN for what is undefined.
+        Difference, lower and upper end; NaN for what is undefined, and for the ends where fewer than
+        `FEWEST_GROUPS` strips are there.
     """
     if metric not in ("miou", "miou_multiclass", "miou_paper"):
         return _one_by_one(a, b, metric, groups, seed)
     blocks = _blocks(len(a[0]), groups)
     everything = np.ones((1, blocks.max() + 1))
     observed = _difference(a, b, metric, blocks, everything)[0]
-    if blocks.max() < 1:
-        return float(observed), float("nan"), float("nan")
     strips = int(blocks.max()) + 1
+    if strips < FEWEST_GROUPS:
+        return float(observed), float("nan"), float("nan")
     draws = np.random.default_rng(seed).integers(strips, size=(RESAMPLES, strips))
     times = np.zeros((RESAMPLES, strips))
     np.add.at(times, (np.arange(RESAMPLES)[:, None], draws), 1.0)

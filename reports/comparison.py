@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reports.bootstrap import paired_intervals
 from reports.formatting import difference, score
 from reports.study_records import Study, Trial
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.scores import FEWEST_GROUPS, METRICS
 
 BOOTSTRAP_SEED = 0
 
@@ -59,15 +59,15 @@ def compare_runs(study: Study, better: list[Trial], other: list[Trial], metric: 
     return Gain(*paired_intervals(a, b, metric, groups=groups, seed=BOOTSTRAP_SEED))
 
 
-def gain_sentence(gain: Gain | None, grouped: bool, *, seeds: bool = False) -> str:
-    """Put the gain and its interval into words."""
+def gain_sentence(gain: Gain | None, units: str, *, seeds: bool = False) -> str:
+    """Put the gain and its interval into words; `units` tells what was resampled, "6 strips" for one."""
     if gain is None:
         return "a difference that cannot be computed"
     size = score(abs(gain.value))
     text = f"a gain of {size}" if gain.value >= 0 else f"{size} worse"
     if not gain.known:
-        return f"{text} (no interval: too few independent tiles)"
-    by = ("strips" if grouped else "tiles") + (" and seeds" if seeds else "")
+        return f"{text} (no interval: {units} are too few, it takes {FEWEST_GROUPS})"
+    by = units + (" and seeds" if seeds else "")
     verdict = "" if gain.certain else "; it holds 0, so this may be chance"
     return (
         f"{text} (95 % interval {difference(gain.low)} to {difference(gain.high)}, {by} resampled{verdict})"

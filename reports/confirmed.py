@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.comparison import Gain, gain_sentence
 from reports.formatting import count, plain, score
-from reports.study_records import Study
+from reports.study_records import Study, resampled_units
 
 ATTRIBUTE = "confirm"
 _NAMES = {"crf": "dense CRF", "loss": "loss"}
@@ -24,6 +24,7 @@ class ConfirmedRow:
     baseline: float | None
     gain: Gain | None
     pairs: int
+    units: str
 
     @property
     def verdict(self) -> str:
@@ -45,7 +46,7 @@ class Confirmed:
     winner, baseline : str
         What was compared.
     seeds : int
-        New seeds a side; 0 where nothing is trained.
+        New seeds per side; 0 where nothing is trained.
     rows : list of ConfirmedRow
     unfinished : list of str
         Reasons of runs that failed.
@@ -74,8 +75,8 @@ class Confirmed:
         row = self.decisive
         if row is None or row.gain is None:
             return f"The confirmation of the {self.title} has no result yet."
-        seeds = f" with {count(self.seeds, 'new seed')} a side" if self.seeds else ""
-        gained = gain_sentence(row.gain, self.study.groups is not None, seeds=bool(self.seeds))
+        seeds = f" with {count(self.seeds, 'new seed')} per side" if self.seeds else ""
+        gained = gain_sentence(row.gain, row.units, seeds=bool(self.seeds))
         means = f"{score(row.winner)} and {score(row.baseline)}"
         return f"Measured anew on {row.split}{seeds}, winner and untuned baseline reach {means}: {gained}."
 
@@ -86,7 +87,7 @@ def confirmed(study: Study) -> Confirmed | None:
     if not isinstance(record, dict) or "winner" not in record:
         return None
     rows = [
-        ConfirmedRow(split, metric, found["winner"], found["baseline"], _gain(found), int(found["pairs"]))
+        _row(split, metric, found, record["groups"][split])
         for split, metrics in record.get("results", {}).items()
         for metric, found in metrics.items()
     ]
@@ -98,6 +99,12 @@ def confirmed(study: Study) -> Confirmed | None:
         rows,
         sorted({plain(run["reason"]) for run in record["runs"] if run["reason"]}),
     )
+
+
+def _row(split: str, metric: str, found: dict[str, Any], groups: list[str | None]) -> ConfirmedRow:
+    units = resampled_units(groups)
+    means = (found["winner"], found["baseline"])
+    return ConfirmedRow(split, metric, *means, _gain(found), int(found["pairs"]), units)
 
 
 def _gain(found: dict[str, Any]) -> Gain | None:

@@ -151,10 +151,10 @@ def parallel_figure(study: Study) -> Figure | None:
             yaxis=axis(range=[-0.12, 1.33], showticklabels=False, showline=False, ticks=""),
             shapes=[_post(place) for place in range(len(labels))],
             annotations=[note for place, label in enumerate(labels) for note in _notes(place, *label)],
-            margin={"l": 10, "r": 10, "t": 6, "b": 6},
+            margin={"l": 10, "r": 48, "t": 6, "b": 6},
         ),
         "All parameters at once",
-        "A line a trial; it breaks where a parameter does not exist in the setting. Scales as searched, "
+        "A line per trial; it breaks where a parameter does not exist in the setting. Scales as searched, "
         "words evenly spaced." + left_out,
         f"Parallel coordinates of {count(len(found), 'trial')} over {', '.join(names)} and {study.metric}.",
         height=330,

@@ -147,8 +147,8 @@ def _in_range(trial: FrozenTrial) -> bool:
 def _settings(study: Study, tuned: Trial | None, untuned: list[Trial]) -> list[Setting]:
     rows = []
     if tuned is not None:
-        searched = len([trial for trial in study.complete if not trial.name])
-        rows.append(Setting(f"Tuned, best of {searched}", tuned, True, None))
+        searched = len([t for t in study.trials if not t.name and t.derived_from is None])
+        rows.append(Setting(f"Tuned, best of {searched} searched", tuned, True, None))
     for trial in untuned:
         gain = None if tuned is None else compare(study, tuned, trial)
         rows.append(Setting(trial.name or "", trial, False, gain))

@@ -61,8 +61,12 @@ def _loss_figures(study: Study, workspace: Path) -> dict[str, graph_objects.Figu
 def page_figure(figure: Figure, title: str = "") -> graph_objects.Figure:
     """Turn a figure of the report into one that stands alone: title and legend inside."""
     drawn = figure.layout
-    named = [trace for trace in figure.data if trace.get("name") and trace.get("showlegend") is not False]
-    data = [{**trace, "showlegend": trace in named} for trace in figure.data]
+    named = {
+        trace["name"]: place
+        for place, trace in reversed(list(enumerate(figure.data)))
+        if trace.get("name") and trace.get("showlegend") is not False
+    }
+    data = [{**trace, "showlegend": place in named.values()} for place, trace in enumerate(figure.data)]
     return _figure(data, drawn, title or figure.title, legend=len(named) > 1)
 
 
@@ -99,7 +103,7 @@ def confusion_figure(total: NDArray[np.int64], classes: list[str], title: str) -
         "text": texts,
         "texttemplate": "%{text}",
         "hovertemplate": "true %{y}, predicted %{x}: %{text}<extra></extra>",
-        "colorscale": [[0, "rgba(27,135,166,0.03)"], [1, ACCENT]],
+        "colorscale": [[0, "#eef5f8"], [1, ACCENT]],
         "zmin": 0,
         "zmax": 1,
         "showscale": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,6 +30,8 @@ from reports.loss_section import LossSection, loss_section
 from reports.study_records import Study
 from reports.summary import cautions, crf_sentence, loss_sentence
 
+# A score, a difference, a number or a dash: set to the right
+_FIGURE = re.compile(r"[+−]?\d+(\.\d+)?$|–$")
 # Where `sonarseg dashboard` serves the workspace's report
 REPORT_ADDRESS = "/report.html"
 _PURPOSE = {
@@ -76,7 +79,7 @@ def _fill(opened: optuna.Study, study: Study, workspace: Path) -> None:
         with warnings.catch_warnings():
             # naming a metric is "experimental" since Optuna 3.2, and nobody reading a study cares
             warnings.simplefilter("ignore", ExperimentalWarning)
-            opened.set_metric_names([study.metric, "seconds a tile"][: len(opened.directions)])
+            opened.set_metric_names([study.metric, "seconds per tile"][: len(opened.directions)])
     store = DashboardStore(opened)
     store.write_study_note(study_note(study, workspace))
     for trial, frozen in zip(study.trials, study.frozen, strict=True):
@@ -127,7 +130,7 @@ def _confirmed(record: Any) -> list[str]:
             rows.append([markdown_text(f"{name} on {split}"), *figures, interval(low, high)])
     winner, baseline = (markdown_text(record[role]["name"]) for role in ("winner", "baseline"))
     seeds = [seed for seed in record["seeds"] if seed is not None]
-    new = f", {len(seeds)} new seeds a side" if seeds else ""
+    new = f", {len(seeds)} new seeds per side" if seeds else ""
     head = ["confirmed", "winner", "baseline", "difference", "95 % interval"]
     return [f"**Confirmed{new}:** {winner} against {baseline}", _table(head, rows)]
 
@@ -164,5 +167,6 @@ def _loss_table(section: LossSection) -> str:
 def _table(head: list[str], rows: list[list[str]]) -> str:
     if not rows:
         return ""
-    lines = [head, ["---"] * len(head), *rows]
+    figures = [all(_FIGURE.match(row[place]) for row in rows) for place in range(len(head))]
+    lines = [head, ["---:" if right else "---" for right in figures], *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -22,7 +22,7 @@ def trial_note(study: Study, trial: Trial) -> str | None:
     if trial.state not in _ENDED:
         return None
     title = f"# Trial {trial.number}" + (f": {markdown_text(trial.name)}" if trial.name else "")
-    parts = [title, _ending(study, trial), *_origin(trial)]
+    parts = [title, _ending(study, trial), *_origin(study, trial)]
     if trial.params:
         parts.append(_parameters(trial))
     if trial.scores:
@@ -49,7 +49,7 @@ def _ending(study: Study, trial: Trial) -> str:
     return f"**{trial.state.capitalize()}:** {reason}"
 
 
-def _origin(trial: Trial) -> list[str]:
+def _origin(study: Study, trial: Trial) -> list[str]:
     """Tell where a trial comes from that was not simply asked for."""
     found = []
     if trial.derived_from is not None:
@@ -59,12 +59,16 @@ def _origin(trial: Trial) -> list[str]:
     if trial.taken_from is not None:
         found.append(f"Setting of {markdown_text(trial.taken_from)}.")
     if trial.name:
-        found.append("An untuned setting, tried for comparison.")
+        found.append(
+            "An untuned setting, tried for comparison."
+            if study.kind == "crf"
+            else "A setting that every loss study tries."
+        )
     return found
 
 
 def _parameters(trial: Trial) -> str:
-    lines = ["| parameter | value | unit |", "| --- | --- | --- |"]
+    lines = ["| parameter | value | unit |", "| --- | ---: | --- |"]
     for name in ordered(trial.params):
         value = markdown_text(parameter(trial.params[name]))
         lines.append(f"| {markdown_text(name)} | {value} | {PARAMETER_UNITS.get(name, '')} |")
@@ -72,7 +76,7 @@ def _parameters(trial: Trial) -> str:
 
 
 def _scores(study: Study, trial: Trial) -> str:
-    lines = ["| score (0 to 1) | on val | counted over |", "| --- | --- | --- |"]
+    lines = ["| score (0 to 1) | on val | counted over |", "| --- | ---: | --- |"]
     names = [study.metric, *(name for name in trial.scores if name != study.metric)]
     for name in names:
         meaning = METRIC_MEANINGS.get(name, "")

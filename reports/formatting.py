@@ -7,6 +7,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 MISSING = "–"
 MINUS = "−"
@@ -113,6 +114,15 @@ def seconds(value: float | None) -> str:
     if value < 7200:
         return f"{value / 60:.1f} min"
     return f"{value / 3600:.1f} h"
+
+
+def moment(time: str) -> str:
+    """Write a stored time (ISO 8601) as a person reads it, in UTC; anything else as it stands."""
+    try:
+        parsed = datetime.fromisoformat(time)
+    except ValueError:
+        return plain(time)
+    return f"{parsed.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if parsed.tzinfo else f"{parsed:%Y-%m-%d %H:%M}"
 
 
 def count(number: int, singular: str, plural: str | None = None) -> str:

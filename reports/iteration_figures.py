@@ -26,10 +26,11 @@ def quality_figure(study: Study, tuned: Trial | None, untuned: list[Trial]) -> F
     metric = figure_text(study.metric)
     drawn: list[tuple[str, str, float, str, list[float | None]]] = []
     seen: list[dict[str, Any]] = []
-    for trial in sorted(untuned, key=lambda t: -(t.value or 0.0)):
+    # A curve of no CRF is that of another setting, whose name it should bear: it comes last.
+    for trial in sorted(untuned, key=lambda t: (t.params.get("iterations") == 0, -(t.value or 0.0))):
         same = {name: value for name, value in trial.params.items() if name != "iterations"}
         curve = stored_curve(study, trial)
-        if curve and same not in seen and len(seen) < 4:  # no CRF is another setting after 0 iterations
+        if curve and same not in seen and len(seen) < 4:
             colour, dash = (
                 (WARNING, "solid") if not seen else (NEUTRAL, ("dash", "dot", "solid")[len(seen) % 3])
             )
@@ -75,10 +76,9 @@ def time_figure(study: Study) -> Figure | None:
     medians = [statistics.median(by_number[n]) for n in numbers]
     x = [trial.params["iterations"] for trial in timed]
     y = [cost(trial) for trial in timed]
-    shared = not study.weighs_seconds and any(stored_curve(study, trial) for trial in timed[-1:])
     note = (
         " One run gives the labels after every number, so a trial's time hardly depends on its own."
-        if shared
+        if _runs_are_shared(study, timed)
         else ""
     )
     return Figure(
@@ -110,7 +110,12 @@ def cost(trial: Trial) -> float:
 
 
 def _cost_title(study: Study) -> str:
-    return "seconds a tile" if study.weighs_seconds else "seconds a trial"
+    return "seconds per tile" if study.weighs_seconds else "seconds per trial"
+
+
+def _runs_are_shared(study: Study, timed: list[Trial]) -> bool:
+    """Whether one run gave the labels after every number of iterations, so that times are alike."""
+    return not study.weighs_seconds and any(stored_curve(study, trial) for trial in timed)
 
 
 def timed_trials(study: Study) -> list[Trial]:
@@ -130,10 +135,14 @@ def front(trials: list[Trial]) -> list[Trial]:
 
 
 def front_figure(study: Study) -> Figure | None:
-    """Draw value over time and the Pareto front; None where one trial is both fastest and best."""
+    """Draw value over time and the Pareto front.
+
+    None where one trial is both fastest and best, and where all trials ran equally many iterations:
+    what differs in their times then is what else the machine did.
+    """
     timed = timed_trials(study)
     best = front(timed)
-    if len(best) < 2:
+    if len(best) < 2 or _runs_are_shared(study, timed):
         return None
     metric = figure_text(study.metric)
     steps_x = [cost(trial) for trial in best]

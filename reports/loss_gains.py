@@ -25,6 +25,11 @@ class LossGains:
         """Find one difference; None for the baseline itself and where it cannot be computed."""
         return self.gains.get(row.key, {}).get(metric)
 
+    @property
+    def known(self) -> bool:
+        """Whether any difference has an interval."""
+        return any(gain.known for gains in self.gains.values() for gain in gains.values())
+
 
 def loss_gains(study: Study, table: LossTable) -> LossGains | None:
     """Compare every loss with cross-entropy, in each metric of Table I; None without that baseline."""

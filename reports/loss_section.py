@@ -110,7 +110,7 @@ def _plain_run(workspace: Path) -> list[LossCurves]:
     curve = read_run(workspace, FINAL)
     if curve is None:
         return []
-    row = LossRow("cross-entropy", LOSSES["cross-entropy"], {}, [], 0, {}, None, compared=False)
+    row = LossRow("cross-entropy", LOSSES["cross-entropy"], {}, [], [], 0, {}, None, compared=False)
     return [LossCurves(row, [loss_figure(row, curve)])]
 
 
@@ -147,7 +147,8 @@ def _gain_figure(table: LossTable, gains: LossGains | None) -> Figure | None:
     looks = zip(TABLE_METRICS, (NEUTRAL, WARNING, ACCENT), ("square", "diamond", "circle"), strict=True)
     series = []
     for metric, colour, symbol in looks:
-        found = [(row.label, gain) for row in table.rows if (gain := gains.of(row, metric)) is not None]
+        known = [(row.label, gains.of(row, metric)) for row in table.rows]
+        found = [(label, gain) for label, gain in known if gain is not None and gain.known]
         if found:
             series.append(Differences(metric, colour, symbol, found))
     if not series:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-from reports.formatting import ordered, parameter, plain
+from reports.formatting import ordered, parameter, plain, score
 from reports.palette import LOSS_COLOURS, NEUTRAL
 from reports.study_records import Study, Trial
 
@@ -34,7 +34,9 @@ class LossRow:
     params : dict
         Parameters of the setting, the loss itself left out.
     trials : list of Trial
-        The runs that are averaged, one a seed.
+        The runs that are averaged, one per seed.
+    all_trials : list of Trial
+        All completed runs of this setting.
     tried : int
         Completed settings of this loss.
     means : dict
@@ -49,6 +51,7 @@ class LossRow:
     label: str
     params: dict[str, Any]
     trials: list[Trial]
+    all_trials: list[Trial]
     tried: int
     means: dict[str, float | None]
     spread: float | None
@@ -64,6 +67,23 @@ class LossRow:
         """The parameters in a few words."""
         return ", ".join(f"{name} {parameter(self.params[name])}" for name in ordered(self.params))
 
+    @property
+    def used(self) -> str:
+        """How many of the runs of this setting are averaged."""
+        return f"{len(self.trials)} of {len(self.all_trials)}"
+
+    @property
+    def mean_of_all(self) -> float:
+        """Mean of the study's metric over all runs of this setting."""
+        return _mean([trial.value for trial in self.all_trials])
+
+    @property
+    def all_runs(self) -> str:
+        """Mean and standard deviation of the study's metric over all runs of this setting."""
+        values = [trial.value for trial in self.all_trials if trial.value is not None]
+        spread = f" ± {score(statistics.stdev(values))}" if len(values) > 1 else ""
+        return score(self.mean_of_all) + spread
+
 
 @dataclass(frozen=True)
 class LossTable:
@@ -76,6 +96,15 @@ class LossTable:
         """Find the compared loss of the largest mean."""
         scored = [row for row in self.rows if row.compared and row.means.get(metric) is not None]
         return max(scored, key=lambda row: row.means[metric] or 0.0, default=None)
+
+    @property
+    def uneven(self) -> bool:
+        """Whether a loss has runs that are left out, so that all are means of equally many."""
+        return any(len(row.all_trials) > len(row.trials) for row in self.rows)
+
+    def winner_of_all(self) -> LossRow | None:
+        """Find the compared loss of the largest mean of the study's metric over all its runs."""
+        return max((row for row in self.rows if row.compared), key=lambda row: row.mean_of_all, default=None)
 
 
 def loss_table(study: Study) -> LossTable:
@@ -95,25 +124,27 @@ def loss_table(study: Study) -> LossTable:
     for key, settings in by_loss.items():
         enough = [runs for runs in settings if len(runs) >= seeds]
         best = max(enough, key=lambda runs: _mean([run.value for run in runs[:seeds]]))
-        rows.append(_row(study, key, best[:seeds], len(settings)))
+        rows.append(_row(study, key, best, seeds, len(settings)))
         weighted = next((r for r in settings if r is not best and any(t.name == WEIGHTED for t in r)), None)
         if weighted is not None:
-            rows.append(_row(study, WEIGHTED, weighted[:seeds], 1, compared=len(weighted) >= seeds))
+            rows.append(_row(study, WEIGHTED, weighted, seeds, 1))
     order = list(LOSSES)
     return LossTable(sorted(rows, key=lambda row: order.index(row.key) if row.key in order else 99), seeds)
 
 
-def _row(study: Study, key: str, runs: list[Trial], tried: int, compared: bool = True) -> LossRow:
+def _row(study: Study, key: str, all_runs: list[Trial], seeds: int, tried: int) -> LossRow:
+    runs = all_runs[:seeds]
     values = [run.value for run in runs if run.value is not None]
     return LossRow(
         key=key,
         label=_label(key, runs),
         params={name: value for name, value in runs[0].params.items() if name != "loss"},
         trials=runs,
+        all_trials=all_runs,
         tried=tried,
         means={name: _mean_score(runs, name) for name in (*TABLE_METRICS, study.metric)},
         spread=statistics.stdev(values) if len(values) > 1 else None,
-        compared=compared,
+        compared=len(runs) == seeds,
     )
 
 

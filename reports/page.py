@@ -17,6 +17,7 @@ from reports.study_records import Study
 from reports.trials_table import TrialsTable, trials_data, value
 from sonarseg import __version__
 from sonarseg.errors import UserError
+from sonarseg.metrics.scores import FEWEST_GROUPS
 
 SCRIPTS = ("page.js", "plots.js", "trials.js", "pictures.js")
 
@@ -85,6 +86,7 @@ def _environment() -> Environment:
     environment.globals |= {
         "count": formatting.count,
         "interval": formatting.interval,
+        "fewest_groups": FEWEST_GROUPS,
         "metric_value": value,
         "metric_meanings": formatting.METRIC_MEANINGS,
         "units": formatting.PARAMETER_UNITS,

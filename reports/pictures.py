@@ -83,13 +83,14 @@ def _row(folder: Path, row: dict[str, Any], num_classes: int) -> PictureRow:
 
 
 def _note(row: dict[str, Any]) -> str:
-    """Say which place the tile has among all by its gain; empty where none was stored."""
+    """Say which place the tile has among all by its gain, and whether the result is worst on it."""
     rank, of, gain = (row.get(name) for name in ("rank", "of", "gain"))
+    worst = ["worst result of all"] if row.get("worst") is True else []
     if not isinstance(rank, int) or not isinstance(of, int) or of < 1:
-        return ""
+        return " · ".join(worst)
     words = {0: "best gain", (of - 1) // 2: "median gain", of - 1: "worst gain"}
     place = words.get(rank, f"gain number {rank + 1}")
-    return f"{place} of {of}: {difference(finite(gain))}"
+    return " · ".join([f"{place} of {of}: {difference(finite(gain))}", *worst])
 
 
 def _panel(folder: Path, panel: dict[str, Any], num_classes: int) -> Panel:

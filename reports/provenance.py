@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.formatting import count, plain, seconds
-from reports.study_records import Study
+from reports.formatting import count, moment, plain, seconds
+from reports.study_records import Study, test_openings
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         ("device", [s.attrs.get("device") for s in found]),
         ("dense CRF engine", [s.attrs["engine"] for s in found if "engine" in s.attrs]),
         ("batch size", [_batch_sizes(s.attrs.get("batch_size")) for s in found]),
-        ("created", [s.attrs.get("created") for s in found]),
+        ("created", [moment(str(s.attrs.get("created") or "")) for s in found]),
     ):
         different = list(dict.fromkeys(plain(value) for value in values if value not in (None, "")))
         if different:
@@ -63,7 +63,7 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         facts.append((f"time of all {study.kind} trials", seconds(spent)))
         facts += _energy(study)
         if study.weighs_seconds:
-            facts.append((f"{study.kind} study weighs", f"{study.metric} against seconds a tile"))
+            facts.append((f"{study.kind} study weighs", f"{study.metric} against seconds per tile"))
         for label, shares in (
             ("machines", Counter(trial.host for trial in study.trials if trial.host is not None)),
             ("devices", Counter(trial.device for trial in study.trials if trial.device is not None)),
@@ -80,11 +80,7 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
     return Provenance(
         facts,
         sorted(versions.items()),
-        [
-            (plain(opening.get("time", "")), plain(opening.get("what", "")))
-            for study in found
-            for opening in study.attrs.get("test_openings") or []
-        ],
+        [(moment(time), plain(what)) for time, what in test_openings(found)],
         "" if config is None else json.dumps(config, indent=2, ensure_ascii=False),
         f"sonarseg tune all {shlex.quote(plain(workspace.resolve().name))}",
     )

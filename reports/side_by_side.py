@@ -181,7 +181,7 @@ def _verdict(found: list[tuple[Side, float, list[Trial]]], what: str) -> list[st
     (first, value, runs), (second, other, others) = sorted(found, key=lambda f: -f[1])[:2]
     study = next(iter(first.studies.values()))
     gain: Gain | None = compare_runs(study, runs, others, first.metric)
-    sure = "" if gain is None else f": {gain_sentence(gain, study.groups is not None)}"
+    sure = "" if gain is None else f": {gain_sentence(gain, study.units)}"
     return [
         f"The best {what} are those of {first.label} with {first.metric} {score(value)}; the next, "
         f"{second.label}, reach {score(other)}{sure}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from reports.formatting import plain, plain_or_none
+from reports.formatting import count, listing, plain, plain_or_none
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -140,6 +141,11 @@ class Study:
         groups = self.attrs.get("groups")
         return groups if groups and any(group is not None for group in groups) else None
 
+    @property
+    def units(self) -> str:
+        """What intervals resample, and how many: strips, or tiles where the survey does not tell strips."""
+        return resampled_units(self.groups or [None] * len(self.attrs.get("tiles") or []))
+
     def in_state(self, state: str) -> list[Trial]:
         """Trials of one state."""
         return [trial for trial in self.trials if trial.state == state]
@@ -159,10 +165,16 @@ class Study:
 
     @property
     def progress(self) -> str:
-        """Completed trials of all, those left out that were read off another one."""
+        """How many trials were scored in full and how many not; those read off another one are left out."""
         own = [trial for trial in self.trials if trial.derived_from is None]
+        if not own:
+            return f"{self.kind}: not begun"
         complete = sum(trial.derived_from is None for trial in self.complete)
-        return f"{complete} of {len(own)} {self.kind}"
+        found = [f"{complete} scored in full"]
+        for state, words in (("pruned", "ended early"), ("failed", "failed"), ("running", "running")):
+            if number := sum(trial.state == state for trial in own):
+                found.append(f"{number} {words}")
+        return f"{self.kind}: {count(len(own), 'trial')}, {listing(found)}"
 
     def best(self) -> Trial | None:
         """Find the completed trial of the largest value; the earliest of equals."""
@@ -176,6 +188,23 @@ class Study:
             for name, distribution in trial.distributions.items()
             if isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
         }
+
+
+def test_openings(studies: Iterable[Study]) -> list[tuple[str, str]]:
+    """Time and reason of every opening of the test split, in order; studies of a workspace share them."""
+    return sorted(
+        {
+            (str(opening.get("time", "")), str(opening.get("what", "")))
+            for study in studies
+            for opening in study.attrs.get("test_openings") or []
+        }
+    )
+
+
+def resampled_units(groups: Sequence[str | None]) -> str:
+    """Number of the strips of some tiles; a tile without one is a strip of its own."""
+    strips = {group for group in groups if group is not None}
+    return count(len(strips) + groups.count(None), "strip" if strips else "tile")
 
 
 def best_of(trials: list[Trial]) -> Trial | None:

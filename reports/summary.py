@@ -13,7 +13,7 @@ from reports.formatting import count, listing, score, seconds
 from reports.iteration_figures import cost, front, timed_trials
 from reports.loss_section import LossSection
 from reports.loss_table import TABLE_METRICS, loss_table
-from reports.study_records import Study, Trial, best_of
+from reports.study_records import Study, Trial, best_of, test_openings
 
 _NONE = "There is no {} study in this workspace yet."
 
@@ -143,7 +143,7 @@ def crf_sentence(section: CrfSection) -> str:
     start = f"The tuned dense CRF (trial {tuned.number}) reaches {study.metric} {score(tuned.value)} on val"
     if untuned is None:
         return f"{start}; no untuned setting has been scored beside it."
-    gain = gain_sentence(section.gain, study.groups is not None)
+    gain = gain_sentence(section.gain, study.units)
     compared = f"{start}, the best untuned setting ({untuned.name}) {score(untuned.value)}: {gain}"
     return compared + (f"; {_front_words(study)}." if study.weighs_seconds else ".")
 
@@ -179,11 +179,30 @@ def loss_sentence(section: LossSection) -> str:
         return f"No loss stands out ({means}): all {len(compared)} reach {best} on val."
     start = f"Of {len(compared)} losses ({means}) {winner.label} is best with {best} on val"
     baseline = next((row for row in section.table.rows if row.key == "cross-entropy"), None)
-    if baseline is None or baseline is winner:
-        return start + "."
+    if baseline is winner:
+        return f"{start}{_runner_up(section)}."
+    if baseline is None:
+        return f"{start}."
     gain = None if section.gains is None else section.gains.of(winner, study.metric)
     reached = f"{start}; cross-entropy reaches {score(baseline.means[study.metric])}"
-    return f"{reached}: {gain_sentence(gain, study.groups is not None)}." if gain else f"{reached}."
+    return f"{reached}: {gain_sentence(gain, study.units)}." if gain else f"{reached}."
+
+
+def _runner_up(section: LossSection) -> str:
+    """Tell how far the best of the other losses stays behind cross-entropy."""
+    metric = section.study.metric
+    others = [
+        row
+        for row in section.table.rows
+        if row.compared and row.key != "cross-entropy" and row.means.get(metric) is not None
+    ]
+    if not others:
+        return ""
+    second = max(others, key=lambda row: row.means[metric] or 0.0)
+    gain = None if section.gains is None else section.gains.of(second, metric)
+    if gain is None:
+        return f"; {second.label} is next with {score(second.means[metric])}"
+    return f"; {second.label} is next, {gain_sentence(gain, section.study.units)}"
 
 
 def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
@@ -197,18 +216,23 @@ def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
                 "from a tile as 1, and so says little about tiles of several classes."
             )
         if loss.table.seeds == 1 and len(loss.table.rows) > 1:
-            found.append("With one seed a loss, differences between losses may be chance.")
+            found.append("With one seed per loss, differences between losses may be chance.")
+        by_all = loss.table.winner_of_all()
+        if by_all is not None and by_metric is not None and by_all is not by_metric:
+            found.append(
+                f"Over all its {count(len(by_all.all_trials), 'run')} {by_all.label} would be best instead "
+                f"({by_all.all_runs}); the comparison takes {count(loss.table.seeds, 'run')} of each loss."
+            )
     for what, section in (("dense CRF", crf), ("loss", loss)):
         counts = section.study.counts() if section is not None else {}
         if counts.get("running") and section is not None and section.study.complete:
             found.append(f"The {what} study is under way: {count(counts['running'], 'trial')} running.")
     scored = [section.study for section in (crf, loss) if section is not None and section.study.complete]
     if scored:
-        opened = any(study.attrs.get("test_openings") for study in scored)
-        test = (
-            "the test split has been opened, see Provenance"
-            if opened
-            else "the test split has not been opened"
+        opened = len(test_openings(scored))
+        times = f"been opened {'once' if opened == 1 else f'{opened} times'}" if opened else "not been opened"
+        found.append(
+            f"Winners were chosen on the val tiles that score them, which flatters them; "
+            f"the test split has {times}."
         )
-        found.append(f"Winners were chosen on the val tiles that score them, which flatters them; {test}.")
     return found

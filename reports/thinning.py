@@ -17,9 +17,15 @@ def drawn_trials(study: Study) -> list[Trial]:
 
 
 def ended_trials(study: Study) -> list[tuple[Trial, float]]:
-    """Pruned trials to draw, with the estimate on which each was ended; thinned like the completed ones."""
+    """Pruned trials to draw, with the estimate on which each was ended; thinned like the completed ones.
+
+    A race's estimate is one of first order, which may leave the range of a score; it is cut to 0..1.
+    """
     ended = [trial for trial in study.in_state("pruned") if trial.intermediate]
-    return [(t, t.intermediate[max(t.intermediate)]) for t in _thinned(ended, MOST_POINTS)]
+    estimates = [
+        (trial, trial.intermediate[max(trial.intermediate)]) for trial in _thinned(ended, MOST_POINTS)
+    ]
+    return [(trial, min(1.0, max(0.0, estimate))) for trial, estimate in estimates]
 
 
 def listed_trials(study: Study) -> list[Trial]:

@@ -62,8 +62,8 @@ def tiles_figure(key: str, series: list[TileScores], tiles: list[str]) -> Figure
             margin={"l": 60, "r": 14, "t": 6, "b": 40},
         ),
         "miou of each tile",
-        f"A point a tile of val ({count(len(series[0].scores), 'tile')}); the bar spans the middle half, its "
-        "notch is the median.",
+        f"A point per tile of val ({count(len(series[0].scores), 'tile')}); the bar spans the middle half, "
+        "its notch is the median.",
         "; ".join(spoken) + ".",
         height=max(190, 80 + 56 * len(series)),
         wide=False,

@@ -94,7 +94,7 @@
   // Plots have a width of their own: on paper they are drawn for the page, afterwards for the window
   function redraw(printing) {
     report.root.classList.toggle("printing", printing);
-    if (printing) document.querySelectorAll(".meanings").forEach(function (part) { part.open = true; });
+    if (printing) document.querySelectorAll(".meanings, #provenance details").forEach(function (part) { part.open = true; });
     names.forEach(function (name) {
       const place = document.getElementById(name);
       if (place.layout) Plotly.relayout(place, { width: printing ? place.clientWidth : null, autosize: !printing });

@@ -7,7 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.metrics.scores import METRICS, Confusions, Metric, paired_interval, resampling_blocks
+from sonarseg.metrics.scores import (
+    FEWEST_GROUPS,
+    METRICS,
+    Confusions,
+    Metric,
+    paired_interval,
+    resampling_blocks,
+)
 
 
 def paired_run_interval(
@@ -76,7 +83,7 @@ def paired_run_interval(
 
     observed = difference(np.arange(tiles), np.arange(runs))
     blocks = resampling_blocks(tiles, groups)
-    if len(blocks) < 2:
+    if len(blocks) < FEWEST_GROUPS:
         return observed, float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     differences = np.empty(resamples)

@@ -17,6 +17,9 @@ Metric = Callable[[Confusions], float | None]
 
 # The term that the baseline's code adds above and below the fraction
 PAPER_EPSILON = 1e-6
+# Of n groups, the chance that all differ in one direction is 2 / 2**n: below 5 % from six on. The bootstrap
+# of fewer is far too narrow.
+FEWEST_GROUPS = 6
 
 
 class SurveyScores(TypedDict):
@@ -166,7 +169,7 @@ def paired_interval(
     -------
     tuple of float
         Difference, lower and upper end; NaN for what is undefined (metric without value; an
-        interval of fewer than two groups).
+        interval of fewer than `FEWEST_GROUPS` groups).
 
     Raises
     ------
@@ -188,7 +191,7 @@ def paired_interval(
 
     observed = difference(np.arange(tiles))
     blocks = resampling_blocks(tiles, groups)
-    if len(blocks) < 2:
+    if len(blocks) < FEWEST_GROUPS:
         return observed, float("nan"), float("nan")
     generator = np.random.default_rng(seed)
     draws = generator.integers(len(blocks), size=(resamples, len(blocks)))

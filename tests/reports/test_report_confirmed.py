@@ -73,7 +73,7 @@ def test_the_table_holds_means_over_seeds_on_both_splits(tmp_path: Path) -> None
         assert verdict == "better"
         assert interval
     assert (
-        "Measured anew on test with 3 new seeds a side, winner and untuned baseline reach "
+        "Measured anew on test with 3 new seeds per side, winner and untuned baseline reach "
         in page.text["in-short"]
     )
     assert "<script>window.pwned=1</script>=cmd �[31m against" in page.text["confirmed"]

@@ -76,16 +76,16 @@ def test_the_front_is_that_of_all_pairs(weighed: Path) -> None:
         (t.values[1], t.values[0])
         for t in sorted((opened.trials[n] for n in expected), key=lambda t: t.values[1])
     ]
-    assert figure["layout"]["xaxis"]["title"]["text"] == "seconds a tile"
+    assert figure["layout"]["xaxis"]["title"]["text"] == "seconds per tile"
     assert {"crf-importance", "crf-map", "crf-time"} <= set(page.figures())
     heads = next(row for row in page.rows["trials"] if row[0] == "Trial")
-    assert "Time a tile" in heads
+    assert "Time per tile" in heads
 
 
 def test_the_dashboard_names_both_and_the_export_holds_both(weighed: Path, tmp_path: Path) -> None:
     write_dashboard_notes(weighed)
     opened = optuna.load_study(study_name="crf", storage=f"sqlite:///{weighed / 'study.db'}")
-    assert opened.metric_names == ["miou_multiclass", "seconds a tile"]
+    assert opened.metric_names == ["miou_multiclass", "seconds per tile"]
     export(weighed, tmp_path, ["csv"])
     rows = list(csv.DictReader((tmp_path / "crf_trials.csv").open()))
     for row, trial in zip(rows, opened.trials, strict=True):

@@ -98,16 +98,17 @@ def test_coverage_is_near_the_level():
     assert 122 <= covered <= 146
 
 
-def test_one_group_has_a_difference_but_no_interval(pair):
+@pytest.mark.parametrize("groups", [1, 2, 5, 6])
+def test_few_groups_have_a_difference_but_no_interval(pair, groups):
     a, b = map(tiles_with, pair)
-    difference, low, high = paired_interval(a, b, "pixel_accuracy", groups=["s"] * 40, seed=0)
+    names = [f"strip {tile % groups}" for tile in range(40)]
+    difference, low, high = paired_interval(a, b, "pixel_accuracy", groups=names, seed=0)
     assert difference == pytest.approx((pair[0] - pair[1]).mean() / 100)
-    assert math.isnan(low)
-    assert math.isnan(high)
+    assert math.isnan(low) == math.isnan(high) == (groups < 6)
 
 
 def test_undefined_metric_is_nan_and_undefined_draws_are_left_out():
-    single = tiles_with(np.array([10, 20, 30]))
+    single = tiles_with(np.array([10, 20, 30, 40, 50, 60]))
     assert all(
         math.isnan(value)
         for value in paired_interval(single, single, "miou_multiclass", seed=0, resamples=50)
@@ -115,7 +116,7 @@ def test_undefined_metric_is_nan_and_undefined_draws_are_left_out():
     several = np.array([[[5, 5], [2, 8]]])
     a = np.concatenate([single, several])
     b = a.copy()
-    b[3] = [[2, 8], [2, 8]]
+    b[-1] = [[2, 8], [2, 8]]
     result = paired_interval(a, b, "miou_multiclass", seed=0, resamples=200)
     # Only one tile counts, so every defined draw gives the same difference
     assert result[0] > 0
