@@ -43,8 +43,16 @@ def end_with_parent(parent: int) -> None:
     threading.Thread(target=look, name="end-with-parent", daemon=True).start()
 
 
-def _begin_worker(parent: int) -> None:
-    # A terminal sends Ctrl-C to the workers too; it is the parent that ends them.
+def begin_worker(parent: int) -> None:
+    """Begin a worker process: it ends with its parent, and leaves Ctrl-C to it.
+
+    A terminal sends Ctrl-C to the workers too; it is the parent that ends them.
+
+    Parameters
+    ----------
+    parent : int
+        Process id of the parent.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent(parent)
 
@@ -60,7 +68,7 @@ def worker_pool(jobs: int, idle_seconds: float | None = None) -> ProcessPoolExec
         Workers end when they had nothing to do for so long.
     """
     # Not the one that joblib shares: that one would lend it ours without what it hangs on its own.
-    return ProcessPoolExecutor(jobs, timeout=idle_seconds, initializer=_begin_worker, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(jobs, timeout=idle_seconds, initializer=begin_worker, initargs=(os.getpid(),))
 
 
 def in_order(

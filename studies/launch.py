@@ -15,7 +15,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sonarseg.errors import UserError
-from sonarseg.processes import end_with_parent
+from sonarseg.processes import begin_worker
 from studies.interrupts import interruptible
 from studies.worker import Ending, Errand, work
 
@@ -88,7 +88,7 @@ def _hopeless(kind: str, deaths: int) -> str:
 
 def _start(errand: Errand) -> _Slot | None:
     """Start a worker; None where it was killed at once."""
-    executor = ProcessPoolExecutor(max_workers=1, initializer=end_with_parent, initargs=(os.getpid(),))
+    executor = ProcessPoolExecutor(max_workers=1, initializer=begin_worker, initargs=(os.getpid(),))
     try:
         pid = executor.submit(os.getpid).result()
     except TerminatedWorkerError:

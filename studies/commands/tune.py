@@ -119,7 +119,7 @@ def _tune(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from studies.commands.console import console
+    from studies.commands.console import console, say
     from studies.commands.ending import ending
     from studies.commands.finish import write_results
     from studies.commands.predict import predict
@@ -128,13 +128,15 @@ def _tune(
     from studies.storage_choice import settle_storage
     from studies.warm_start import take_over
 
+    _number(workers)
+    _scheduler(engine, scheduler)
     workspace = find_workspace(named)
     settle_storage(workspace, storage)
     if warm_start is not None:
         _, studies = open_studies(workspace)
         taken = take_over(studies, workspace, warm_start)
         if not (quiet or as_json):
-            console.print(f"taken over from {warm_start}: {taken} settings", markup=False)
+            say(f"taken over from {warm_start}: {taken} settings")
     _work(workspace, what, workers, hours, engine, scheduler, quiet, as_json)
     if as_json:
         return
@@ -142,7 +144,7 @@ def _tune(
         predict(workspace.root)
     report = write_results(workspace)
     if quiet:
-        console.print(f"Report: {report}", markup=False)
+        say(f"Report: {report}")
         return
     show(console, *ending(workspace), inert(f"Report: {report}"))
 
@@ -159,11 +161,12 @@ def _work(
 ) -> None:
     from studies.commands.console import ConsoleProgress
     from studies.commands.trial_lines import json_line, trial_line
+    from studies.interrupts import interruptible
     from studies.observer import ignore
     from studies.pipeline import Crew, tune_crf, tune_loss
     from studies.stages import Machinery
 
-    with ConsoleProgress(quiet=quiet or as_json) as progress:
+    with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:
         ended = json_line if as_json else ignore if quiet else trial_line(workspace)
         crew = Crew(_number(workers), engine, _scheduler(engine, scheduler), hours, ended)
         machinery = Machinery(progress=progress)
@@ -176,7 +179,7 @@ def _work(
 def _number(workers: str) -> int | None:
     if workers == "auto":
         return None
-    if not workers.isdigit() or int(workers) < 1:
+    if not (workers.isascii() and workers.isdecimal()) or int(workers) < 1:
         raise typer.BadParameter(
             f"{workers} is not a number of workers: use 1, 2, ... or auto.", param_hint="--workers"
         )
