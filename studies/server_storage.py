@@ -1,18 +1,11 @@
-"""Studies in a PostgreSQL server, for workers on several machines.
-
-The address is kept in `storage.toml` without a password. Passwords come from where every PostgreSQL program
-takes them (`PGPASSWORD`, `~/.pgpass`), or with the whole address from the variable `SONARSEG_STORAGE`.
-"""
+"""Studies in a PostgreSQL server, for workers on several machines, whose restart they wait for."""
 
 from __future__ import annotations
 
 import logging
-import os
 import time
-import tomllib
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,12 +13,10 @@ from typing import Any, TypeVar
 import sqlalchemy
 from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
-from sqlalchemy.engine import URL, make_url
 
 from sonarseg.errors import UserError
-from sonarseg.training.record import write_atomically
+from studies.server_address import ServerAddress, with_password
 
-ADDRESS_VARIABLE = "SONARSEG_STORAGE"
 # A worker beats this often, and counts as dead when it has not for so long: longer than a server's restart.
 HEARTBEAT_SECONDS = 30
 GRACE_SECONDS = 300
@@ -40,114 +31,6 @@ _AWAY = (
     sqlalchemy.exc.PendingRollbackError,
 )
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class ServerAddress:
-    """Where the studies of a workspace are, when not in its own file.
-
-    Attributes
-    ----------
-    url : str
-        postgresql://USER@HOST:PORT/DATABASE, without a password.
-    name : str
-        What the workspace's studies are called there: NAME/crf and NAME/loss.
-    """
-
-    url: str
-    name: str
-
-    def __str__(self) -> str:
-        """Address as a person may see it."""
-        return self.url
-
-
-def asked_address(option: str | None, name: str) -> ServerAddress | None:
-    """Read the address that was asked for, on the command line or in the environment.
-
-    Raises
-    ------
-    UserError
-        Where it is no PostgreSQL address, or has a password where others can read it.
-    """
-    if option is not None and make_url_safely(option).password is not None:
-        raise UserError(
-            "--storage holds a password, which every user of this machine can read in the process list: "
-            "leave it out, and put it into ~/.pgpass or the variable PGPASSWORD, or the whole address into "
-            f"{ADDRESS_VARIABLE}."
-        )
-    text = option or os.environ.get(ADDRESS_VARIABLE)
-    if not text:
-        return None
-    return ServerAddress(_without_password(make_url_safely(text)).render_as_string(), name)
-
-
-def make_url_safely(text: str) -> URL:
-    """Parse an address; the message of an error shows nothing of it, since it may hold a password.
-
-    Raises
-    ------
-    UserError
-        Where it is not postgresql://...
-    """
-    try:
-        url = make_url(text)
-    except sqlalchemy.exc.ArgumentError as error:
-        raise UserError(
-            "the address of the storage cannot be read: expected postgresql://USER@HOST:5432/DATABASE."
-        ) from error
-    if url.get_backend_name() != "postgresql" or not url.database:
-        raise UserError(
-            f"a storage of the kind {url.drivername} is not supported: expected "
-            "postgresql://USER@HOST:5432/DATABASE, or no --storage for the workspace's own study.db."
-        )
-    return url.set(drivername="postgresql")
-
-
-def _without_password(url: URL) -> URL:
-    return url._replace(password=None)
-
-
-def read_address(path: Path) -> ServerAddress | None:
-    """Read storage.toml; None where there is none.
-
-    Raises
-    ------
-    UserError
-        Where it is damaged.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-    try:
-        values = tomllib.loads(text)
-        return ServerAddress(str(values["url"]), str(values["name"]))
-    except (tomllib.TOMLDecodeError, KeyError) as error:
-        raise UserError(
-            f"{path} is damaged ({error}): expected the lines url = ... and name = ...."
-        ) from error
-
-
-def write_address(path: Path, address: ServerAddress) -> None:
-    """Write storage.toml."""
-    url, name = (part.replace("\\", "\\\\").replace('"', '\\"') for part in (address.url, address.name))
-    write_atomically(
-        path,
-        "# Where the studies of this workspace are; no password belongs here.\n"
-        f'url = "{url}"\nname = "{name}"\n',
-    )
-
-
-def _with_password(address: ServerAddress) -> URL:
-    """Complete the address from the environment; libpq adds PGPASSWORD and ~/.pgpass by itself."""
-    url = make_url(address.url)
-    from_environment = os.environ.get(ADDRESS_VARIABLE)
-    if from_environment:
-        full = make_url_safely(from_environment)
-        if _without_password(full) == url:
-            url = full
-    return url.set(drivername="postgresql+psycopg")
 
 
 def await_server(location: Path | ServerAddress) -> None:
@@ -185,7 +68,7 @@ def open_server(address: ServerAddress) -> RDBStorage:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)
                 return PatientStorage(
-                    _with_password(address).render_as_string(hide_password=False),
+                    with_password(address).render_as_string(hide_password=False),
                     engine_kwargs={"pool_pre_ping": True},
                     heartbeat_interval=HEARTBEAT_SECONDS,
                     grace_period=GRACE_SECONDS,

@@ -11,7 +11,7 @@ import sqlalchemy
 from optuna.storages._rdb.models import BaseModel, StudyModel, TrialModel
 from sqlalchemy import Connection, Table
 
-from studies.server_storage import ServerAddress
+from studies.server_address import ServerAddress
 from studies.sqlite_storage import SqliteStorage
 from studies.storage import (
     KINDS,

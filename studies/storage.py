@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
+from urllib.parse import quote
 
 import optuna
 import sqlalchemy
@@ -17,8 +18,9 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 
 from sonarseg.errors import UserError
-from studies.server_storage import ServerAddress, open_server
-from studies.sqlite_storage import SqliteStorage
+from studies.server_address import ServerAddress
+from studies.server_storage import open_server
+from studies.sqlite_storage import BUSY_SECONDS, SqliteStorage
 
 StudyKind = Literal["crf", "loss"]
 KINDS: tuple[StudyKind, ...] = ("crf", "loss")
@@ -29,6 +31,7 @@ _ADVICE: dict[type, str] = {
     ServerAddress: "see that the server runs and has room",
     type(Path()): "free the disk, or put the workspace where you may write",
 }
+_NOT_OURS = "{} does not hold the studies of a workspace: expected the study.db that `sonarseg tune` writes."
 # What the operating system says where it will not write.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -50,13 +53,25 @@ def open_storage(path: Location) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_errors(path):
         try:
+            _refuse_foreign(path)
             return SqliteStorage(path)
-        except (sqlalchemy.exc.DatabaseError, RuntimeError) as error:
-            if isinstance(error, sqlalchemy.exc.OperationalError):
+        except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError, RuntimeError) as error:
+            if isinstance(error, sqlite3.OperationalError | sqlalchemy.exc.OperationalError):
                 raise
             raise UserError(
-                f"{path} is not a study database that this version reads: use a new workspace."
+                f"{path} cannot be read as a study database of this version ({_cause(error)}): put a copy of "
+                "it back if it was damaged, or use a new workspace."
             ) from error
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Look before Optuna does, which makes its tables in whatever database it is shown."""
+    # By a URI that makes no file; SQLite's own escapes let no character of the path be misread.
+    address = f"file:{quote(str(path.resolve()))}?mode=rw"
+    with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection:
+        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"studies", "version_info"} <= tables:
+        raise UserError(_NOT_OURS.format(path))
 
 
 def create_database(
@@ -170,9 +185,15 @@ def load_studies(path: Location) -> dict[StudyKind, optuna.Study]:
 def _load(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
     storage = open_storage(path)
     try:
-        return {kind: optuna.load_study(study_name=study_name(path, kind), storage=storage) for kind in kinds}
+        found = {
+            kind: optuna.load_study(study_name=study_name(path, kind), storage=storage) for kind in kinds
+        }
     except KeyError as error:
-        raise UserError(f"{path} does not hold the studies of a workspace: use a new one.") from error
+        raise UserError(_NOT_OURS.format(path)) from error
+    # On a server another machine may be about to note what its studies are.
+    if isinstance(path, Path) and any(study.user_attrs.get("kind") != kind for kind, study in found.items()):
+        raise UserError(_NOT_OURS.format(path))
+    return found
 
 
 @contextmanager
@@ -187,9 +208,9 @@ def storage_errors(path: Location) -> Iterator[None]:
     try:
         yield
     except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, StorageInternalError) as error:
-        raise UserError(
-            f"{path} cannot be used ({_cause(error)}): {_ADVICE[type(path)]}, and start again."
-        ) from error
+        cause = _cause(error)
+        advice = "end the program that holds it" if "locked" in cause else _ADVICE[type(path)]
+        raise UserError(f"{path} cannot be used ({cause}): {advice}, and start again.") from error
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise

@@ -2,6 +2,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import optuna
@@ -83,3 +84,26 @@ def test_openings_of_the_test_split_are_logged_in_both_studies(tmp_path: Path) -
     for kind in ("crf", "loss"):
         openings = load_study(path, kind).user_attrs["test_openings"]  # type: ignore[arg-type]
         assert [entry["what"] for entry in openings] == ["runs/loss-0001", "crf:12"]
+
+
+@pytest.mark.parametrize("tables", [[], ["customers"], ["studies"]])
+def test_a_database_of_another_program_is_left_as_it_is(tmp_path: Path, tables: list[str]) -> None:
+    path = tmp_path / "study.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for table in tables:
+            connection.execute(f"CREATE TABLE {table} (name)")
+        connection.commit()
+    path.touch()
+    before = path.read_bytes()
+    with pytest.raises(UserError, match="does not hold the studies of a workspace"):
+        load_study(path, "crf")
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["study.db"]
+
+
+def test_studies_of_another_program_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "study.db"
+    for name in ("crf", "loss"):
+        optuna.create_study(storage=f"sqlite:///{path}", study_name=name)
+    with pytest.raises(UserError, match="does not hold the studies of a workspace"):
+        load_study(path, "crf")

@@ -15,7 +15,7 @@ from toy_study import ATTRS, toy_workspace
 from sonarseg.errors import UserError
 from studies.dask_workers import run_on_dask
 from studies.observer import Observer, ignore
-from studies.server_storage import ServerAddress, write_address
+from studies.server_address import ServerAddress, write_address
 from studies.stages import Machinery
 from studies.storage import create_database, load_study
 from studies.trial_loop import finished

@@ -15,7 +15,7 @@ from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.finish import write_results
 from studies.confirm import ATTRIBUTE, confirm
 from studies.main import app
-from studies.server_storage import ServerAddress, write_address
+from studies.server_address import ServerAddress, write_address
 from studies.snapshot import studies_on_server
 from studies.stages import Machinery
 from studies.storage import KINDS, open_storage, remove_database, study_name

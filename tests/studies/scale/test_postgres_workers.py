@@ -18,21 +18,23 @@ from typer.testing import CliRunner
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies import retry
+from studies.begin_anew import begin_anew, is_set_aside, successor
 from studies.main import app
-from studies.server_storage import (
+from studies.server_address import (
     ADDRESS_VARIABLE,
     ServerAddress,
     asked_address,
-    await_server,
-    open_server,
-    wait_for_server,
+    read_address,
     write_address,
 )
+from studies.server_storage import await_server, open_server, wait_for_server
 from studies.snapshot import refresh_snapshot
+from studies.stages import open_studies
 from studies.storage import create_database, load_study, study_name
 from studies.storage_choice import settle_storage
 from studies.trial_loop import finished, run_trials
 from studies.workspace import Workspace
+from tests.studies.conftest import make_workspace, rewrite
 
 
 def _on_server(folder: Path, url: str, name: str) -> Workspace:
@@ -120,10 +122,17 @@ def test_no_password_is_written_or_shown(  # type: ignore[no-untyped-def]
     assert shown.exit_code == 2
     assert "holds a password" in shown.output
     assert "deep" not in shown.output
+    in_query = f"{postgres.url}?password=deep%20water&connect_timeout=9"
+    shown = CliRunner().invoke(app, ["tune", "crf", str(tmp_path), "--storage", in_query])
+    assert shown.exit_code == 2
+    assert "holds a password" in shown.output
+    assert not workspace.address_path.exists()
     monkeypatch.delenv("PGPASSWORD")
-    monkeypatch.setenv(ADDRESS_VARIABLE, secret)
-    settle_storage(workspace, None)
-    assert "deep" not in workspace.address_path.read_text()
+    for variable in (in_query, secret):
+        workspace.address_path.unlink(missing_ok=True)
+        monkeypatch.setenv(ADDRESS_VARIABLE, variable)
+        settle_storage(workspace, None)
+        assert "deep" not in workspace.address_path.read_text()
     create_database(workspace.database, {"crf": ATTRS})
     assert load_study(workspace.database, "crf").user_attrs == ATTRS
 
@@ -163,14 +172,45 @@ def test_wrong_addresses_are_one_sentence(  # type: ignore[no-untyped-def]
     assert "shallow" not in str(caught.value)
 
 
-def test_studies_do_not_move(place: Workspace, tmp_path: Path) -> None:
+def test_an_address_in_a_file_holds_no_password(tmp_path: Path) -> None:
+    path = tmp_path / "storage.toml"
+    for url in ("postgresql://sonar:secret@127.0.0.1/db", "postgresql://sonar@127.0.0.1/db?password=secret"):
+        path.write_text(f'url = "{url}"\nname = "n"\n')
+        with pytest.raises(UserError, match=r"storage\.toml holds a password") as caught:
+            read_address(path)
+        assert "secret" not in str(caught.value)
+
+
+def test_studies_do_not_move(postgres, place: Workspace, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match="have begun in"):
-        settle_storage(place, "postgresql://sonar@127.0.0.1/db")
+        settle_storage(place, postgres.url)
     settle_storage(place, None)
-    other = _on_server(tmp_path / "other", "postgresql://sonar@127.0.0.1/db", "n")
-    settle_storage(other, "postgresql://sonar@127.0.0.1/db")
+    other = toy_workspace(tmp_path / "other")
+    with pytest.raises(UserError, match="check address, user and password"):
+        settle_storage(other, f"{postgres.url}-that-is-not-there")
+    assert not other.address_path.exists()
+    settle_storage(other, f"{postgres.url}?application_name=mistyped")
+    settle_storage(other, postgres.url)
+    create_database(other.database, {"crf": ATTRS, "loss": ATTRS | {"kind": "loss"}})
+    settle_storage(other, postgres.url)
     with pytest.raises(UserError, match="leave --storage out"):
-        settle_storage(other, "postgresql://sonar@127.0.0.1/elsewhere")
+        settle_storage(other, f"{postgres.url}?application_name=elsewhere")
+
+
+def test_a_name_that_other_studies_bear_is_refused(postgres, tmp_path: Path, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    first, second = (make_workspace(tmp_path / name, monkeypatch) for name in ("first", "second"))
+    settle_storage(first, postgres.url)
+    open_studies(first)
+    rewrite(second, "seed = 4", "seed = 5")
+    with pytest.raises(UserError, match="give this workspace another `name`") as caught:
+        settle_storage(Workspace(second.root), postgres.url)
+    assert "seed in study.toml changed from 4 to 5" in str(caught.value)
+    assert not second.address_path.exists()
+    rewrite(second, 'name = "tiny"', 'name = "second"')
+    again = Workspace(second.root)
+    settle_storage(again, postgres.url)
+    _, studies = open_studies(again)
+    assert studies["crf"].user_attrs["seed"] == 5
 
 
 def test_a_report_is_read_from_the_snapshot(postgres, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -203,3 +243,19 @@ def test_a_lost_server_is_waited_for(lost: Exception, monkeypatch: pytest.Monkey
     assert wait_for_server(attempt) == "there"
     with pytest.raises(StorageInternalError):
         wait_for_server(lambda: (_ for _ in ()).throw(StorageInternalError("a value is too long")))
+
+
+def test_a_study_on_a_server_begins_anew_under_its_name(postgres, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    here, there = (_on_server(tmp_path / name, postgres.url, "anew") for name in ("here", "there"))
+    create_database(here.database, {"crf": ATTRS})
+    study, elsewhere = (load_study(workspace.database, "crf") for workspace in (here, there))
+    study.enqueue_trial({"x": 0.25}, user_attrs={"name": "mine"})
+    begin_anew(study, "anew set aside", {"batch_size": 4}, first=0)
+    assert is_set_aside(study)
+    assert is_set_aside(elsewhere)
+    new = successor(elsewhere)
+    assert new.study_name == study.study_name
+    assert new.user_attrs == study.user_attrs | {"batch_size": 4}
+    assert [trial.system_attrs["fixed_params"] for trial in new.trials] == [{"x": 0.25}]
+    assert [trial.user_attrs for trial in new.trials] == [{"name": "mine"}]
+    assert load_study(there.database, "crf").user_attrs["batch_size"] == 4
