@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -42,10 +43,10 @@ def main(arguments: list[str]) -> int:
         watch_parent(lambda: log(run_dir, "the program that followed this run is gone"))
         return _train(run_dir)
     except KeyboardInterrupt:
-        log(run_dir, "interrupted")
+        _log(run_dir, "interrupted")
         return _end("stopped; the same command goes on from the last whole epoch.", INTERRUPTED)
     except _Terminated:
-        log(run_dir, "ended by SIGTERM")
+        _log(run_dir, "ended by SIGTERM")
         return _end("ended by SIGTERM; the same command goes on from the last whole epoch.", TERMINATED)
 
 
@@ -62,6 +63,12 @@ def _train(run_dir: Path) -> int:
     except OSError as error:
         return _end(f"{error.strerror or error}: {error.filename or run_dir}.", WRONG_INPUT)
     return DONE
+
+
+def _log(run_dir: Path, sentence: str) -> None:
+    """Note how the run ends, unless its folder is missing or the disk full; the person is told anyway."""
+    with suppress(OSError):
+        log(run_dir, sentence)
 
 
 def _end(sentence: str, code: int) -> int:

@@ -24,6 +24,7 @@ from sonarseg.training.record import write_atomically
 from studies.batch_size import study_batch_size
 from studies.confirm_result import confirm_results
 from studies.contenders import Contender, contenders, slug
+from studies.devices import lease, seats
 from studies.snapshot import refresh_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
 from studies.storage import StudyKind, log_test_opening, storage_errors
@@ -60,7 +61,7 @@ def confirm(
     against : (str, CrfParameters), optional
         The untuned dense CRF setting; by default the one that was best in the crf study.
     seeds : int
-        New seeds a side.
+        New seeds per side.
     test : bool
         Score the test split too; its opening is logged in the database first.
     machinery : Machinery
@@ -81,7 +82,13 @@ def confirm(
     winner, baseline = contenders(workspace, kind, against)
     ready = prepare(workspace, machinery)
     study = {"crf": ready.crf, "loss": ready.loss}[kind]
-    with workspace.alone(machinery.progress), storage_errors(workspace.database):
+    # The device first, as workers do: two that each hold what the other waits for would wait for ever.
+    places = seats(workspace.config.device, workspace.config.loss.runs_per_device)
+    with (
+        lease(places, machinery.progress),
+        workspace.alone(machinery.progress),
+        storage_errors(workspace.database),
+    ):
         numbers: list[int | None] = _new_seeds(workspace, seeds) if kind == "loss" else [None]
         record = _begin(study, winner, baseline, numbers)
         work = [(contender, seed) for seed in numbers for contender in (winner, baseline)]

@@ -151,4 +151,4 @@ def _shown(value: object) -> str:
         return "nothing"
     if isinstance(value, Sequence) and not isinstance(value, str):
         return f"[{', '.join(map(str, value))}]"
-    return str(value)
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -50,7 +50,8 @@ def write_picture_rows(
     """Write `folder/rows.json` and its pictures for tiles of `val`.
 
     Tiles are ranked by the gain in per-tile `miou` of the last setting over the first; best, median,
-    worst and evenly spaced ones between are shown. Without masks the first tiles are shown.
+    worst and evenly spaced ones between are shown, and the tile on which the result (the prediction,
+    else the last setting) is worst. Without masks the first tiles are shown.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def write_picture_rows(
     predictions_dir : Path or None
         Folder of predicted masks of `val` (a run's `masks`).
     count : int
-        Rows at most.
+        Rows at most, the worst tile's apart.
     """
     scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
     tiles = [tile for tile in scored if survey.shown(tile).sum() > 1] or scored
@@ -83,20 +84,40 @@ def write_picture_rows(
         for t in tiles
     ]
     chosen = evenly_ranked(gains, count) if truths else list(range(min(count, len(tiles))))
+    worst = _worst_tile(survey, scored, predictions_dir, truths, {t: panels[t][titles[-1]] for t in tiles})
+    shown = [tiles[i] for i in chosen]
+    shown += [worst] if worst is not None and worst not in shown else []
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    rows = [
-        _write_row(
-            partial, survey, tiles[i], scaling, panels[tiles[i]], truths.get(tiles[i]), predictions_dir
-        )
-        | (_rank(gains, i) if truths else {})
-        for i in chosen
-    ]
+    rows = []
+    for tile in shown:
+        labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings)
+        truth = survey.read_mask(tile) if tile in scored else None
+        row = _write_row(partial, survey, tile, scaling, labels, truth, predictions_dir)
+        row |= _rank(gains, tiles.index(tile)) if truths and tile in tiles else {}
+        rows.append(row | {"worst": tile == worst})
     content = {"classes": list(survey.classes), "rows": rows}
     (partial / "rows.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
+
+
+def _worst_tile(
+    survey: Survey,
+    scored: Sequence[str],
+    predictions_dir: Path | None,
+    truths: dict[str, NDArray[np.uint8]],
+    labels: dict[str, NDArray[np.uint8]],
+) -> str | None:
+    """The tile of the smallest miou: of the predictions where there are any, else of pseudo-labels."""
+    found = {
+        tile: _score(survey.read_mask(tile), read_mask_file(predictions_dir / f"{tile}.png"), survey)
+        for tile in scored
+        if predictions_dir is not None and (predictions_dir / f"{tile}.png").is_file()
+    }
+    found = found or {tile: _score(truth, labels[tile], survey) for tile, truth in truths.items()}
+    return min(found, key=lambda tile: found[tile], default=None)
 
 
 def _rank(gains: Sequence[float], index: int) -> dict[str, Any]:

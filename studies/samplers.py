@@ -57,7 +57,12 @@ def make_sampler(name: SamplerName, *, seed: int, moved_on: int, budget: int, na
                     multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=drawn
                 )
             case "gp":
-                return GPSampler(n_startup_trials=startup, seed=drawn, deterministic_objective=False)
+                return GPSampler(
+                    n_startup_trials=startup,
+                    seed=drawn,
+                    deterministic_objective=False,
+                    warn_independent_sampling=False,
+                )
             case "cmaes":
                 return CmaEsSampler(n_startup_trials=startup, seed=drawn, warn_independent_sampling=False)
             case "nsga2":

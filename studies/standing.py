@@ -71,6 +71,7 @@ def seconds_a_trial(finished: Sequence[FrozenTrial]) -> float | None:
 
 
 def _worker(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
+    # Between asking for a trial and saying who it is, a worker has no name yet.
     identity = trial.user_attrs.get("worker", {})
     step = trial.last_step
     return {

@@ -44,6 +44,15 @@ class CrfStudyConfig(CrfRanges):
     race: bool = True
     weigh_seconds: bool = False
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.weigh_seconds and self.sampler == "cmaes":
+            raise ValueError(
+                'sampler = "cmaes" searches for one value, weigh_seconds = true for two: use another sampler '
+                '("auto", "tpe", "gp", "nsga2", "random", "qmc" or "grid"), or weigh_seconds = false'
+            )
+        return self
+
 
 class LossStudyConfig(Section):
     """Budget of the loss study.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
-from studies.study_config import STUDY_TOML, StudyConfig, load_study_config
+from studies.study_config import STUDY_TOML, StudyConfig, find_line, load_study_config
 
 if TYPE_CHECKING:
     from studies.storage import Location
@@ -50,7 +50,7 @@ class Workspace:
     def database(self) -> Location:
         """Where the studies are: the server of storage.toml, or the SQLite file."""
         # The driver of databases takes a while to import, and few commands need it.
-        from studies.server_storage import read_address
+        from studies.server_address import read_address
 
         return read_address(self.address_path) or self.database_path
 
@@ -116,7 +116,20 @@ class Workspace:
         return os.path.relpath(self.survey_path, folder.resolve())
 
     def survey(self) -> Survey:
-        """Open the survey, only the masks of `val` opened."""
+        """Open the survey, only the masks of `val` opened.
+
+        Raises
+        ------
+        UserError
+            Where the survey has a problem; where study.toml names none, its line.
+        """
+        if not self.survey_path.is_dir():
+            path = self.root / STUDY_TOML
+            text = path.read_text(encoding="utf-8")
+            raise UserError(
+                f"{path}, line {find_line(text, ['survey'])}: there is no folder "
+                f"{self.survey_path}: name the folder of your survey, relative to study.toml or absolute."
+            )
         return open_survey(self.survey_path, self.config.background)
 
     @contextmanager

@@ -29,7 +29,7 @@ def confirm(
         StudyChoice,
         typer.Option(help="crf scores pseudo-labels; loss trains winner and baseline with new seeds."),
     ] = StudyChoice.ALL,
-    seeds: Annotated[int, typer.Option(min=1, help="New seeds a side; each is a training run.")] = 5,
+    seeds: Annotated[int, typer.Option(min=1, help="New seeds per side; each is a training run.")] = 5,
     split: Annotated[
         SplitChoice, typer.Option(help="test scores val and test, and is logged in the study database.")
     ] = SplitChoice.VAL,
@@ -50,6 +50,7 @@ def confirm(
     from studies.commands.tables import show
     from studies.confirm import confirm as confirm_study
     from studies.contenders import contenders
+    from studies.interrupts import interruptible
     from studies.stages import Machinery
     from studies.storage import KINDS
 
@@ -60,7 +61,7 @@ def confirm(
     for kind in wanted:
         contenders(chosen, kind, setting)
     for kind in wanted:
-        with ConsoleProgress() as progress:
+        with interruptible(), ConsoleProgress() as progress:
             record = confirm_study(
                 chosen,
                 kind,
@@ -99,7 +100,7 @@ def outcome(kind: str, record: dict[str, Any]) -> list[Any]:
         inert(title),
         calm_table(["", "winner", "baseline", "difference", "95 % interval"], rows),
         inert(
-            f"Mean over {count(len(seeds), 'new seed')} a side; strips and seeds resampled."
+            f"Mean over {count(len(seeds), 'new seed')} per side; strips and seeds resampled."
             if kind == "loss"
             else "Pseudo-labels have no seed; strips resampled."
         ),
@@ -113,10 +114,17 @@ def outcome(kind: str, record: dict[str, Any]) -> list[Any]:
 
 def verdict(record: dict[str, Any]) -> str:
     """Say in a sentence what the study's metric shows, on test where it was scored."""
+    from reports.study_records import resampled_units
+    from sonarseg.metrics.scores import FEWEST_GROUPS
+
     split = "test" if "test" in record["results"] else "val"
     found = record["results"].get(split, {}).get(record["metric"])
-    if found is None or found["low"] is None:
-        return f"{record['metric']} on {split} allows no interval: too few independent tiles or runs."
+    if found is None or found["difference"] is None:
+        return f"{record['metric']} on {split} is not defined: no tile there allows it."
+    if found["low"] is None:
+        units = resampled_units(record["groups"][split])
+        few = f"{units} are too few, it takes {FEWEST_GROUPS}"
+        return f"{record['metric']} on {split} allows no interval: {few}."
     if found["low"] > 0:
         sentence = f"The gain in {record['metric']} on {split} is confirmed: its interval lies above 0."
     elif found["high"] < 0:

@@ -9,12 +9,17 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from studies.commands.tables import visible
+from studies.commands.tables import inert, visible
 
 # Seconds between two plain lines of the same work, so that a log file stays readable
 PLAIN_INTERVAL = 20.0
 
 console = Console(soft_wrap=True, highlight=False)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence; markup and terminal escapes in it (paths and names come from elsewhere) are inert."""
+    console.print(inert(sentence), soft_wrap=True)
 
 
 class ConsoleProgress:
@@ -82,4 +87,4 @@ class ConsoleProgress:
         if done < total and not begins and now - self._last_line.setdefault(what, now) < PLAIN_INTERVAL:
             return
         self._last_line[what] = now
-        console.print(f"{what} {done}/{total}" + (f": {note}" if note else ""), markup=False)
+        say(f"{what} {done}/{total}" + (f": {note}" if note else ""))

@@ -39,7 +39,7 @@ def dashboard(
     import threading
 
     from sonarseg.errors import UserError
-    from studies.commands.console import console
+    from studies.commands.console import say
     from studies.commands.dashboard_server import keep_filled, make_dashboard_server
     from studies.storage import open_storage
 
@@ -56,14 +56,14 @@ def dashboard(
     # Not in this thread: Ctrl-C in the middle of an answer would end the answer alone.
     threads = [threading.Thread(target=server.serve_forever)]
     if chosen is not None:
-        threads.append(threading.Thread(target=keep_filled, args=(chosen, console.print, stop)))
+        threads.append(threading.Thread(target=keep_filled, args=(chosen, say, stop)))
     try:
         for thread in threads:
             thread.start()
-        console.print(f"Optuna Dashboard: http://{host}:{port}/dashboard/ (stop with Ctrl-C)")
+        say(f"Optuna Dashboard: http://{host}:{port}/dashboard/ (stop with Ctrl-C)")
         threads[0].join()
     except KeyboardInterrupt:
-        console.print("stopped")
+        say("stopped")
     finally:
         stop.set()
         server.shutdown()

@@ -33,7 +33,7 @@ def evaluate(
 ) -> None:
     """Score TARGET against the masks of a split; the figures go to evaluations/ in the workspace too."""
     from sonarseg.training.record import write_json
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.scores_table import scores_table
     from studies.commands.scoring import score_target
     from studies.commands.tables import show
@@ -47,9 +47,7 @@ def evaluate(
     title = f"{target} on {split.value}"
     show(console, scores_table({title: result["scores"], "best constant guess": result["constant_guess"]}))
     labels = "used" if result["uses_image_labels"] else "not used"
-    console.print(
-        f"{len(result['tiles'])} tiles, their image-level labels {labels}. Written to {path}", markup=False
-    )
+    say(f"{len(result['tiles'])} tiles, their image-level labels {labels}. Written to {path}")
 
 
 def file_name(target: str) -> str:

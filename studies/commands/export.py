@@ -43,8 +43,7 @@ def export(
     """
     from reports.export import FORMATS
     from reports.export import export as write_files
-    from studies.commands.console import console
-    from studies.commands.tables import inert
+    from studies.commands.console import say
     from studies.snapshot import refresh_snapshot
 
     chosen = find_workspace(workspace)
@@ -54,4 +53,4 @@ def export(
     written = write_files(chosen.root, folder, [name for name in FORMATS if name in wanted])
     counts = Counter(path.suffix.removeprefix(".") for path in written)
     kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
-    console.print(inert(f"{kinds} in {folder}"))
+    say(f"{kinds} in {folder}")

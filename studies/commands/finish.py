@@ -11,6 +11,7 @@ from reports.html import write_report
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.training.record import SUMMARY
+from studies.commands.console import say
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.crf_study import best_crf_parameters
 from studies.loss_study import best_run_dir
@@ -43,6 +44,9 @@ def write_results(workspace: Workspace, output: Path | None = None) -> Path:
 
 def _write_pictures(workspace: Workspace) -> None:
     if not has_warm_up(workspace) or not workspace.cams_dir.is_dir():
+        return
+    if not workspace.survey_path.is_dir():
+        say(f"{workspace.survey_path} is not there: the report keeps the pictures that were made before.")
         return
     scaling = workspace_scaling(workspace)
     settings: dict[str, CrfParameters] = {

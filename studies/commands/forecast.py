@@ -54,6 +54,7 @@ def _rows(forecast: Forecast) -> list[tuple[str, str]]:
         rows.append(
             ("pseudo-labels of a round", f"{in_words(forecast.round_seconds)}, {forecast.rounds} times")
         )
+    rows.append(("masks at the end", in_words(forecast.end_seconds)))
     rows.append(("the whole run", in_words(forecast.run_seconds)))
     return rows
 
@@ -74,7 +75,7 @@ def _study_sentence(workspace: Workspace, forecast: Forecast) -> str:
     many = "1 at a time" if workers == 1 else f"{workers} at a time"
     warm_up = "warm-up and " if WARM_UP in forecast.epoch_seconds else ""
     return (
-        f"The study: {warm_up}{left} loss trials, {many}, take {in_words(total)} at most; "
+        f"The study: {warm_up}{left} loss trials, {many}, take about {in_words(total)}; "
         "pruned trials take less, and the crf study comes on top."
     )
 
@@ -87,6 +88,7 @@ def study_run_seconds(workspace: Workspace, forecast: Forecast) -> float:
         forecast.start_seconds
         + epochs * forecast.epoch_seconds[SELF_TRAINING]
         + (training.rounds - 1) * forecast.round_seconds
+        + forecast.end_seconds
     )
 
 

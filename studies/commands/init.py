@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,7 +30,7 @@ def init(
     """Check a survey and write a commented study.toml that fits it and this machine."""
     import torch
 
-    from studies.commands.console import console
+    from studies.commands.console import say
     from studies.init import new_study, write_study_toml
 
     opened = open_checked(survey, background)
@@ -37,11 +38,9 @@ def init(
     cuda = torch.cuda.is_available()
     path = write_study_toml(root, new_study(opened, root, cuda=cuda))
     counts = ", ".join(f"{len(tiles)} {split}" for split, tiles in opened.splits.items())
-    console.print(f"{opened.name}: {counts} tiles; classes {', '.join(opened.classes)}.", markup=False)
-    console.print(
-        f"Settings for {'CUDA' if cuda else 'CPU'} written to {path}; look at them, then run:", markup=False
-    )
-    console.print(f"  sonarseg tune all {root}", markup=False)
+    say(f"{opened.name}: {counts} tiles; classes {', '.join(opened.classes)}.")
+    say(f"Settings for {'CUDA' if cuda else 'CPU'} written to {path}; look at them, then run:")
+    say(f"  sonarseg tune all {shlex.quote(str(root))}")
 
 
 def open_checked(root: Path, background: str | None) -> Survey:
@@ -62,7 +61,7 @@ def open_checked(root: Path, background: str | None) -> Survey:
     from sonarseg.errors import UserError
     from sonarseg.survey.check import check_survey
     from sonarseg.survey.layout import open_survey
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, say
 
     named = None if background == "none" else background
     with ConsoleProgress() as progress:
@@ -73,13 +72,12 @@ def open_checked(root: Path, background: str | None) -> Survey:
             first = f"{first.rstrip('.')} (one of {count} problems: `sonarseg check {root}` lists them all)."
         raise UserError(first)
     if background is None and found.proposed_background is not None:
-        console.print(
+        say(
             f'Nearly every train tile shows "{found.proposed_background}", so presence does not tell where '
-            "it is: it is set as the background class (--background none if you know better).",
-            markup=False,
+            "it is: it is set as the background class (--background none if you know better)."
         )
         named = found.proposed_background
     survey = open_survey(root, named)
     if survey.background is not None and named is None:
-        console.print(f'"{survey.background}" has no labels: it is the background class.', markup=False)
+        say(f'"{survey.background}" has no labels: it is the background class.')
     return survey

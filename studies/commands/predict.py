@@ -30,7 +30,7 @@ def predict(
     from sonarseg.prediction import find_pictures, predict_pictures
     from sonarseg.training.device import pick_device
     from sonarseg.training.model_file import load_model
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, say
     from studies.commands.targets import run_target
 
     chosen = find_workspace(workspace)
@@ -40,4 +40,4 @@ def predict(
     folder = output or chosen.maps_dir
     with ConsoleProgress() as progress:
         table = predict_pictures(model, pictures, folder, progress)
-    console.print(f"{len(pictures)} tiles mapped by {run_dir}: {folder}; areas: {table}")
+    say(f"{len(pictures)} tiles mapped by {run_dir}: {folder}; areas: {table}")

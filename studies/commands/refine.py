@@ -66,7 +66,7 @@ def refine(
     from sonarseg.densecrf.score_files import find_score_files, fit_pictures
     from sonarseg.errors import UserError
     from sonarseg.survey.shown_table import read_shown
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, say
     from studies.interrupts import interruptible
 
     chosen = pick_engine(_engine_name(engine), device)
@@ -82,7 +82,7 @@ def refine(
             shown = read_shown(labels, list(files.scores), files.num_classes, background)
         scaling = fit_pictures(list(files.pictures.values()))
         parameters = crf_parameters(setting, params or [], scaling.channels)
-        console.print(f"{len(files.scores)} tiles of {files.num_classes} classes, {_levels(scaling)}")
+        say(f"{len(files.scores)} tiles of {files.num_classes} classes, {_levels(scaling)}")
         started = time.monotonic()
         written = refine_files(
             files,
@@ -98,11 +98,10 @@ def refine(
         )
         seconds = time.monotonic() - started
     if skipped := len(files.scores) - written:
-        console.print(f"{skipped} tiles skipped: they were there; --overwrite makes them anew", markup=False)
-    console.print(
+        say(f"{skipped} tiles skipped: they were there; --overwrite makes them anew")
+    say(
         f"{written} tiles refined by {chosen} in {seconds:.1f} s"
-        f"{f', {written / seconds:.1f} tiles a second' if written else ''}: {output}",
-        markup=False,
+        f"{f', {written / seconds:.1f} tiles a second' if written else ''}: {output}"
     )
 
 

@@ -38,7 +38,7 @@ def report(
     """Write the HTML report of the studies, finished or still running."""
     from reports.html import write_side_by_side
     from reports.pdf import write_pdf
-    from studies.commands.console import console
+    from studies.commands.console import say
     from studies.commands.finish import write_results
     from studies.snapshot import refresh_snapshot
 
@@ -49,6 +49,6 @@ def report(
         written = write_side_by_side([workspace.root for workspace in found], output or SIDE_BY_SIDE)
     else:
         written = write_results(find_workspace(workspaces[0] if workspaces else None), output)
-    console.print(f"Report: {written}")
+    say(f"Report: {written}")
     if pdf:
-        console.print(f"Printed: {write_pdf(written, written.with_suffix('.pdf'))}")
+        say(f"Printed: {write_pdf(written, written.with_suffix('.pdf'))}")

@@ -84,15 +84,22 @@ def run(
     from sonarseg.training.record import is_finished, write_atomically
     from sonarseg.training.run import run as train
     from sonarseg.training.run_data import CONFIG, read_config
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.forecast import show_forecast
     from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings
     from studies.commands.scores_table import scores_table
     from studies.commands.tables import show
+    from studies.interrupts import interruptible
 
+    for option in ("gamma", "alpha"):
+        if loss is not LossChoice.FOCAL and _was_typed(context, option):
+            raise typer.BadParameter(
+                f"--{option} belongs to the focal loss: add --loss focal, or leave it out."
+            )
     wishes = Wishes(supervision.value, crf, loss.value, gamma, alpha, seed, from_scratch)
     if dry:
-        show_forecast(find_workspace(workspace), run_dir, wishes)
+        with interruptible():
+            show_forecast(find_workspace(workspace), run_dir, wishes)
         return
     if run_dir is None:
         raise typer.BadParameter("RUN_DIR is missing: name the folder of the run, or add --dry.")
@@ -103,17 +110,17 @@ def run(
             wanted = lone_run_config(find_workspace(workspace), run_dir, wishes)
             refuse_other_settings(stored, wanted, typed, run_dir)
         state = "is finished" if is_finished(run_dir) else "goes on"
-        console.print(f"{run_dir} {state}, with the settings in its config.json.")
+        say(f"{run_dir} {state}, with the settings in its config.json.")
     else:
         config = lone_run_config(find_workspace(workspace), run_dir, wishes)
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
-    with ConsoleProgress() as progress:
+    with interruptible(), ConsoleProgress() as progress:
         summary = train(run_dir, progress, lower_batch_size=True)
     if summary["metrics"]:
         show(console, scores_table({f"{run_dir.name} on val": summary["metrics"]}))
     else:
-        console.print(f"{run_dir} is done; val has no masks, so it was not scored.")
+        say(f"{run_dir} is done; val has no masks, so it was not scored.")
 
 
 def _was_typed(context: typer.Context, name: str) -> bool:

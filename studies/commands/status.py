@@ -5,24 +5,24 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
-from rich.text import Text
 
 from studies.commands.scores_table import figure
+from studies.commands.tables import calm_table, inert
 from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
     from studies.workspace import Workspace
 
 WATCH_SECONDS = 2.0
+_STATES = ("complete", "pruned", "failed", "running")
 
 
 def status(
@@ -42,25 +42,26 @@ def status(
     if log is not None:
         typer.echo(log_tail(chosen, log, lines))
         return
+    if as_json and watch:
+        raise typer.BadParameter("--watch shows a display: leave --json out.", param_hint="--watch")
     if as_json:
         typer.echo(json.dumps(gather(chosen), indent=1, ensure_ascii=False))
         return
     if not watch:
-        console.print(_shown(gather(chosen)))
+        console.print(shown(gather(chosen)))
         return
-    with Live(console=console, auto_refresh=False, screen=False) as live:
-        while True:
-            facts = gather(chosen)
-            live.update(_shown(facts), refresh=True)
-            if _all_done(facts):
-                return
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, screen=False) as live:
+        while not _all_done(facts := gather(chosen)):
+            live.update(shown(facts), refresh=True)
             time.sleep(WATCH_SECONDS)
+        live.update(shown(facts), refresh=True)
 
 
 def gather(workspace: Workspace) -> dict[str, Any]:
     """Collect what `sonarseg status` tells, fit for JSON."""
     from reports.summary import summarise
     from sonarseg.training.record import is_finished, read_metrics
+    from studies.batch_size import study_batch_size
     from studies.snapshot import refresh_snapshot
     from studies.standing import standing
     from studies.storage import load_study
@@ -71,7 +72,9 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     budgets = {"crf": config.crf.trials, "loss": config.loss.trials}
     for kind, study in studies.items():
         if study is not None:
-            study |= standing(load_study(workspace.database_path, kind), budgets[kind])
+            opened = load_study(workspace.database_path, kind)
+            batch_size = study_batch_size(opened, config) if kind == "loss" else None
+            study |= {**standing(opened, budgets[kind]), "batch_size": batch_size}
     return {
         "name": config.name,
         "workspace": str(workspace.root),
@@ -132,31 +135,35 @@ def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
     return openings
 
 
-def _shown(facts: dict[str, Any]) -> Group:
+def shown(facts: dict[str, Any]) -> Group:
     """Lay the facts out for the terminal."""
+    from reports.formatting import count, moment
+
     warm_up = facts["warm_up"]
     done = "done" if warm_up["finished"] else f"{warm_up['epochs_done']} of {warm_up['epochs']} epochs"
     parts: list[RenderableType] = [
-        Text(f"{facts['name']}: workspace {facts['workspace']}, survey {facts['survey']}"),
-        Text(f"warm-up: {done}"),
+        inert(f"{facts['name']}: workspace {facts['workspace']}, survey {facts['survey']}"),
+        inert(f"warm-up: {done}"),
         _table(facts),
     ]
     for kind, study in facts["studies"].items():
         if study is None:
             continue
-        parts.extend(Text(f"{kind}: {line}") for line in _study_lines(study))
+        parts.extend(inert(f"{kind}: {line}") for line in _study_lines(study))
         if study["workers"]:
             parts.append(_workers_table(kind, study))
-    parts.extend(
-        Text(f"test masks opened {opening['time']}: {opening['what']}") for opening in facts["test_openings"]
-    )
-    parts.append(Text(f"report: {facts['report'] or 'not written yet'}"))
+    if openings := facts["test_openings"]:
+        last = f"last on {moment(openings[-1]['time'])}: {openings[-1]['what']}"
+        parts.append(inert(f"test masks opened {count(len(openings), 'time')}, {last}"))
+    parts.append(inert(f"report: {facts['report'] or 'not written yet'}"))
     return Group(*parts)
 
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
     if study["best"]:
         yield f"best {study['metric']} {figure(study['best']['value'])}, {_setting(study['best'])}"
+    if study["batch_size"] not in (None, "auto"):
+        yield f"batches of {study['batch_size']} tiles"
     if study["untuned"]:
         yield study["untuned"]
     if study["stopped"]:
@@ -167,38 +174,34 @@ def _study_lines(study: dict[str, Any]) -> Iterator[str]:
 
 
 def _table(facts: dict[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("study", "finished", "complete", "pruned", "failed", "running", "best"):
-        table.add_column(column, justify="left" if column == "study" else "right")
+    begun = [study for study in facts["studies"].values() if study is not None]
+    states = [state for state in _STATES if any(study["trials"][state] for study in begun)]
+    rows = []
     for kind, study in facts["studies"].items():
         if study is None:
-            table.add_row(kind, "not begun")
+            rows.append([kind, "not begun", *("-" for _ in states), "-"])
             continue
-        best = study["best"]
-        table.add_row(
-            kind,
-            f"{study['finished']} of {study['budget']}",
-            *(str(study["trials"][state]) for state in ("complete", "pruned", "failed", "running")),
-            figure(best["value"]) if best else "-",
-        )
-    return table
+        best = "-" if study["best"] is None else figure(study["best"]["value"])
+        counts = (str(study["trials"][state]) for state in states)
+        rows.append([kind, f"{study['finished']} of {study['budget']}", *counts, best])
+    return calm_table(["study", "finished", *states, "best"], rows)
 
 
 def _workers_table(kind: str, study: dict[str, Any]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in (f"{kind} trial", "on", "worker", "since", "step", study["metric"], "setting"):
-        table.add_column(column)
-    for worker in study["workers"]:
-        table.add_row(
-            str(worker["trial"]),
+    rows = [
+        (
+            "starting" if worker["pid"] is None else f"{worker['host']}, process {worker['pid']}",
+            worker["setting"] or "-",
             worker["device"] or "-",
-            f"{worker['host']}, process {worker['pid']}",
-            str(timedelta(seconds=round(worker["seconds"] or 0))),
-            "-" if worker["step"] is None else str(worker["step"]),
+            worker["trial"],
+            timedelta(seconds=round(worker["seconds"] or 0)),
+            "-" if worker["step"] is None else worker["step"],
             "-" if worker["value"] is None else f"{worker['value']:.3f}",
-            escape(worker["setting"] or "-"),
         )
-    return table
+        for worker in study["workers"]
+    ]
+    head = ["worker", "setting", "on", f"{kind} trial", "since", "step", study["metric"]]
+    return calm_table(head, rows, words=3)
 
 
 def _setting(best: dict[str, Any]) -> str:

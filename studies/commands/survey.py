@@ -26,7 +26,7 @@ def check(
     from rich.table import Table
 
     from sonarseg.survey.check import check_survey
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, console, say
 
     opened = ("train", "val", "test") if all_masks else ("val",)
     with ConsoleProgress() as progress:
@@ -38,14 +38,14 @@ def check(
         table.add_row(*map(escape, row))
     console.print(table)
     if found.background is not None:
-        console.print(f"background: {found.background}", markup=False)
+        say(f"background: {found.background}")
     for note in found.notes:
-        console.print(f"note: {note}", markup=False)
+        say(f"note: {note}")
     for problem in found.problems:
-        console.print(f"problem: {problem}", markup=False)
+        say(f"problem: {problem}")
     if found.problems:
         raise typer.Exit(WRONG_INPUT)
-    console.print("No problem found.")
+    say("No problem found.")
 
 
 def simulate(
@@ -56,11 +56,11 @@ def simulate(
 ) -> None:
     """Make a simulated survey with known masks."""
     from sonarseg.simulation import simulate as simulate_survey
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, say
 
     with ConsoleProgress() as progress:
         simulate_survey(folder, tiles=tiles, size=size, seed=seed, progress=progress)
-    console.print(f"Simulated survey: {folder}; next: sonarseg init {folder}", markup=False)
+    say(f"Simulated survey: {folder}; next: sonarseg init {folder}")
 
 
 def girona(
@@ -73,11 +73,11 @@ def girona(
 ) -> None:
     """Make a survey from the layout of the Girona framework (w-s3Tseg)."""
     from sonarseg.survey.girona import import_girona
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, say
 
     with ConsoleProgress() as progress:
         import_girona(source, survey, progress=progress)
-    console.print(f"Survey: {survey}; next: sonarseg check {survey}", markup=False)
+    say(f"Survey: {survey}; next: sonarseg check {survey}")
 
 
 def masks(
@@ -92,8 +92,8 @@ def masks(
 ) -> None:
     """Write labels.csv of a survey from its masks, once. This opens the masks of every split."""
     from sonarseg.survey.mask_labels import write_labels
-    from studies.commands.console import ConsoleProgress, console
+    from studies.commands.console import ConsoleProgress, say
 
     with ConsoleProgress() as progress:
         path = write_labels(survey, least_area, background=background, progress=progress)
-    console.print(f"Image-level labels: {path}", markup=False)
+    say(f"Image-level labels: {path}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from rich import box
 from rich.console import Console
@@ -29,7 +30,10 @@ def calm_table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: 
     """
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for place, head in enumerate(columns):
-        table.add_column(inert(head), justify="left" if place < words else "right", overflow="fold")
+        figures = place >= words
+        justify: Literal["left", "right"] = "right" if figures else "left"
+        # On a narrow terminal words are folded first: half a figure is a wrong figure.
+        table.add_column(inert(head), justify=justify, overflow="fold", no_wrap=figures)
     for row in rows:
         table.add_row(*(inert(cell) for cell in row))
     return table

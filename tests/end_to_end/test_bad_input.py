@@ -59,7 +59,7 @@ def test_toml_that_cannot_be_read(folder: Path) -> None:
 def test_a_missing_survey(folder: Path) -> None:
     assert "nowhere" in sonarseg_here("init", "nowhere", cwd=folder).sentence()
     shutil.rmtree(folder / "survey")
-    assert "survey is not a folder" in sonarseg_here("tune", "all", cwd=folder).sentence()
+    assert "study.toml, line 7: there is no folder" in sonarseg_here("tune", "all", cwd=folder).sentence()
 
 
 def test_a_device_that_is_not_there(folder: Path) -> None:

@@ -31,7 +31,9 @@ def test_studies_are_needed(workspace: Path, command: list[str]) -> None:
 
 @pytest.mark.parametrize("command", [["tune", "all"], ["tune", "crf"], ["evaluate", "cam"], ["run", "lone"]])
 def test_the_survey_is_missing(workspace: Path, command: list[str]) -> None:
-    assert f"{workspace / 'survey'} is not a folder" in refused(*command)
+    said = refused(*command)
+    assert f"there is no folder {workspace / 'survey'}" in said
+    assert "study.toml, line" in said
     assert not (workspace / "study.db").exists()
     assert not (workspace / "lone").exists()
 

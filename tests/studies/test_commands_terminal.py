@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from studies.commands.console import ConsoleProgress
+from studies.commands.console import ConsoleProgress, say
 from studies.commands.ending import ending
 from studies.commands.scores_table import scores_table
 from studies.commands.sentences import print_error
+from studies.commands.status import gather, shown
 from studies.commands.tables import calm_table, inert, show, visible
+from studies.workspace import Workspace
 from tests.reports.fake_workspace import full_workspace
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202edesrever [bold]b[/bold]"
@@ -73,7 +75,6 @@ def test_progress_commands_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_end_of_a_study_is_told_in_its_own_figures(tmp_path: Path) -> None:
     from reports.summary import summarise
-    from studies.workspace import Workspace
 
     full_workspace(tmp_path / "bay")
     text = printed(*ending(Workspace(tmp_path / "bay")), width=100)
@@ -90,7 +91,6 @@ def test_the_end_of_a_study_is_told_in_its_own_figures(tmp_path: Path) -> None:
 
 
 def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
-    from studies.workspace import Workspace
     from tests.reports.fake_workspace import new_study
 
     new_study(tmp_path / "bay", "crf")
@@ -109,3 +109,38 @@ def test_colours_on_a_terminal_and_none_on_a_pipe() -> None:
     for extra, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         subprocess.run([sys.executable, "-c", code], stdout=follower, env=environment | extra, check=True)
         assert (b"\x1b[" in os.read(leader, 1000)) is coloured
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("width", [40, 200])
+def test_status_obeys_no_name_and_folds_no_figure(
+    tuned: Workspace, monkeypatch: pytest.MonkeyPatch, terminal: bool, width: int
+) -> None:
+    facts = gather(tuned)
+    study = facts["studies"]["crf"]
+    study["best"]["params"] = {HOSTILE: HOSTILE}
+    study["workers"] = [
+        {"host": HOSTILE, "pid": 7, "trial": 12, "device": HOSTILE, "seconds": 61, "step": 3, "value": 0.1234}
+        | {"setting": HOSTILE}
+    ]
+    study["stopped"] = HOSTILE
+    facts |= {"name": HOSTILE, "survey": HOSTILE, "report": HOSTILE}
+    facts["test_openings"] = [{"time": "now", "what": HOSTILE}] * 2
+    console = Console(file=io.StringIO(), width=width, force_terminal=terminal, color_system="truecolor")
+    console.print(shown(facts))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "\x1b]" not in text
+    assert "\x1b[31m" not in text
+    assert "\u202e" not in text
+    assert "[bold]b[/bold]" in "".join(lines_of(text)) or width == 40
+    assert f"{study['best']['value']:.3f}" in text
+    assert "loss: batches of 16 tiles" in " ".join(text.split())
+    assert "failed" not in "\n".join(line for line in lines_of(text) if line.startswith("study"))
+    assert "test masks opened 2 times" in " ".join(text.split())
+
+
+def test_a_path_with_markup_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    say("Report: /data/[bold]bay[/bold]/\x1b[31mreport.html")
+    assert (
+        capsys.readouterr().out == "Report: /data/[bold]bay[/bold]/\N{REPLACEMENT CHARACTER}[31mreport.html\n"
+    )

@@ -1,6 +1,8 @@
 """Confirmation of winners: new seeds, what it stores, resuming, and the test split."""
 
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,12 +13,14 @@ import pytest
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, tiles_with_masks
-from sonarseg.metrics.confusion import confusion, unpack_confusions
+from sonarseg.metrics.confusion import confusion, pack_confusions, unpack_confusions
 from sonarseg.metrics.run_interval import paired_run_interval
-from sonarseg.metrics.scores import METRICS, paired_interval, survey_scores
+from sonarseg.metrics.scores import METRICS, survey_scores
 from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome, verdict
 from studies.confirm import ATTRIBUTE, confirm
+from studies.confirm_result import confirm_results
+from studies.devices import Seat
 from studies.pipeline import Machinery, tune_loss
 from studies.storage import load_study
 from studies.workspace import Workspace
@@ -64,11 +68,11 @@ def test_a_crf_winner_is_compared_with_the_best_untuned_setting(
     study = load_study(tuned.database_path, "crf")
     untuned = max((t for t in study.trials if "name" in t.user_attrs), key=lambda t: (t.value, -t.number))
     assert record["baseline"]["name"] == untuned.user_attrs["name"]
-    a, b = (unpack_confusions(t.user_attrs["confusions"]) for t in (study.best_trial, untuned))
     found = record["results"]["val"]["miou_multiclass"]
     assert (found["winner"], found["baseline"]) == (study.best_value, untuned.value)
-    expected = paired_interval(a, b, "miou_multiclass", groups=study.user_attrs["groups"], seed=0)
-    assert (found["difference"], found["low"], found["high"]) == expected
+    assert found["difference"] == pytest.approx(study.best_value - untuned.value)
+    assert (found["low"], found["high"]) == (None, None)
+    assert "3 strips are too few" in verdict(record)
     assert record["finished"]
     assert list(record["results"]) == ["val"]
     assert openings(tuned) == []
@@ -102,9 +106,29 @@ def test_runs_have_new_seeds_and_the_figures_are_those_of_their_confusions(
     for name in ("miou_multiclass", "miou", "miou_paper"):
         found = record["results"]["val"][name]
         assert found["winner"] == pytest.approx(np.mean([METRICS[name](run) for run in runs["winner"]]))
-        expected = paired_run_interval(
-            runs["winner"], runs["baseline"], name, groups=record["groups"]["val"], seed=0
-        )
+        assert found["difference"] == pytest.approx(found["winner"] - found["baseline"])
+
+
+def test_the_figures_are_those_of_the_confusions_of_both_sides() -> None:
+    generator = np.random.default_rng(2)
+    right = {"winner": 90, "baseline": 70}
+    counts = {
+        role: [np.array([[[n, 100 - n], [100 - n, n]] for n in share + generator.integers(0, 9, 8)])] * 3
+        for role, share in right.items()
+    }
+    record: dict[str, Any] = {
+        "metric": "miou",
+        "groups": {"val": [f"strip {i}" for i in range(8)]},
+        "runs": [
+            {"role": role, "seed": seed, "confusions": {"val": pack_confusions(runs[seed])}}
+            for role, runs in counts.items()
+            for seed in range(3)
+        ],
+    }
+    record["results"] = confirm_results(record)
+    for name, found in record["results"]["val"].items():
+        sides = (np.stack(counts[role]) for role in ("winner", "baseline"))
+        expected = paired_run_interval(*sides, name, groups=record["groups"]["val"], seed=0)
         assert (found["difference"], found["low"], found["high"]) == pytest.approx(expected)
         assert found["low"] > 0
     assert "confirmed" in verdict(record)
@@ -184,8 +208,27 @@ def test_other_settings_in_a_run_folder_are_refused(both: Workspace, machinery: 
 
 def test_the_verdict_says_what_the_interval_says() -> None:
     def record(low: float | None, high: float | None) -> dict[str, Any]:
-        return {"metric": "miou", "results": {"test": {"miou": {"low": low, "high": high}}}}
+        found = {"difference": 0.0, "low": low, "high": high}
+        return {"metric": "miou", "results": {"test": {"miou": found}}, "groups": {"test": ["a", "a", "b"]}}
 
     assert "may be chance" in verdict(record(-0.1, 0.1))
     assert "worse" in verdict(record(-0.2, -0.1))
-    assert "no interval" in verdict(record(None, None))
+    assert "no interval: 2 strips are too few, it takes 6" in verdict(record(None, None))
+
+
+def test_runs_are_trained_on_a_leased_device(
+    both: Workspace, machinery: Machinery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str | None] = []
+
+    def spy(run_dir: Path, survey: Survey, split: str, *, device: str) -> Evaluation:
+        seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
+        return evaluate(run_dir, survey, split, device=device)
+
+    monkeypatch.setattr("studies.confirm.evaluate_run", spy)
+    monkeypatch.setattr("studies.confirm.seats", lambda device, places: [Seat("cuda:3", 0, "3")])
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    confirm(both, "loss", seeds=1, machinery=machinery)
+    assert seen == ["3", "3"]
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ

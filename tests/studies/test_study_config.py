@@ -94,3 +94,12 @@ def test_search_space_is_what_the_objective_takes() -> None:
     config = StudyConfig(name="a", survey="b")
     assert config.crf.guides == ("raw", "median")
     assert "trials" in config.crf.model_dump()
+
+
+def test_cmaes_searches_for_one_value(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text('name = "n"\nsurvey = "s"\n[crf]\nsampler = "cmaes"\nweigh_seconds = true\n')
+    with pytest.raises(
+        UserError, match=r"study\.toml, line 3: .*searches for one value.*weigh_seconds = false"
+    ):
+        load_study_config(path)

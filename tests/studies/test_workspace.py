@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import time
@@ -43,3 +44,10 @@ def test_two_commands_take_turns(tmp_path: Path) -> None:
         with Workspace(tmp_path).alone(lambda what, *_: notes.append(what)):
             assert (tmp_path / "out").exists()
     assert notes == ["waiting for another sonarseg command in this workspace"]
+
+
+def test_a_survey_that_is_not_there_is_named_with_its_line(workspace: Workspace) -> None:
+    shutil.move(workspace.survey_path, workspace.survey_path.with_name("moved"))
+    expected = rf"study\.toml, line 2: there is no folder {workspace.survey_path}: name the folder"
+    with pytest.raises(UserError, match=expected):
+        workspace.survey()
