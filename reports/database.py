@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 from urllib.parse import quote
 
 import numpy as np
@@ -21,6 +23,9 @@ from sonarseg.metrics.scores import METRICS, class_iou
 
 DATABASE = "study.db"
 KINDS = ("crf", "loss")
+BUSY_SECONDS = 60
+NOT_OURS = "{} does not hold the studies of a workspace: expected the study.db that `sonarseg tune` writes."
+Mode = Literal["ro", "rw", "rwc"]
 
 
 def read_studies(workspace: Path) -> dict[str, Study]:
@@ -39,7 +44,7 @@ def read_studies(workspace: Path) -> dict[str, Study]:
     Raises
     ------
     UserError
-        Where there is no database, or it is not one of Optuna's.
+        Where there is no database, or it is not one of a workspace.
     """
     path = workspace / DATABASE
     if not path.is_file():
@@ -50,36 +55,62 @@ def read_studies(workspace: Path) -> dict[str, Study]:
         loaded = {
             kind: optuna.load_study(study_name=kind, storage=storage) for kind in KINDS if kind in names
         }
+        if not all(_is_ours(kind, study) for kind, study in loaded.items()):
+            raise UserError(NOT_OURS.format(path))
         return {kind: _read_study(kind, study) for kind, study in loaded.items()}
     finally:
         storage.engine.dispose()
 
 
-def open_storage(path: Path, mode: str) -> optuna.storages.RDBStorage:
-    """Open an SQLite study database that exists; mode "ro" or "rw".
-
-    The file is opened by SQLite's own URI, so no character of its path can be misread.
+def open_storage(path: Path, mode: Mode) -> optuna.storages.RDBStorage:
+    """Open an SQLite study database that exists.
 
     Raises
     ------
     UserError
         Where the file is not a study database of this Optuna.
     """
-    address = f"file:{quote(str(path.resolve()))}?mode={mode}"
 
     def connect() -> sqlite3.Connection:
-        return sqlite3.connect(address, uri=True, timeout=60, check_same_thread=False)
+        return connect_to(path, mode)
 
     try:
-        with closing(connect()) as probe:
-            tables = {row[0] for row in probe.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if "studies" not in tables:
-            raise UserError(
-                f"{path} holds no Optuna study: expected the database that `sonarseg tune` writes."
-            )
+        refuse_foreign(path)
         return optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect})
     except (sqlite3.DatabaseError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read as a study database of this version ({error}).") from error
+
+
+def connect_to(path: Path, mode: Mode) -> sqlite3.Connection:
+    """Connect to an SQLite file by SQLite's own URI, so that no character of its path can be misread.
+
+    In a folder where nothing may be written, SQLite opens a database of many writers (WAL) only as one
+    that nobody changes; where somebody is changing it, there is a journal beside it, and it is shared.
+    """
+    journal = path.with_name(path.name + "-wal")
+    sealed = not os.access(path.parent, os.W_OK) and not journal.exists()
+    query = "immutable=1" if sealed else f"mode={mode}"
+    address = f"file:{quote(str(path.resolve()))}?{query}"
+    return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Look before Optuna does, which makes its tables in whatever database it is shown.
+
+    Raises
+    ------
+    UserError
+        Where the file is the database of something else.
+    """
+    with closing(connect_to(path, "ro")) as probe:
+        tables = {row[0] for row in probe.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"studies", "version_info"} <= tables:
+        raise UserError(NOT_OURS.format(path))
+
+
+def _is_ours(kind: str, study: optuna.Study) -> bool:
+    # What a study is may be noted a moment after it was made, on a server.
+    return study.user_attrs.get("kind") == kind or not study.get_trials(deepcopy=False)
 
 
 def _read_study(kind: str, study: optuna.Study) -> Study:

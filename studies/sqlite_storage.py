@@ -18,9 +18,8 @@ from optuna.storages._rdb.models import TrialIntermediateValueModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import QueuePool
 
+from reports.database import connect_to
 from studies.sqlite_trials import read_trial, read_trials
-
-BUSY_SECONDS = 60
 
 # Optuna reads trial and value before it writes, five statements a report; workers that report often
 # wait for each other's. One statement does the same: it writes only where the trial has not ended.
@@ -44,9 +43,8 @@ class SqliteStorage(RDBStorage):
     """
 
     def __init__(self, path: Path) -> None:
-        # The file is opened by its path: in a URL, a "?" or "%" in a folder's name would be misread.
         def connect() -> sqlite3.Connection:
-            connection = sqlite3.connect(path, timeout=BUSY_SECONDS, check_same_thread=False)
+            connection = connect_to(path, "rwc")
             connection.execute("PRAGMA synchronous=NORMAL")
             return connection
 

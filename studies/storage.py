@@ -10,17 +10,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
-from urllib.parse import quote
 
 import optuna
 import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 
+from reports.database import NOT_OURS, refuse_foreign
 from sonarseg.errors import UserError
 from studies.server_address import ServerAddress
 from studies.server_storage import open_server
-from studies.sqlite_storage import BUSY_SECONDS, SqliteStorage
+from studies.sqlite_storage import SqliteStorage
 
 StudyKind = Literal["crf", "loss"]
 KINDS: tuple[StudyKind, ...] = ("crf", "loss")
@@ -31,7 +31,6 @@ _ADVICE: dict[type, str] = {
     ServerAddress: "see that the server runs and has room",
     type(Path()): "free the disk, or put the workspace where you may write",
 }
-_NOT_OURS = "{} does not hold the studies of a workspace: expected the study.db that `sonarseg tune` writes."
 # What the operating system says where it will not write.
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EFBIG}
 
@@ -53,7 +52,7 @@ def open_storage(path: Location) -> RDBStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_errors(path):
         try:
-            _refuse_foreign(path)
+            refuse_foreign(path)
             return SqliteStorage(path)
         except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError, RuntimeError) as error:
             if isinstance(error, sqlite3.OperationalError | sqlalchemy.exc.OperationalError):
@@ -62,16 +61,6 @@ def open_storage(path: Location) -> RDBStorage:
                 f"{path} cannot be read as a study database of this version ({_cause(error)}): put a copy of "
                 "it back if it was damaged, or use a new workspace."
             ) from error
-
-
-def _refuse_foreign(path: Path) -> None:
-    """Look before Optuna does, which makes its tables in whatever database it is shown."""
-    # By a URI that makes no file; SQLite's own escapes let no character of the path be misread.
-    address = f"file:{quote(str(path.resolve()))}?mode=rw"
-    with closing(sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS)) as connection:
-        tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"studies", "version_info"} <= tables:
-        raise UserError(_NOT_OURS.format(path))
 
 
 def create_database(
@@ -189,10 +178,10 @@ def _load(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optun
             kind: optuna.load_study(study_name=study_name(path, kind), storage=storage) for kind in kinds
         }
     except KeyError as error:
-        raise UserError(_NOT_OURS.format(path)) from error
+        raise UserError(NOT_OURS.format(path)) from error
     # On a server another machine may be about to note what its studies are.
     if isinstance(path, Path) and any(study.user_attrs.get("kind") != kind for kind, study in found.items()):
-        raise UserError(_NOT_OURS.format(path))
+        raise UserError(NOT_OURS.format(path))
     return found
 
 

@@ -45,7 +45,7 @@ class CrfStudyConfig(CrfRanges):
     weigh_seconds: bool = False
 
     @model_validator(mode="after")
-    def _check(self) -> Self:
+    def _check_sampler(self) -> Self:
         if self.weigh_seconds and self.sampler == "cmaes":
             raise ValueError(
                 'sampler = "cmaes" searches for one value, weigh_seconds = true for two: use another sampler '

@@ -11,7 +11,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sonarseg.errors import UserError
 from studies.quality import quality
-from studies.storage import StudyKind, load_studies, storage_errors
+from studies.storage import Location, StudyKind, load_studies, storage_errors
+from studies.study_config import STUDY_TOML
 from studies.trial_loop import ORIGIN
 from studies.turns import turn
 from studies.widening import widened
@@ -49,15 +50,30 @@ def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, s
     UserError
         Where there is no such database, or it is this one.
     """
-    path = source / "study.db" if source.is_dir() else source
-    if path.resolve() == workspace.database_path.resolve():
+    place = _place(source)
+    if place in (workspace.database, workspace.database_path.resolve()):
         raise UserError(f"--from {source} names this workspace itself: name the one to take settings from.")
-    others = load_studies(path)
+    try:
+        others = load_studies(place)
+    except UserError as error:
+        raise UserError(f"--from {source}: {error}") from error
     taken = 0
     for kind, study in studies.items():
         with storage_errors(workspace.database), turn(study, workspace):
-            taken += _take(study, others[kind], str(path.resolve()))
+            taken += _take(study, others[kind], _told(place))
     return taken
+
+
+def _place(source: Path) -> Location:
+    """Find where the named studies live: study.toml stands in the folder of a workspace."""
+    if (source / STUDY_TOML).is_file():
+        place = Workspace(source).database
+        return place.resolve() if isinstance(place, Path) else place
+    return (source / "study.db" if source.is_dir() else source).resolve()
+
+
+def _told(place: Location) -> str:
+    return str(place) if isinstance(place, Path) else f"{place} ({place.name})"
 
 
 def _take(study: optuna.Study, other: optuna.Study, source: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from optuna.trial import TrialState
@@ -24,6 +25,8 @@ from studies.workspace import Workspace
 def write_results(workspace: Workspace, output: Path | None = None) -> Path:
     """Make the picture rows anew, write the notes that Optuna Dashboard shows, and the report.
 
+    Of a workspace where nothing may be written, the report alone is.
+
     Parameters
     ----------
     workspace : Workspace
@@ -37,8 +40,11 @@ def write_results(workspace: Workspace, output: Path | None = None) -> Path:
         The report.
     """
     refresh_snapshot(workspace)
-    _write_pictures(workspace)
-    write_dashboard_notes(workspace.root, studies_on_server(workspace))
+    if os.access(workspace.root, os.W_OK):
+        _write_pictures(workspace)
+        write_dashboard_notes(workspace.root, studies_on_server(workspace))
+    else:
+        say(f"{workspace.root} is read-only: the report shows the pictures that are there.")
     return write_report(workspace.root, output)
 
 

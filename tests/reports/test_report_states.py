@@ -54,7 +54,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_an_empty_file_is_refused_and_stays_empty(tmp_path: Path) -> None:
     (tmp_path / "study.db").touch()
-    with pytest.raises(UserError, match="holds no Optuna study"):
+    with pytest.raises(UserError, match="does not hold the studies of a workspace"):
         write_report(tmp_path)
     assert (tmp_path / "study.db").stat().st_size == 0
 

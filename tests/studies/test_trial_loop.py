@@ -22,7 +22,7 @@ Objective = Callable[[optuna.Trial], float]
 @pytest.fixture
 def place(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path)
-    create_database(workspace.database_path, {"crf": {"metric": "miou"}})
+    create_database(workspace.database_path, {"crf": {"kind": "crf", "metric": "miou"}})
     return workspace
 
 
