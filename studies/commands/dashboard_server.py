@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from optuna_dashboard import wsgi
 from reports.dashboard_notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
 from studies.commands.scaling import has_warm_up, workspace_scaling
+from studies.commands.sentences import explain
 from studies.snapshot import refresh_snapshot, studies_on_server
 from studies.storage import StudyKind
 from studies.trial_pictures import write_trial_pictures
@@ -92,6 +94,9 @@ def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threadin
     stop : threading.Event
         Ends the work.
     """
+    if not os.access(workspace.root, os.W_OK):
+        say(f"{workspace.root} is read-only: the dashboard shows the notes and pictures that are there.")
+        return
     said: set[str] = set()
     filled: object = None
     opened: dict[StudyKind, optuna.Study] | None = None
@@ -103,10 +108,13 @@ def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threadin
                 refresh_snapshot(workspace)
                 fill(workspace, stop, opened)
                 filled = state
-        except UserError as error:
-            if str(error) not in said:
-                said.add(str(error))
-                say(str(error))
+        except Exception as error:
+            explained = explain(error)
+            if explained is None:
+                raise
+            if explained[0] not in said:
+                said.add(explained[0])
+                say(explained[0])
         stop.wait(FILL_SECONDS)
 
 
