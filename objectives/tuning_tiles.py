@@ -15,6 +15,7 @@ from sonarseg.densecrf.refine import crf_tile
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import confusion
+from sonarseg.processes import in_order
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.guide import Guide, guide_image
@@ -83,6 +84,8 @@ def prepare_tiles(
     guides: Sequence[Guide],
     folder: Path,
     progress: Progress = silent,
+    *,
+    jobs: int = 1,
 ) -> list[TuningTile]:
     """Read, cut and filter once what every trial would do again.
 
@@ -102,16 +105,23 @@ def prepare_tiles(
         Where to put scores, guide images and masks.
     progress : Progress
         Called a tile.
+    jobs : int
+        Threads: pictures are decoded and filtered without the interpreter's lock.
 
     Raises
     ------
     UserError
         Where a tile has no CAM scores, or they do not fit its image.
     """
+
+    def prepare(place: tuple[int, str]) -> TuningTile:
+        index, tile = place
+        return _prepare(survey, tile, cam_dir, scaling, guides, folder / f"{index:06d}")
+
     prepared = []
-    for index, tile in enumerate(tiles):
-        prepared.append(_prepare(survey, tile, cam_dir, scaling, guides, folder / f"{index:06d}"))
-        progress("preparing tuning tiles", index + 1, len(tiles))
+    for tile in in_order(prepare, list(enumerate(tiles)), jobs, processes=False):
+        prepared.append(tile)
+        progress("preparing tuning tiles", len(prepared), len(tiles))
     return prepared
 
 

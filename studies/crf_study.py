@@ -94,6 +94,7 @@ def run_crf_study(
             config.guides,
             Path(folder),
             progress,
+            jobs=jobs,
         )
         make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
         objective = CrfObjective(

@@ -7,11 +7,18 @@ the busy timeout makes a worker wait its turn instead of failing with "database 
 
 from __future__ import annotations
 
+import json
 import sqlite3
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
+from optuna.distributions import (
+    BaseDistribution,
+    check_distribution_compatibility,
+    distribution_to_json,
+)
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialIntermediateValueModel
@@ -19,17 +26,26 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import QueuePool
 
 from reports.database import connect_to
-from studies.sqlite_trials import read_trial, read_trials
+from studies.sqlite_trials import read_study_attributes, read_trial, read_trials
 
-# Optuna reads trial and value before it writes, five statements a report; workers that report often
-# wait for each other's. One statement does the same: it writes only where the trial has not ended.
-# It goes to the driver itself: SQLAlchemy's part would cost more than SQLite's.
+# Optuna reads the trial before each write, in three to five statements; workers that write often wait for
+# each other's. One statement does the same: it writes only where the trial has not ended. It goes to the
+# driver itself: SQLAlchemy's part would cost more than SQLite's.
+_OF_OPEN_TRIAL = "FROM trials WHERE trial_id = :trial AND state IN ('RUNNING', 'WAITING')"
 _REPORT = (
     "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) "
-    "SELECT trial_id, :step, :value, :kind FROM trials "
-    "WHERE trial_id = :trial AND state IN ('RUNNING', 'WAITING') "
+    f"SELECT trial_id, :step, :value, :kind {_OF_OPEN_TRIAL} "
     "ON CONFLICT (trial_id, step) DO UPDATE SET intermediate_value = excluded.intermediate_value, "
     "intermediate_value_type = excluded.intermediate_value_type"
+)
+_PARAM = (
+    "INSERT INTO trial_params (trial_id, param_name, param_value, distribution_json) "
+    f"SELECT trial_id, :name, :value, :distribution {_OF_OPEN_TRIAL}"
+)
+_ATTRIBUTE = (
+    "INSERT INTO trial_{kind}_attributes (trial_id, key, value_json) "
+    f"SELECT trial_id, :key, :value {_OF_OPEN_TRIAL} "
+    "ON CONFLICT (trial_id, key) DO UPDATE SET value_json = excluded.value_json"
 )
 
 
@@ -59,10 +75,50 @@ class SqliteStorage(RDBStorage):
             Where the trial has ended, or there is none of this id.
         """
         stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(intermediate_value)
-        row = {"trial": trial_id, "step": step, "value": stored, "kind": kind.name}
+        self._write(_REPORT, {"trial": trial_id, "step": step, "value": stored, "kind": kind.name})
+
+    def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Store an attribute of a trial, or replace it; UpdateFinishedTrialError as above."""
+        row = {"trial": trial_id, "key": key, "value": json.dumps(value)}
+        self._write(_ATTRIBUTE.format(kind="user"), row)
+
+    def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
+        """Store one of Optuna's own attributes of a trial; UpdateFinishedTrialError as above."""
+        row = {"trial": trial_id, "key": key, "value": json.dumps(value)}
+        self._write(_ATTRIBUTE.format(kind="system"), row)
+
+    def _set_trial_param(
+        self,
+        trial_id: int,
+        param_name: str,
+        param_value_internal: float,
+        distribution: BaseDistribution,
+        previous_distribution: BaseDistribution | None,
+    ) -> None:
+        if previous_distribution is None:
+            # Only the database knows whether another worker has used this name with other ranges.
+            super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, None)
+            return
+        check_distribution_compatibility(previous_distribution, distribution)
+        row = {"trial": trial_id, "name": param_name, "value": param_value_internal}
+        self._write(_PARAM, row | {"distribution": distribution_to_json(distribution)})
+
+    def _write(self, statement: str, row: Mapping[str, Any]) -> None:
+        """Write a row of an open trial.
+
+        Raises
+        ------
+        UpdateFinishedTrialError
+            Where the trial has ended, or there is none of this id.
+        """
         with self._driver() as cursor:
-            if cursor.execute(_REPORT, row).rowcount == 0:
-                raise UpdateFinishedTrialError(f"trial {trial_id} has ended and takes no more reports.")
+            if cursor.execute(statement, row).rowcount == 0:
+                raise UpdateFinishedTrialError(f"trial {row['trial']} has ended and takes no more values.")
+
+    def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:
+        """Read the attributes of a study; KeyError where there is none of this id."""
+        with self._driver() as cursor:
+            return read_study_attributes(cursor, study_id)
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
         """Read one trial; KeyError where there is none of this id."""

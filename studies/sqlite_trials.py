@@ -47,8 +47,7 @@ def read_trials(
     KeyError
         Where there is no such study.
     """
-    if cursor.execute("SELECT 1 FROM studies WHERE study_id = ?", (study_id,)).fetchone() is None:
-        raise KeyError(f"There is no study {study_id}.")
+    _check_study(cursor, study_id)
     rows = cursor.execute(
         "SELECT trial_id, number, state, datetime_start, datetime_complete FROM trials "
         "WHERE study_id = ? AND (trial_id > ? OR trial_id IN (SELECT value FROM json_each(?))) "
@@ -73,6 +72,24 @@ def read_trial(cursor: Cursor, trial_id: int) -> FrozenTrial:
     if not rows:
         raise KeyError(f"There is no trial {trial_id}.")
     return _whole(cursor, rows)[0]
+
+
+def read_study_attributes(cursor: Cursor, study_id: int) -> dict[str, Any]:
+    """Read the user attributes of a study.
+
+    Raises
+    ------
+    KeyError
+        Where there is no such study.
+    """
+    _check_study(cursor, study_id)
+    statement = "SELECT key, value_json FROM study_user_attributes WHERE study_id = ? ORDER BY rowid"
+    return {key: json.loads(text) for key, text in cursor.execute(statement, (study_id,))}
+
+
+def _check_study(cursor: Cursor, study_id: int) -> None:
+    if cursor.execute("SELECT 1 FROM studies WHERE study_id = ?", (study_id,)).fetchone() is None:
+        raise KeyError(f"There is no study {study_id}.")
 
 
 def _whole(cursor: Cursor, trials: list[tuple[Any, ...]]) -> list[FrozenTrial]:

@@ -7,8 +7,10 @@ import pytest
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _heeding_ctrl_c() -> Iterator[None]:
-    """Heed SIGINT, here and in the programs that tests start, though a shell made them deaf to it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+def _heeding_signals() -> Iterator[None]:
+    """Heed SIGINT and SIGHUP, here and in the programs that tests start, though a shell made them deaf."""
+    heeding = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+    before = {number: signal.signal(number, handler) for number, handler in heeding.items()}
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
