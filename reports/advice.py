@@ -18,8 +18,8 @@ from reports.tile_figures import tile_scores
 
 # A parameter this close to an end of its range, in shares of the range, may want to lie beyond it
 EDGE = 0.03
-# A best trial that came this late says that the search was still gaining
-LATE = 0.8
+# A best trial that came this late, and beat all before by more than that: the search was still gaining
+LATE, STILL_GAINING = 0.8, 0.003
 LEAST_TRIALS = 30
 MOST_SENTENCES = 5
 
@@ -128,18 +128,27 @@ def _of_crf(section: CrfSection) -> list[str]:
             "The gain of the tuned dense CRF is not proven: give val more tiles with masks, or keep the "
             "untuned setting."
         )
-    searched = [trial for trial in study.trials if not trial.name and trial.derived_from is None]
-    if tuned is not None and len(searched) >= LEAST_TRIALS:
-        order = [trial.number for trial in searched]
-        origin = tuned.number if tuned.derived_from is None else tuned.derived_from
-        if origin in order and order.index(origin) + 1 >= LATE * len(order):
-            found.append(
-                f"The best dense CRF came late (place {order.index(origin) + 1} of {len(order)} searched): "
-                "raise `trials` under [crf] and go on."
-            )
+    late = None if tuned is None else _late(study, tuned)
+    if late is not None:
+        found.append(f"The best dense CRF came late ({late} searched): raise `trials` under [crf] and go on.")
     if tuned is not None and (edges := edge_parameters(study, tuned)):
         found.append(f"{listing(edges)} of the range searched: search a wider one in a new workspace.")
     return found
+
+
+def _late(study: Study, best: Trial) -> str | None:
+    """Tell the place of a best trial that came late and was a gain worth waiting for, or None."""
+    searched = [trial for trial in study.trials if not trial.name and trial.derived_from is None]
+    order = [trial.number for trial in searched]
+    origin = best.number if best.derived_from is None else best.derived_from
+    if len(order) < LEAST_TRIALS or origin not in order or order.index(origin) + 1 < LATE * len(order):
+        return None
+    before = [
+        t.value for t in study.complete if t.number < order[int(LATE * len(order))] and t.value is not None
+    ]
+    if best.value is None or best.value - max(before, default=0.0) <= STILL_GAINING:
+        return None
+    return f"place {order.index(origin) + 1} of {len(order)}"
 
 
 def edge_parameters(study: Study, trial: Trial) -> list[str]:

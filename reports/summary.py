@@ -220,8 +220,9 @@ def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
         by_all = loss.table.winner_of_all()
         if by_all is not None and by_metric is not None and by_all is not by_metric:
             found.append(
-                f"Over all its {count(len(by_all.all_trials), 'run')} {by_all.label} would be best instead "
-                f"({by_all.all_runs}); the comparison takes {count(loss.table.seeds, 'run')} of each loss."
+                f"Over all runs of each setting {by_all.label} would be best instead: {by_all.all_runs} "
+                f"({count(len(by_all.all_trials), 'run')}) beside {by_metric.all_runs} "
+                f"({count(len(by_metric.all_trials), 'run')}) of {by_metric.label}."
             )
     for what, section in (("dense CRF", crf), ("loss", loss)):
         counts = section.study.counts() if section is not None else {}
