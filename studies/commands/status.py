@@ -205,9 +205,11 @@ def _workers_table(kind: str, study: dict[str, Any]) -> Table:
 
 
 def _setting(best: dict[str, Any]) -> str:
-    parts = (
+    """Write a trial's name and parameters; a loss is called by the name of its setting, where it has one."""
+    parts = [
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in best["params"].items()
-    )
-    name = f"{best['name']}: " if best["name"] else ""
-    return f"trial {best['trial']}, {name}{', '.join(parts)}"
+        if name != "loss"
+    ]
+    called = best["name"] or best["params"].get("loss")
+    return f"trial {best['trial']}, " + ": ".join(filter(None, (called, ", ".join(parts))))
