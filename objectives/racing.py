@@ -24,7 +24,7 @@ LEAST_TILES = 8
 # The standing is looked at so often at most, for every look is another chance to end a winner.
 LOOKS = 10
 # Chance to end a trial that is as good as the incumbent, over all looks together: each gets its share.
-LEVEL = 0.2
+LEVEL = 0.5
 
 
 @dataclass(frozen=True)

@@ -110,8 +110,8 @@ def is_compiled(channels: int, num_classes: int = 16) -> bool:
 
 
 def _lanes_up_to(num_classes: int) -> set[int]:
-    """Numbers of lanes of tiles of 2 to `num_classes` classes, those up to 16 always."""
-    return {lanes_for(classes) for classes in range(2, max(16, num_classes) + 1)}
+    """Numbers of lanes of tiles of 2 to `num_classes` classes."""
+    return {lanes_for(classes) for classes in range(2, max(2, num_classes) + 1)}
 
 
 _keep_freed_memory()
