@@ -128,8 +128,7 @@ class _Counts(Race):
 
     def lost_by_ranks(self) -> bool:
         """Wilcoxon's signed-rank test in place of the t-test."""
-        total = int(self.counted.sum())
-        if self.scored < LEAST_TILES or self.scored == total:
+        if self.scored < LEAST_TILES or self.scored == self.total:
             return False
         found = wilcoxon(
             np.stack(self.differences), alternative="less", zero_method="zsplit", method="asymptotic", axis=0

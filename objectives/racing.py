@@ -83,37 +83,37 @@ class Race:
     Parameters
     ----------
     incumbent : Incumbent
-    counted : bool (T,)
-        Tiles that the metric counts; the others are not looked at.
+    racing : bool (T,)
+        Tiles that the metric counts and in which trials can differ; the others are not looked at.
     """
 
-    def __init__(self, incumbent: Incumbent, counted: NDArray[np.bool_]) -> None:
+    def __init__(self, incumbent: Incumbent, racing: NDArray[np.bool_]) -> None:
         self.incumbent = incumbent
-        self.counted = counted
+        self.racing = racing
+        self.total = int(racing.sum())
         self.differences: list[NDArray[np.float64]] = []
         self._looked = 0
 
     def add(self, tile: int, confusions: NDArray[np.int64]) -> None:
         """Add a tile's confusion matrices, int64 (V, K, K), of V variants of the trial."""
-        if self.counted[tile]:
+        if self.racing[tile]:
             own = _contributions(confusions, self.incumbent.iou, self.incumbent.weight)
             self.differences.append(own - self.incumbent.contributions[tile])
 
     @property
     def scored(self) -> int:
-        """Counted tiles that were added."""
+        """Racing tiles that were added."""
         return len(self.differences)
 
     def lost(self) -> bool:
         """Whether no variant can be better than the incumbent, and not all are the incumbent again."""
-        total = int(self.counted.sum())
-        between = math.ceil((total - LEAST_TILES) / LOOKS)
-        if self.scored < LEAST_TILES or self.scored == total or self.scored < self._looked + between:
+        between = math.ceil((self.total - LEAST_TILES) / LOOKS)
+        if self.scored < LEAST_TILES or self.scored == self.total or self.scored < self._looked + between:
             return False
         self._looked = self.scored
         differences = np.stack(self.differences)
         mean, spread = differences.mean(axis=0), differences.std(axis=0, ddof=1)
-        error = spread * np.sqrt((1 - self.scored / total) / self.scored)
+        error = spread * np.sqrt((1 - self.scored / self.total) / self.scored)
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = np.where(error > 0, stdtr(self.scored - 1, mean / error), np.where(mean < 0, 0.0, 1.0))
         undecided = chance >= LEVEL / LOOKS
@@ -124,7 +124,7 @@ class Race:
     def expected(self) -> float:
         """Score of the best variant if the other tiles are like those scored, below the incumbent's."""
         mean = np.stack(self.differences).mean(axis=0).max()
-        value = self.incumbent.value + float(mean) * int(self.counted.sum())
+        value = self.incumbent.value + float(mean) * self.total
         return min(value, float(np.nextafter(self.incumbent.value, -np.inf)))
 
 

@@ -125,11 +125,11 @@ def test_a_lost_race_prunes_the_trial_with_a_reason(objective: CrfObjective) -> 
     raced = replace(many, incumbent=perfect_incumbent)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
     study.optimize(raced, n_trials=3)
-    scored = int(raced._counted.sum())
+    racing = int(raced._racing.sum())
     assert all(trial.state == TrialState.PRUNED for trial in study.trials)
     for trial in study.trials:
         ((tiles, value),) = trial.intermediate_values.items()
-        assert 8 <= tiles < scored
+        assert 8 <= tiles < racing
         assert value < 1
 
 
@@ -206,3 +206,36 @@ def test_the_label_of_no_crf_again_does_not_keep_a_bad_setting_in(
     study.enqueue_trial(named_crf_settings(1, False)["w-s3Tseg"])
     study.optimize(raced, n_trials=1)
     assert study.trials[0].state == TrialState.PRUNED
+
+
+def test_tiles_that_need_no_crf_do_not_race(objective: CrfObjective, monkeypatch: pytest.MonkeyPatch) -> None:
+    """36 constant tiles and 6 others; a trial is worse in the first of these alone, and better in all."""
+    tile = next(tile for tile in objective.tiles if len(tile.kept) == 2 and min(tile.pixels) >= 10)
+    constant, right = replace(tile, kept=(0,)), np.array(tile.pixels, dtype=np.int64)
+    calls: list[int] = []
+
+    def confused(share: float) -> NDArray[np.int64]:
+        first, second = (right * share).astype(np.int64)
+        return np.diag(right) + np.array([[-first, first], [second, -second]])
+
+    def worse_then_perfect(
+        tiles: Sequence[TuningTile], parameters: CrfParameters, iterations: int, *_: object
+    ) -> list[NDArray[np.int64]]:
+        calls.append(len(tiles))
+        return [np.stack([confused(0.5 if len(calls) == 1 else 0.0)] * (iterations + 1))]
+
+    monkeypatch.setattr("objectives.crf_objective.score_tiles", worse_then_perfect)
+    incumbent = np.stack([constant.constant_confusion(2)] * 36 + [confused(0.3)] * 6)
+    value = METRICS["miou"](incumbent)
+    assert value is not None
+    raced = replace(
+        objective,
+        tiles=[constant] * 36 + [tile] * 6,
+        metric="miou",
+        incumbent=lambda: incumbent_of(incumbent, "miou", value),
+    )
+    study = optuna.create_study(direction="maximize")
+    study.optimize(raced, n_trials=1)
+    (trial,) = study.trials
+    assert trial.state == TrialState.COMPLETE
+    assert trial.value is not None and trial.value > value
