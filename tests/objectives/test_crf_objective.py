@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from objectives.crf_objective import CrfObjective
 from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import TuningTile, prepare_tiles
+from sonarseg.cam_store import read_cam, write_cam
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
@@ -112,6 +114,16 @@ def test_background_score_reaches_the_labels(survey: Survey, tmp_path: Path) -> 
 def test_missing_scores_are_named(survey: Survey, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"val0\.npy is missing"):
         prepare_tiles(survey, survey.splits["val"], tmp_path / "none", SCALING, ("raw",), tmp_path)
+
+
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_scores_that_are_not_finite_are_named(survey: Survey, tmp_path: Path, broken: float) -> None:
+    cams = shutil.copytree(survey.root.parent / "cams" / "val", tmp_path / "val")
+    scores = read_cam(cams / "val1.npy")
+    scores[0, 3, 4] = broken
+    write_cam(cams / "val1.npy", scores)
+    with pytest.raises(UserError, match=r"val1\.npy holds scores that are not finite .*: delete the folder"):
+        prepare_tiles(survey, survey.splits["val"], cams, SCALING, ("raw",), tmp_path)
 
 
 def test_a_lost_race_prunes_the_trial_with_a_reason(objective: CrfObjective) -> None:
