@@ -86,7 +86,8 @@ class CrfObjective:
     @cached_property
     def _racing(self) -> NDArray[np.bool_]:
         """Counted tiles that need a CRF: the others are the same in every trial and tell nothing."""
-        return self._counted & np.array([len(tile.kept) >= 2 for tile in self.tiles], dtype=bool)
+        needed = np.array([len(tile.kept) >= 2 for tile in self.tiles], dtype=np.bool_)
+        return np.asarray(self._counted & needed)
 
     @cached_property
     def _constant(self) -> dict[int, NDArray[np.int64]]:
