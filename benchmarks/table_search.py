@@ -116,7 +116,8 @@ def _incumbent(tiles: NDArray[np.float64], value: float) -> Incumbent:
     present = total[:, 1] > 0
     iou = np.where(present, total[:, 0] / np.maximum(1, total[:, 1]), 0)
     weight = np.where(present, 1 / (present.sum() * np.maximum(1, total[:, 1])), 0)
-    return Incumbent(value, iou, weight, _contributions(tiles, iou, weight))
+    none = np.zeros((len(tiles), len(iou)), bool)
+    return Incumbent(value, iou, weight, _contributions(tiles, iou, weight), none)
 
 
 class _Counts(Race):
@@ -128,8 +129,7 @@ class _Counts(Race):
 
     def lost_by_ranks(self) -> bool:
         """Wilcoxon's signed-rank test in place of the t-test."""
-        total = int(self.counted.sum())
-        if self.scored < LEAST_TILES or self.scored == total:
+        if self.scored < LEAST_TILES or self.scored == self.total:
             return False
         found = wilcoxon(
             np.stack(self.differences), alternative="less", zero_method="zsplit", method="asymptotic", axis=0

@@ -84,6 +84,12 @@ class CrfObjective:
         return counted_tiles(truths, self.metric)
 
     @cached_property
+    def _racing(self) -> NDArray[np.bool_]:
+        """Counted tiles that need a CRF: the others are the same in every trial and tell nothing."""
+        needed = np.array([len(tile.kept) >= 2 for tile in self.tiles], dtype=np.bool_)
+        return np.asarray(self._counted & needed)
+
+    @cached_property
     def _constant(self) -> dict[int, NDArray[np.int64]]:
         """Confusion matrices of the tiles that need no CRF."""
         return {
@@ -118,8 +124,6 @@ class CrfObjective:
         raced = sorted({*self._searched(iterations), parameters.iterations})
         for index, known in self._constant.items():
             found[index] = known
-            if race is not None:
-                race.add(index, found[index, raced])
         for batch, counts in self._scored(parameters, iterations):
             for index, history in zip(batch, counts, strict=True):
                 found[index] = history
@@ -204,7 +208,7 @@ class CrfObjective:
             warnings.filterwarnings("ignore", message="Fixed parameter")
             parameters = suggest_crf(trial, self.ranges, self.background_id is not None)
         incumbent = None if trial.user_attrs.get("enqueued") else self.incumbent()
-        race = None if incumbent is None else Race(incumbent, self._counted)
+        race = None if incumbent is None else Race(incumbent, self._racing)
         longest = parameters.iterations
         if not self.weigh_seconds:
             longest = max(longest, self.ranges.iterations[1])
@@ -215,7 +219,7 @@ class CrfObjective:
             trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
             trial.report(race.expected(), race.scored)
             raise optuna.TrialPruned(
-                f"after {race.scored} of {int(self._counted.sum())} tiles no number of iterations promised "
+                f"after {race.scored} of {race.total} tiles that need a CRF no number of iterations promised "
                 f"more than the best trial, {race.incumbent.value:.3f}: {race.expected():.3f} at most."
             ) from pruned
         curve = [METRICS[self.metric](histories[:, count]) for count in range(longest + 1)]

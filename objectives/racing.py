@@ -41,12 +41,15 @@ class Incumbent:
         1 / (C U_c), 0 where absent.
     contributions : float (T,)
         Of its own tiles; they add up to 0.
+    stray : bool (T, K)
+        Tiles in which it predicts a class that no counted tile truly holds.
     """
 
     value: float
     iou: NDArray[np.float64]
     weight: NDArray[np.float64]
     contributions: NDArray[np.float64]
+    stray: NDArray[np.bool_]
 
 
 def counted_tiles(confusions: NDArray[np.int64], metric: str) -> NDArray[np.bool_]:
@@ -56,13 +59,15 @@ def counted_tiles(confusions: NDArray[np.int64], metric: str) -> NDArray[np.bool
 
 def incumbent_of(confusions: NDArray[np.int64], metric: str, value: float) -> Incumbent:
     """Read off a trial's confusion matrices (T, K, K) what others are raced against."""
-    counted = confusions[counted_tiles(confusions, metric)]
+    counts = counted_tiles(confusions, metric)
+    counted = confusions[counts]
     intersection, union = _intersection_and_union(counted.sum(axis=0))
     present = union > 0
     iou = np.where(present, intersection / np.maximum(1, union), 0.0)
     weight = np.where(present, 1.0 / (max(1, present.sum()) * np.maximum(1, union)), 0.0)
     own = _contributions(confusions, iou, weight)
-    return Incumbent(value, iou, weight, own)
+    stray = (confusions.sum(axis=1) > 0) & (counted.sum(axis=(0, 2)) == 0) & counts[:, None]
+    return Incumbent(value, iou, weight, own, stray)
 
 
 def _intersection_and_union(confusions: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -83,48 +88,54 @@ class Race:
     Parameters
     ----------
     incumbent : Incumbent
-    counted : bool (T,)
-        Tiles that the metric counts; the others are not looked at.
+    racing : bool (T,)
+        Tiles that the metric counts and in which trials can differ; the others are not looked at.
     """
 
-    def __init__(self, incumbent: Incumbent, counted: NDArray[np.bool_]) -> None:
+    def __init__(self, incumbent: Incumbent, racing: NDArray[np.bool_]) -> None:
         self.incumbent = incumbent
-        self.counted = counted
+        self.racing = racing
+        self.total = int(racing.sum())
         self.differences: list[NDArray[np.float64]] = []
         self._looked = 0
+        # A class without truth has an IoU of 0 once any tile predicts it, a step that no sum shows.
+        # Those that raced tiles alone bring, a trial may do without.
+        self._avoidable = incumbent.stray[racing].any(axis=0) & ~incumbent.stray[~racing].any(axis=0)
+        self._predicted: NDArray[np.bool_] = np.zeros(len(incumbent.iou), dtype=np.bool_)
 
     def add(self, tile: int, confusions: NDArray[np.int64]) -> None:
         """Add a tile's confusion matrices, int64 (V, K, K), of V variants of the trial."""
-        if self.counted[tile]:
+        if self.racing[tile]:
             own = _contributions(confusions, self.incumbent.iou, self.incumbent.weight)
             self.differences.append(own - self.incumbent.contributions[tile])
+            self._predicted = self._predicted | (confusions.sum(axis=-2) > 0)
 
     @property
     def scored(self) -> int:
-        """Counted tiles that were added."""
+        """Racing tiles that were added."""
         return len(self.differences)
 
     def lost(self) -> bool:
         """Whether no variant can be better than the incumbent, and not all are the incumbent again."""
-        total = int(self.counted.sum())
-        between = math.ceil((total - LEAST_TILES) / LOOKS)
-        if self.scored < LEAST_TILES or self.scored == total or self.scored < self._looked + between:
+        between = math.ceil((self.total - LEAST_TILES) / LOOKS)
+        if self.scored < LEAST_TILES or self.scored == self.total or self.scored < self._looked + between:
             return False
         self._looked = self.scored
         differences = np.stack(self.differences)
         mean, spread = differences.mean(axis=0), differences.std(axis=0, ddof=1)
-        error = spread * np.sqrt((1 - self.scored / total) / self.scored)
+        error = spread * np.sqrt((1 - self.scored / self.total) / self.scored)
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = np.where(error > 0, stdtr(self.scored - 1, mean / error), np.where(mean < 0, 0.0, 1.0))
         undecided = chance >= LEVEL / LOOKS
         # Without iterations a setting is "no CRF" again: what equals the incumbent tile by tile wins nothing.
         tied = (differences == 0).all(axis=0)
-        return not tied.all() and not bool((undecided & ~tied).any())
+        cleaner = (self._avoidable & ~self._predicted).any(axis=-1)
+        return not tied.all() and not bool(((undecided & ~tied) | cleaner).any())
 
     def expected(self) -> float:
         """Score of the best variant if the other tiles are like those scored, below the incumbent's."""
         mean = np.stack(self.differences).mean(axis=0).max()
-        value = self.incumbent.value + float(mean) * int(self.counted.sum())
+        value = self.incumbent.value + float(mean) * self.total
         return min(value, float(np.nextafter(self.incumbent.value, -np.inf)))
 
 

@@ -111,7 +111,7 @@ def prepare_tiles(
     Raises
     ------
     UserError
-        Where a tile has no CAM scores, or they do not fit its image.
+        Where a tile has no CAM scores, they do not fit its image, or one is not a finite number.
     """
 
     def prepare(place: tuple[int, str]) -> TuningTile:
@@ -136,6 +136,10 @@ def _prepare(
         raise UserError(
             f"{path} holds scores of {scores.shape[1]} x {scores.shape[2]} pixels, but its image is "
             f"{image.shape[0]} x {image.shape[1]}: delete the folder {cam_dir} and start again."
+        )
+    if not np.isfinite(scores).all():
+        raise UserError(
+            f"{path} holds scores that are not finite numbers: delete the folder {cam_dir} and start again."
         )
     cut = crf_tile(scores, image, shown, survey.background_id)
     files = {"scores": stem.with_suffix(".scores"), "mask": stem.with_suffix(".mask")}

@@ -13,15 +13,14 @@ and one for r > 0.
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
-from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.densecrf.compiled import compiled
+from sonarseg.densecrf.kept_lattices import KeptLattices
 from sonarseg.densecrf.kernels import (
     LARGEST_KEY,
     MOST_CELLS,
@@ -37,7 +36,6 @@ _PLACES_A_PIXEL, _MOST_PLACES = 128, 2**23
 # An odd number near 2^64 over the golden ratio spreads neighbouring keys over the hash table.
 _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 _PIXELS_AT_ONCE = 16
-_SPATIAL_BYTES_KEPT = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -242,20 +240,13 @@ def _normalise(vertices: Any, weights: Any, neighbours: Any, factor: Any, axes: 
             weights[n, i] *= scale
 
 
-_spatial: OrderedDict[tuple[int, int, float], Lattice] = OrderedDict()
-_spatial_lock = Lock()
+_spatial: KeptLattices[Lattice] = KeptLattices(256 * 2**20)
 
 
 def spatial_lattice(height: int, width: int, sigma: float) -> Lattice:
     """Lattice of the spatial kernel, the same for all tiles of a shape; the latest 256 MiB are kept."""
-    place = (height, width, sigma)
-    with _spatial_lock:
-        if place in _spatial:
-            _spatial.move_to_end(place)
-            return _spatial[place]
-    lattice = build_lattice(spatial_features(height, width, sigma), f"sigma_gamma {sigma:g}")
-    with _spatial_lock:
-        _spatial[place] = lattice
-        while sum(kept.nbytes for kept in _spatial.values()) > _SPATIAL_BYTES_KEPT:
-            _spatial.popitem(last=False)
-    return lattice
+
+    def build() -> Lattice:
+        return build_lattice(spatial_features(height, width, sigma), f"sigma_gamma {sigma:g}")
+
+    return _spatial.get((height, width, sigma), build)

@@ -7,13 +7,13 @@ packed into one integer with the tile's number on top, so tiles never share a ve
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from sonarseg.densecrf.kept_lattices import KeptLattices
 from sonarseg.densecrf.kernels import (
     LARGEST_KEY,
     MOST_CELLS,
@@ -89,6 +89,14 @@ class Lattice:
         self.weights *= norm
         if self.sorted is not None:
             self.sorted.scale(norm)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors."""
+        tensors = [self.vertices, self.weights, *self.neighbours]
+        if self.sorted is not None:
+            tensors += [self.sorted.weights, self.sorted.pixels, self.sorted.starts]
+        return sum(tensor.nbytes for tensor in tensors)
 
     def filter(self, values: Tensor) -> Tensor:
         """Splat, blur along every axis, slice: float32 (N, C) to (N, C)."""
@@ -246,6 +254,11 @@ class SharedLattice:
         self.lattice = lattice
         self.pixels = pixels
 
+    @property
+    def nbytes(self) -> int:
+        """Memory of the lattice."""
+        return self.lattice.nbytes
+
     def filter(self, values: Tensor) -> Tensor:
         """Apply to float32 (tiles * pixels, C)."""
         channels = values.shape[1]
@@ -254,11 +267,17 @@ class SharedLattice:
         return filtered.transpose(0, 1).reshape(-1, channels)
 
 
-@lru_cache(maxsize=8)
+_spatial: KeptLattices[SharedLattice] = KeptLattices(256 * 2**20)
+
+
 def spatial_lattice(
     height: int, width: int, sigma: float, device: torch.device, deterministic: bool
 ) -> SharedLattice:
-    """Lattice of the spatial kernel; the same for all tiles of a shape."""
-    features = torch.from_numpy(spatial_features(height, width, sigma).T.copy()).to(device)
-    lattice = Lattice(features, deterministic=deterministic, kernel=f"sigma_gamma {sigma:g}")
-    return SharedLattice(lattice, height * width)
+    """Lattice of the spatial kernel, the same for all tiles of a shape; the latest 256 MiB are kept."""
+
+    def build() -> SharedLattice:
+        features = torch.from_numpy(spatial_features(height, width, sigma).T.copy()).to(device)
+        lattice = Lattice(features, deterministic=deterministic, kernel=f"sigma_gamma {sigma:g}")
+        return SharedLattice(lattice, height * width)
+
+    return _spatial.get((height, width, sigma, device, deterministic), build)

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from objectives.crf_objective import CrfObjective
 from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import TuningTile, prepare_tiles
+from sonarseg.cam_store import read_cam, write_cam
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
@@ -114,6 +116,16 @@ def test_missing_scores_are_named(survey: Survey, tmp_path: Path) -> None:
         prepare_tiles(survey, survey.splits["val"], tmp_path / "none", SCALING, ("raw",), tmp_path)
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf])
+def test_scores_that_are_not_finite_are_named(survey: Survey, tmp_path: Path, broken: float) -> None:
+    cams = shutil.copytree(survey.root.parent / "cams" / "val", tmp_path / "val")
+    scores = read_cam(cams / "val1.npy")
+    scores[0, 3, 4] = broken
+    write_cam(cams / "val1.npy", scores)
+    with pytest.raises(UserError, match=r"val1\.npy holds scores that are not finite .*: delete the folder"):
+        prepare_tiles(survey, survey.splits["val"], cams, SCALING, ("raw",), tmp_path)
+
+
 def test_a_lost_race_prunes_the_trial_with_a_reason(objective: CrfObjective) -> None:
     """Against an incumbent that is right everywhere, a bad setting is ended and cannot win."""
     many = CrfObjective(list(objective.tiles) * 12, CLASSES, None, RANGES, "miou_multiclass", jobs=2)
@@ -125,11 +137,11 @@ def test_a_lost_race_prunes_the_trial_with_a_reason(objective: CrfObjective) -> 
     raced = replace(many, incumbent=perfect_incumbent)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
     study.optimize(raced, n_trials=3)
-    scored = int(raced._counted.sum())
+    racing = int(raced._racing.sum())
     assert all(trial.state == TrialState.PRUNED for trial in study.trials)
     for trial in study.trials:
         ((tiles, value),) = trial.intermediate_values.items()
-        assert 8 <= tiles < scored
+        assert 8 <= tiles < racing
         assert value < 1
 
 
@@ -206,3 +218,36 @@ def test_the_label_of_no_crf_again_does_not_keep_a_bad_setting_in(
     study.enqueue_trial(named_crf_settings(1, False)["w-s3Tseg"])
     study.optimize(raced, n_trials=1)
     assert study.trials[0].state == TrialState.PRUNED
+
+
+def test_tiles_that_need_no_crf_do_not_race(objective: CrfObjective, monkeypatch: pytest.MonkeyPatch) -> None:
+    """36 constant tiles and 6 others; a trial is worse in the first of these alone, and better in all."""
+    tile = next(tile for tile in objective.tiles if len(tile.kept) == 2 and min(tile.pixels) >= 10)
+    constant, right = replace(tile, kept=(0,)), np.array(tile.pixels, dtype=np.int64)
+    calls: list[int] = []
+
+    def confused(share: float) -> NDArray[np.int64]:
+        first, second = (right * share).astype(np.int64)
+        return np.diag(right) + np.array([[-first, first], [second, -second]])
+
+    def worse_then_perfect(
+        tiles: Sequence[TuningTile], parameters: CrfParameters, iterations: int, *_: object
+    ) -> list[NDArray[np.int64]]:
+        calls.append(len(tiles))
+        return [np.stack([confused(0.5 if len(calls) == 1 else 0.0)] * (iterations + 1))]
+
+    monkeypatch.setattr("objectives.crf_objective.score_tiles", worse_then_perfect)
+    incumbent = np.stack([constant.constant_confusion(2)] * 36 + [confused(0.3)] * 6)
+    value = METRICS["miou"](incumbent)
+    assert value is not None
+    raced = replace(
+        objective,
+        tiles=[constant] * 36 + [tile] * 6,
+        metric="miou",
+        incumbent=lambda: incumbent_of(incumbent, "miou", value),
+    )
+    study = optuna.create_study(direction="maximize")
+    study.optimize(raced, n_trials=1)
+    (trial,) = study.trials
+    assert trial.state == TrialState.COMPLETE
+    assert trial.value is not None and trial.value > value

@@ -53,6 +53,28 @@ def test_a_change_of_another_source_leaves_the_old_machine_code_alone(tmp_path):
     assert run() == ["9.0", "0"]
 
 
+def test_where_nothing_can_be_written_it_is_compiled_all_the_same(tmp_path):
+    root = tmp_path / "sonarseg"
+    left_out = shutil.ignore_patterns("__pycache__", "network", "training")
+    shutil.copytree(Path(FOLDER).parent, root, ignore=left_out)
+    # Files in the place of folders stop root, too.
+    blocked = root / "densecrf" / "__pycache__"
+    blocked.touch()
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": "", "HOME": str(blocked)}
+    environment.pop("XDG_CACHE_HOME", None)
+    command = [sys.executable, "-c", PROGRAM]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["9.0", "0"]
+
+
+def test_sources_that_moved_are_not_noted_as_compiled(tmp_path, monkeypatch):
+    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
+    compiled.note_compiled("this")
+    assert compiled.compiled_before("this")
+    monkeypatch.setattr(compiled, "_HERE", tmp_path / "elsewhere")
+    assert not compiled.compiled_before("this")
+
+
 def test_the_wait_is_told_only_where_there_is_one(monkeypatch):
     told = []
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonarseg.densecrf import numba_engine, pydensecrf_engine
+from sonarseg.densecrf.kept_lattices import KeptLattices
 from sonarseg.densecrf.kernels import bilateral_features, spatial_features
 from sonarseg.densecrf.numba_engine import label_history, marginals
 from sonarseg.densecrf.numba_lattice import build_lattice, spatial_lattice
@@ -219,18 +220,17 @@ def test_spatial_lattices_are_kept_up_to_a_number_of_bytes(monkeypatch):
     from sonarseg.densecrf import numba_lattice
 
     one = spatial_lattice(30, 41, 2.0).nbytes
-    monkeypatch.setattr(numba_lattice, "_SPATIAL_BYTES_KEPT", 3 * one)
-    monkeypatch.setattr(numba_lattice, "_spatial", type(numba_lattice._spatial)())
+    monkeypatch.setattr(numba_lattice, "_spatial", KeptLattices(3 * one))
     first = spatial_lattice(30, 41, 2.0)
     for sigma in (2.01, 2.02):
         assert spatial_lattice(30, 41, sigma) is spatial_lattice(30, 41, sigma)
-    assert sum(kept.nbytes for kept in numba_lattice._spatial.values()) <= 3 * one
+    assert numba_lattice._spatial.nbytes <= 3 * one
     for sigma in (2.03, 2.04, 2.05):
         spatial_lattice(30, 41, sigma)
     assert spatial_lattice(30, 41, 2.0) is not first
-    monkeypatch.setattr(numba_lattice, "_SPATIAL_BYTES_KEPT", 0)
+    numba_lattice._spatial.most_bytes = 0
     assert spatial_lattice(30, 41, 3.0).nbytes > 0
-    assert not numba_lattice._spatial
+    assert numba_lattice._spatial.nbytes == 0
 
 
 @settings(max_examples=30, deadline=None)

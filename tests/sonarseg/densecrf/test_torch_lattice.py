@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from sonarseg.densecrf import torch_lattice
+from sonarseg.densecrf.kept_lattices import KeptLattices
 from sonarseg.densecrf.torch_lattice import Lattice
 from sonarseg.errors import UserError
 
@@ -130,3 +132,14 @@ def test_deterministic_filters_are_equal_bit_for_bit(device):
     values = torch.rand(5000, 6, generator=generator).to(device)
     runs = [Lattice(features, deterministic=True).filter(values) for _ in range(2)]
     assert torch.equal(*runs)
+
+
+def test_spatial_lattices_are_kept_up_to_a_number_of_bytes(monkeypatch):
+    one = torch_lattice.spatial_lattice(30, 41, 2.0, CPU, True)
+    # Three corners a pixel: vertices, weights, and both sorted by vertex
+    assert one.nbytes > 4 * 3 * 4 * 30 * 41
+    assert torch_lattice.spatial_lattice(30, 41, 2.0, CPU, True) is one
+    monkeypatch.setattr(torch_lattice, "_spatial", KeptLattices(2 * one.nbytes))
+    for sigma in (2.01, 2.02, 2.03, 2.04):
+        torch_lattice.spatial_lattice(30, 41, sigma, CPU, True)
+        assert 0 < torch_lattice._spatial.nbytes <= 2 * one.nbytes
