@@ -133,6 +133,7 @@ class _Run:
         self.config = config
         self.hashed = hashed
         self.data = data
+        self.tiles_hash = tiles_hash(data)
         self.spent = spent
         self.progress = progress
         self.model = new_model(run_dir, config, data)
@@ -150,9 +151,9 @@ class _Run:
                     f"{self.run_dir / CONFIG} was changed after this run began: "
                     "start a new run folder, or put the settings back."
                 )
-            if state["tiles_hash"] != tiles_hash(self.data):
+            if state["tiles_hash"] != self.tiles_hash:
                 raise UserError(
-                    f"{self.data.survey.root}: tiles, labels or val masks were changed after the run "
+                    f"{self.data.survey.root}: tiles, labels, classes or masks were changed after the run "
                     f"{self.run_dir} began: start a new run folder, or put the survey back."
                 )
             self._note_threads(state["threads"])
@@ -229,7 +230,7 @@ class _Run:
                 "metrics": self.lines,
                 "spent": self.spent.now(),
                 "config_hash": self.hashed,
-                "tiles_hash": tiles_hash(self.data),
+                "tiles_hash": self.tiles_hash,
                 "threads": torch.get_num_threads(),
                 "model": self.model.description(),
             },
