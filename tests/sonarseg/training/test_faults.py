@@ -336,6 +336,26 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     )
 
 
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, Path.unlink])
+def test_a_finished_run_that_lost_its_checkpoint_trains_its_last_epoch_again(
+    tmp_path: Path, whole: Whole, damage: Callable[[Path], None]
+) -> None:
+    undisturbed = whole[1]
+    run_dir = tmp_path / "run"
+    shutil.copytree(undisturbed, run_dir)
+    damage(run_dir / CHECKPOINT)
+    with pytest.raises(UserError, match=rf"sonarseg run {run_dir}`"):
+        checkpoint.load_checkpoint(run_dir / CHECKPOINT, torch.device("cpu"))
+    # Interrupted once more, when the summary is gone
+    stopped_after(run_dir, 12)
+    assert "resumed after epoch 11" in (run_dir / LOG).read_text()
+    run(run_dir)
+    assert results(run_dir) == results(undisturbed)
+    ours, theirs = (torch.load(folder / CHECKPOINT)["network"] for folder in (run_dir, undisturbed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not (run_dir / "pseudo_labels" / "round-1").exists()
+
+
 def test_two_damaged_checkpoints_begin_the_run_anew(tmp_path: Path, whole: Whole) -> None:
     config, undisturbed = whole
     run_dir = write_run(tmp_path / "run", config)
