@@ -13,6 +13,7 @@ from sonarseg.training.batch_size import SMALLEST, choose_batch_size, chosen_bat
 from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, is_out_of_memory
 from sonarseg.training.run_data import RunData, new_model
+from sonarseg.training.sampling import epoch_size
 from sonarseg.training.trial_steps import train_steps
 
 CPU_BATCH_SIZE = 16
@@ -51,7 +52,7 @@ def largest_batch(run_dir: Path, config: RunConfig, data: RunData, progress: Pro
     """
     if data.device.type != "cuda":
         return CPU_BATCH_SIZE
-    most = max(SMALLEST, min(LARGEST, len(data.train) // LEAST_STEPS))
+    most = max(SMALLEST, min(LARGEST, epoch_size(data.train.multiclass) // LEAST_STEPS))
     fitting, size = 0, SMALLEST
     while size <= most:
         progress("batch size", size, most)
