@@ -166,7 +166,6 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
     if data.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(data.device)
     even = np.full(data.survey.num_classes, 1 / data.survey.num_classes)
-    planned = plan(config)
     steps = max(1, math.ceil(epoch_size(data.train.multiclass) / config.training.tiles_a_step))
     seconds: dict[str, float] = {}
     end = 0.0
@@ -179,7 +178,7 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
         end = tried.validation
     progress("steps", len(stages), len(stages))
     rounds = 0
-    if config.supervision == "labels" and planned[-1].stage == SELF_TRAINING:
+    if config.supervision == "labels" and SELF_TRAINING in stages:
         # The first ones are those of the workspace, if there is a warm-up.
         rounds = config.training.rounds - (config.warm_up is not None)
     return Forecast(
