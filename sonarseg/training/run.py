@@ -23,9 +23,9 @@ from sonarseg.training import record
 from sonarseg.training.batch_size import choose_batch_size, smaller
 from sonarseg.training.checkpoint import CHECKPOINT, is_whole, load_newest, save_checkpoint
 from sonarseg.training.config import RunConfig
-from sonarseg.training.device import make_deterministic, pick_device
+from sonarseg.training.device import free_memory, make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
-from sonarseg.training.largest_batch import free_memory, settled
+from sonarseg.training.largest_batch import settled
 from sonarseg.training.run_data import CONFIG, RunData, load_run_data, new_model, read_config, tiles_hash
 from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
