@@ -49,12 +49,15 @@ class PixelStore:
         Height and width of the files that they came from.
     histogram : int64 (C, 256)
         How often each value occurs, a channel.
+    content : str
+        Hash of the files that a stored store was made from; empty for others.
     """
 
     pixels: NDArray[np.uint8]
     shapes: NDArray[np.int64]
     disk_sizes: NDArray[np.int64]
     histogram: NDArray[np.int64]
+    content: str = ""
 
     def __post_init__(self) -> None:
         ends = np.cumsum(self.shapes.prod(axis=1))
@@ -202,7 +205,13 @@ def open_store(folder: Path) -> PixelStore:
     path = folder / PIXELS
     # Copy on write: torch warns of arrays that cannot be written to. Nobody writes.
     pixels = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else np.zeros(0, np.uint8)
-    return _from_table(np.asarray(pixels), load_array(folder / SHAPES), load_array(folder / HISTOGRAM))
+    described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    return _from_table(
+        np.asarray(pixels),
+        load_array(folder / SHAPES),
+        load_array(folder / HISTOGRAM),
+        described.get("content", ""),
+    )
 
 
 def _row(picture: StoredPicture) -> tuple[int, ...]:
@@ -211,9 +220,9 @@ def _row(picture: StoredPicture) -> tuple[int, ...]:
 
 
 def _from_table(
-    pixels: NDArray[np.uint8], table: NDArray[np.int64], histogram: NDArray[np.int64]
+    pixels: NDArray[np.uint8], table: NDArray[np.int64], histogram: NDArray[np.int64], content: str = ""
 ) -> PixelStore:
-    return PixelStore(pixels, table[:, :3].copy(), table[:, 3:].copy(), histogram)
+    return PixelStore(pixels, table[:, :3].copy(), table[:, 3:].copy(), histogram, content)
 
 
 def _no_counts() -> NDArray[np.int64]:

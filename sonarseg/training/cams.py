@@ -10,13 +10,15 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from sonarseg.cam import extract_cams as activation_maps
 from sonarseg.cam_store import write_cam
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.training.config import CamConfig, RunConfig
-from sonarseg.training.device import autocast, pick_device
+from sonarseg.training.device import autocast, free_memory, pick_device
+from sonarseg.training.endings import is_out_of_memory
 from sonarseg.training.feed import feed_of, stream
 from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model, load_model
@@ -38,7 +40,7 @@ def cam_batches(tiles: Tiles, indices: Sequence[int], model: Model, cam: CamConf
 def stream_cams(
     model: Model, tiles: Tiles, batches: Sequence[Sequence[int]], cam: CamConfig
 ) -> Iterator[tuple[int, NDArray[np.float16]]]:
-    """Extract the activation maps of tiles batch by batch.
+    """Extract the activation maps of tiles batch by batch; halved where memory runs out.
 
     Parameters
     ----------
@@ -56,22 +58,43 @@ def stream_cams(
     if model.device.type == "cpu":
         keep_freed_memory()
     shown = torch.from_numpy(tiles.shown)
-    for batch, (pictures,) in zip(
-        batches, stream([feed_of(tiles.pictures, model.device)], batches), strict=True
-    ):
+
+    def maps_of(pictures: Tensor, shown: Tensor, size: tuple[int, int]) -> NDArray[np.float16]:
         with autocast(model.device):
             scores = activation_maps(
                 model.network,
                 model.normalisation(pictures.float() / 255),
-                shown[batch],
+                shown,
                 cam.scales,
                 model.sonar.allowed_flips(),
                 model.background_id,
             )
-        size = tiles.disk_size(batch[0])
         if tuple(scores.shape[2:]) != size:
             scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-        yield from zip(batch, scores.to(torch.float16).cpu().numpy(), strict=True)
+        maps: NDArray[np.float16] = scores.to(torch.float16).cpu().numpy()
+        return maps
+
+    most: int | None = None
+    for batch, (pictures,) in zip(
+        batches, stream([feed_of(tiles.pictures, model.device)], batches), strict=True
+    ):
+        done = 0
+        while done < len(batch):
+            part = slice(done, len(batch) if most is None else done + most)
+            try:
+                maps = maps_of(pictures[part], shown[batch[part]], tiles.disk_size(batch[0]))
+            except (RuntimeError, MemoryError) as error:
+                tried = len(batch[part])
+                if tried == 1 or not is_out_of_memory(error):
+                    raise
+                # What did not fit is not tried again.
+                most = tried // 2
+            else:
+                yield from zip(batch[part], maps, strict=True)
+                done += len(maps)
+                continue
+            # Only now: the error would hold what its frames hold.
+            free_memory(model.device)
 
 
 def write_cams(

@@ -7,7 +7,7 @@ import io
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
@@ -88,7 +88,8 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         return _read(path, device)
     except DamagedCheckpoint as damage:
         raise UserError(
-            f"{path} cannot be read as a checkpoint ({damage}): delete it and start the run again."
+            f"{path} cannot be read as a checkpoint ({damage}): `sonarseg run {path.parent}` goes on from "
+            "the checkpoint before, or begins anew where there is none."
         ) from damage
 
 
@@ -120,21 +121,43 @@ def load_newest(run_dir: Path, device: torch.device) -> tuple[dict[str, Any] | N
     return None, damaged
 
 
-def _read(path: Path, device: torch.device) -> dict[str, Any]:
-    content = io.BytesIO(path.read_bytes())
+def is_whole(path: Path) -> bool:
+    """Whether a checkpoint is there and its checksums are right; it is read, but not kept in memory."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        try:
+            _check(file)
+        except DamagedCheckpoint:
+            return False
+    return True
+
+
+def _check(file: BinaryIO) -> None:
+    """Compare the checksums that torch has written and does not compare itself."""
     try:
-        # torch does not compare the checksums that it has written.
-        with zipfile.ZipFile(content) as archive:
+        with zipfile.ZipFile(file) as archive:
             broken = archive.testzip()
-        content.seek(0)
-        state = None if broken else torch.load(content, map_location=device, weights_only=True)
-    except (MemoryError, torch.OutOfMemoryError):
+    except MemoryError:
         raise
     except Exception as error:
-        # A damaged file can make zipfile and torch raise nearly anything.
+        # A damaged file can make zipfile raise nearly anything.
         raise DamagedCheckpoint(type(error).__name__) from error
     if broken:
         raise DamagedCheckpoint(f"the checksum of its part {broken} is wrong")
+
+
+def _read(path: Path, device: torch.device) -> dict[str, Any]:
+    content = io.BytesIO(path.read_bytes())
+    _check(content)
+    content.seek(0)
+    try:
+        state = torch.load(content, map_location=device, weights_only=True)
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # So can what is no checkpoint make torch.
+        raise DamagedCheckpoint(type(error).__name__) from error
     if not isinstance(state, dict) or "network" not in state:
         raise DamagedCheckpoint("it holds no network")
     return state

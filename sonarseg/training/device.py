@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import AbstractContextManager
 
 import torch
 
 from sonarseg.errors import UserError
+
+# Compute capability from which chips have bfloat16
+AMPERE = (8, 0)
 
 
 def pick_device(name: str) -> torch.device:
@@ -50,7 +54,7 @@ def autocast(device: torch.device) -> AbstractContextManager[None]:
 
 def needs_scaler(device: torch.device) -> bool:
     """Whether gradients are float16: on chips before Ampere, which only emulate bfloat16."""
-    return device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cuda" and torch.cuda.get_device_capability(device) < AMPERE
 
 
 def device_name(device: torch.device) -> str:
@@ -68,3 +72,10 @@ def make_deterministic(wanted: bool) -> None:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted
+
+
+def free_memory(device: torch.device) -> None:
+    """Give back what no tensor holds any more."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()

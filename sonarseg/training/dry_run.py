@@ -23,7 +23,7 @@ from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_ou
 from sonarseg.training.largest_batch import settled
 from sonarseg.training.model_file import Model
 from sonarseg.training.run_data import RunData, load_run_data, new_model
-from sonarseg.training.sampling import balanced_epoch
+from sonarseg.training.sampling import epoch_size
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, plan
 from sonarseg.training.spent import peak_memory
 from sonarseg.training.targets import RoundTargets
@@ -166,9 +166,7 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
     if data.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(data.device)
     even = np.full(data.survey.num_classes, 1 / data.survey.num_classes)
-    planned = plan(config)
-    drawn = len(balanced_epoch(data.train.multiclass, seed=config.seed, epoch=1))
-    steps = max(1, math.ceil(drawn / config.training.tiles_a_step))
+    steps = max(1, math.ceil(epoch_size(data.train.multiclass) / config.training.tiles_a_step))
     seconds: dict[str, float] = {}
     end = 0.0
     stages = [stage for stage in (WARM_UP, SELF_TRAINING) if _epochs(config, stage)]
@@ -180,7 +178,7 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
         end = tried.validation
     progress("steps", len(stages), len(stages))
     rounds = 0
-    if config.supervision == "labels" and planned[-1].stage == SELF_TRAINING:
+    if config.supervision == "labels" and SELF_TRAINING in stages:
         # The first ones are those of the workspace, if there is a warm-up.
         rounds = config.training.rounds - (config.warm_up is not None)
     return Forecast(

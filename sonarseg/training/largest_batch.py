@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import torch
@@ -11,8 +10,10 @@ from sonarseg.losses.lovasz_softmax import lovasz_softmax
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import SMALLEST, choose_batch_size, chosen_batch_size, with_batch_size
 from sonarseg.training.config import RunConfig
+from sonarseg.training.device import free_memory
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, is_out_of_memory
 from sonarseg.training.run_data import RunData, new_model
+from sonarseg.training.sampling import epoch_size
 from sonarseg.training.trial_steps import train_steps
 
 CPU_BATCH_SIZE = 16
@@ -51,7 +52,7 @@ def largest_batch(run_dir: Path, config: RunConfig, data: RunData, progress: Pro
     """
     if data.device.type != "cuda":
         return CPU_BATCH_SIZE
-    most = max(SMALLEST, min(LARGEST, len(data.train) // LEAST_STEPS))
+    most = max(SMALLEST, min(LARGEST, epoch_size(data.train.multiclass) // LEAST_STEPS))
     fitting, size = 0, SMALLEST
     while size <= most:
         progress("batch size", size, most)
@@ -87,10 +88,3 @@ def _fits(run_dir: Path, config: RunConfig, data: RunData) -> bool:
 def _held_by_others(device: torch.device) -> int:
     free, total = torch.cuda.mem_get_info(device)
     return max(0, total - free - torch.cuda.memory_reserved(device))
-
-
-def free_memory(device: torch.device) -> None:
-    """Give back what no tensor holds any more."""
-    gc.collect()
-    if device.type == "cuda":
-        torch.cuda.empty_cache()

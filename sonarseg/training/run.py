@@ -21,17 +21,17 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.training import record
 from sonarseg.training.batch_size import choose_batch_size, smaller
-from sonarseg.training.checkpoint import CHECKPOINT, load_newest, save_checkpoint
+from sonarseg.training.checkpoint import CHECKPOINT, is_whole, load_newest, save_checkpoint
 from sonarseg.training.config import RunConfig
-from sonarseg.training.device import make_deterministic, pick_device
+from sonarseg.training.device import free_memory, make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
-from sonarseg.training.largest_batch import free_memory, settled
+from sonarseg.training.largest_batch import settled
 from sonarseg.training.run_data import CONFIG, RunData, load_run_data, new_model, read_config, tiles_hash
 from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
 from sonarseg.training.spent import Spent
 from sonarseg.training.summary import config_hash, summarise
-from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets
+from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets, keep_frequencies
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 
@@ -42,6 +42,9 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = False) -> dict[str, Any]:
     """Train, or go on training, what `run_dir/config.json` describes.
+
+    A finished run stays as it is, unless its checkpoint is missing or damaged: then it goes on from
+    the one before.
 
     Parameters
     ----------
@@ -67,10 +70,15 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
         Where training cannot go on; `failure.json` holds the reason too.
     """
     config = read_config(run_dir)
-    if record.is_finished(run_dir):
+    finished = record.is_finished(run_dir)
+    if finished and record.read_summary(run_dir)["config_hash"] != config_hash(config):
+        raise _changed_settings(run_dir)
+    if finished and is_whole(run_dir / CHECKPOINT):
         return record.read_summary(run_dir)
     with locked(run_dir):
-        # Of a pruned run that now goes on
+        if finished:
+            keep_frequencies(run_dir, config, record.read_summary(run_dir)["frequencies"])
+        # Of a pruned run, or a finished one whose network is lost, that now goes on
         for name in (record.FAILURE, record.SUMMARY):
             (run_dir / name).unlink(missing_ok=True)
         try:
@@ -90,6 +98,13 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
             if said is error:
                 raise
             raise said from error
+
+
+def _changed_settings(run_dir: Path) -> UserError:
+    return UserError(
+        f"{run_dir / CONFIG} was changed after this run began: "
+        "start a new run folder, or put the settings back."
+    )
 
 
 def _train(run_dir: Path, config: RunConfig, progress: Progress) -> int | None:
@@ -133,6 +148,7 @@ class _Run:
         self.config = config
         self.hashed = hashed
         self.data = data
+        self.tiles_hash = tiles_hash(data)
         self.spent = spent
         self.progress = progress
         self.model = new_model(run_dir, config, data)
@@ -146,13 +162,10 @@ class _Run:
         state, damaged = load_newest(self.run_dir, self.data.device)
         if state is not None:
             if state["config_hash"] != self.hashed:
+                raise _changed_settings(self.run_dir)
+            if state["tiles_hash"] != self.tiles_hash:
                 raise UserError(
-                    f"{self.run_dir / CONFIG} was changed after this run began: "
-                    "start a new run folder, or put the settings back."
-                )
-            if state["tiles_hash"] != tiles_hash(self.data):
-                raise UserError(
-                    f"{self.data.survey.root}: tiles, labels or val masks were changed after the run "
+                    f"{self.data.survey.root}: tiles, labels, classes or masks were changed after the run "
                     f"{self.run_dir} began: start a new run folder, or put the survey back."
                 )
             self._note_threads(state["threads"])
@@ -229,7 +242,7 @@ class _Run:
                 "metrics": self.lines,
                 "spent": self.spent.now(),
                 "config_hash": self.hashed,
-                "tiles_hash": tiles_hash(self.data),
+                "tiles_hash": self.tiles_hash,
                 "threads": torch.get_num_threads(),
                 "model": self.model.description(),
             },

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from pydantic import ValidationError
 from torch import Tensor
@@ -15,7 +15,7 @@ from sonarseg.errors import UserError
 from sonarseg.network.weights import load_encoder_weights
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
-from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.survey.pixel_store import PixelStore, Source
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
 from sonarseg.training.config import RunConfig
@@ -122,14 +122,20 @@ def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
 
 
 def tiles_hash(data: RunData) -> str:
-    """A short hash of tiles, labels and val masks, from what is known of them without reading them again."""
-    digest = hashlib.sha256()
+    """A short hash of all that a run learns from or is scored by, wherever the survey lies.
+
+    Pictures and val masks are known by their stores. Train masks count where a run may open them:
+    their files are read, so that this is asked once a start.
+    """
+    survey = data.survey
+    described: list[object] = [survey.classes, survey.background, data.scaling.model_dump()]
     for tiles in (data.train, data.val):
-        digest.update("\n".join(tiles.names).encode())
-        for array in (tiles.shown, tiles.pictures.shapes, tiles.pictures.histogram):
-            digest.update(np.ascontiguousarray(array).tobytes())
-    digest.update(data.val_masks.histogram.tobytes())
-    return digest.hexdigest()[:16]
+        described += [tiles.names, tiles.shown.astype(int).tolist(), tiles.pictures.content]
+    described.append(data.val_masks.content)
+    if "train" in survey.opened:
+        described.append(Source([survey.mask_path(name) for name in data.train.names], {}).content())
+    # JSON keeps the borders between the parts.
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
 def _open(run_dir: Path, config: RunConfig) -> Survey:

@@ -34,6 +34,11 @@ def balanced_epoch(multiclass: NDArray[np.bool_], *, seed: int, epoch: int) -> N
     return rng.permutation(np.concatenate([several, single]))
 
 
+def epoch_size(multiclass: NDArray[np.bool_]) -> int:
+    """Count the tiles that an epoch draws: the same in every epoch, and for both ways to draw."""
+    return len(balanced_epoch(multiclass, seed=0, epoch=1))
+
+
 def single_class_epoch(multiclass: NDArray[np.bool_], *, seed: int, epoch: int) -> NDArray[np.int64]:
     """Draw as many tiles as `balanced_epoch` does, all of them single-class.
 
@@ -52,7 +57,7 @@ def single_class_epoch(multiclass: NDArray[np.bool_], *, seed: int, epoch: int) 
             'supervision = "single-label" needs train tiles of one class, and every train tile may hold '
             'several: use supervision = "labels".'
         )
-    wanted = len(balanced_epoch(multiclass, seed=seed, epoch=epoch))
+    wanted = epoch_size(multiclass)
     repeats = -(-wanted // len(single))
     drawn = np.concatenate([rng.permutation(single) for _ in range(repeats)])
     return drawn[:wanted]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from sonarseg.training.pseudo_labels import (
     make_pseudo_labels,
     read_frequencies,
     read_pseudo_label,
+    write_frequencies,
 )
 from sonarseg.training.tiles import Tiles, scaled_size
 
@@ -104,9 +105,7 @@ class RoundTargets:
             shutil.rmtree(self.run_dir / PSEUDO_LABELS / f"round-{number}", ignore_errors=True)
 
     def _folder(self, number: int) -> Path:
-        if number == 1 and self.config.first_pseudo_labels is not None:
-            return self.config.path(self.run_dir, self.config.first_pseudo_labels)
-        return self.run_dir / PSEUDO_LABELS / f"round-{number}"
+        return _round_folder(self.run_dir, self.config, number)
 
     def _pseudo_labels(self, number: int, progress: Progress) -> Path:
         folder = self._folder(number)
@@ -169,6 +168,27 @@ class RoundTargets:
             return StoredPicture(label[None], disk_size)
         smaller = F.interpolate(torch.from_numpy(label)[None, None].float(), size=size, mode="nearest-exact")
         return StoredPicture(smaller[0].to(torch.uint8).numpy(), disk_size)
+
+
+def keep_frequencies(run_dir: Path, config: RunConfig, frequencies: Sequence[float] | None) -> None:
+    """Put back what a finished run has cleaned away of its first round and needs to go on.
+
+    Parameters
+    ----------
+    run_dir : Path
+    config : RunConfig
+    frequencies : sequence of float, or None
+        From its summary; None where the decoder was not trained.
+    """
+    folder = _round_folder(run_dir, config, 1)
+    if config.supervision == "labels" and frequencies is not None and not any(folder.glob("*.npy")):
+        write_frequencies(folder, np.asarray(frequencies))
+
+
+def _round_folder(run_dir: Path, config: RunConfig, number: int) -> Path:
+    if number == 1 and config.first_pseudo_labels is not None:
+        return config.path(run_dir, config.first_pseudo_labels)
+    return run_dir / PSEUDO_LABELS / f"round-{number}"
 
 
 def _frequencies(labels: Iterable[NDArray[np.uint8]], num_classes: int) -> NDArray[np.float64]:

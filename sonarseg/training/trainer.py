@@ -125,9 +125,9 @@ class Trainer:
         seed = self.config.seed * 1_000_003 + epoch.number
         torch.manual_seed(seed)
         generator = torch.Generator(device).manual_seed(seed)
-        order = self._draw(epoch)
-        batches = self._batches(order)
-        # Batches follow one another in it: one copy an epoch, for which alone the device is waited for.
+        batches = self.batches(epoch)
+        # One copy an epoch, for which alone the device is waited for
+        order = [index for batch in batches for index in batch]
         shown = torch.split(self._shown[order].to(device), [len(batch) for batch in batches])
         feeds = [feed_of(self.tiles.pictures, device)]
         if targets is not None:
@@ -151,6 +151,10 @@ class Trainer:
             float(self.optimiser.param_groups[0]["lr"]),
             skipped,
         )
+
+    def batches(self, epoch: Epoch) -> list[list[int]]:
+        """Draw the tiles of an epoch, step by step."""
+        return self._batches(self._draw(epoch))
 
     def _draw(self, epoch: Epoch) -> NDArray[np.int64]:
         single_only = self.config.supervision == "single-label" and epoch.round > 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import mmap
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonarseg.survey.pixel_store import PixelStore, StoredPicture, packed
+from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.checkpoint import CHECKPOINT, save_checkpoint
 from sonarseg.training.config import RunConfig
 from sonarseg.training.model_file import Model
 from sonarseg.training.run_data import RunData
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, Epoch
+from sonarseg.training.tiles import Tiles
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import validate
 
 STEPS = 2
+# MAP_NORESERVE, for which Python has no name: more may be mapped than the machine has
+_NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -58,20 +64,18 @@ def train_steps(
     trainer = Trainer(model, data.train, data.labelled, config)
     ends: list[float] = []
 
-    def count() -> None:
+    def step_done() -> None:
         _synchronise(data.device)
         ends.append(time.monotonic())
         if len(ends) > STEPS:
             raise _Enough
 
-    trainer.after_step = count
+    trainer.after_step = step_done
     stage = WARM_UP if loss is None else SELF_TRAINING
-    targets = None if loss is None else _targets(data)
-    number = 0
-    while len(ends) <= STEPS:
-        number += 1
-        # A survey of few tiles has fewer steps in an epoch.
-        epoch = Epoch(number, stage, int(loss is not None), False, (0, 1))
+    targets = None if loss is None else _targets(data.train, _drawn(trainer, stage))
+    for epoch in _epochs(stage):
+        if len(ends) > STEPS:
+            break
         try:
             trainer.train_epoch(epoch, targets, loss)
         except _Enough:
@@ -87,15 +91,32 @@ def train_steps(
     return StepSeconds((ends[-1] - ends[0]) / STEPS, validated - began, saved - validated)
 
 
-def _targets(data: RunData) -> PixelStore:
-    """Stripes of the classes that each tile shows: as much work as real pseudo-labels are."""
-    return packed(
-        StoredPicture(
-            _stripes(data.train.shown[index], data.train.pictures[index].shape)[None],
-            data.train.disk_size(index),
-        )
-        for index in range(len(data.train))
-    )
+def _epochs(stage: str) -> Iterator[Epoch]:
+    """Epochs without end: a survey of few tiles has fewer steps in one than are wanted."""
+    for number in count(1):
+        yield Epoch(number, stage, int(stage == SELF_TRAINING), False, (0, 1))
+
+
+def _drawn(trainer: Trainer, stage: str) -> set[int]:
+    """The tiles of the steps."""
+    batches = chain.from_iterable(map(trainer.batches, _epochs(stage)))
+    return set(chain.from_iterable(islice(batches, STEPS + 1)))
+
+
+def _targets(tiles: Tiles, drawn: Iterable[int]) -> PixelStore:
+    """Stripes of the classes that each drawn tile shows: as much work as real pseudo-labels are.
+
+    The other tiles have targets too, of class 0, as they take their share of a CUDA device in a run;
+    of memory they take none: pages that nobody writes are not there.
+    """
+    shapes = tiles.pictures.shapes.copy()
+    shapes[:, 0] = 1
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
+    pixels = np.frombuffer(mmap.mmap(-1, int(shapes.prod(axis=1).sum()), flags), dtype=np.uint8)
+    targets = PixelStore(pixels, shapes, tiles.pictures.disk_sizes, np.zeros((1, 256), dtype=np.int64))
+    for index in drawn:
+        targets[index][0] = _stripes(tiles.shown[index], targets[index].shape)
+    return targets
 
 
 def _stripes(shown: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -83,16 +83,22 @@ def validate(
     class_scores = torch.zeros((len(tiles), num_classes), device=device)
     sums = torch.zeros(2, device=device, dtype=torch.float64)
     batches = list(batches_by_size(tiles, range(len(tiles)), batch_size))
+    sizes = [len(batch) for batch in batches]
+    order = torch.tensor([index for batch in batches for index in batch], dtype=torch.int64)
+    # One copy each, for which alone the device is waited for
+    all_shown = torch.split(torch.from_numpy(tiles.shown)[order].float().to(device), sizes)
+    places = torch.split(order.to(device), sizes)
     feeds = [feed_of(tiles.pictures, device), feed_of(masks, device)]
-    for batch, (pictures, truth) in zip(batches, stream(feeds, batches), strict=True):
+    for batch, place, shown, (pictures, truth) in zip(
+        batches, places, all_shown, stream(feeds, batches), strict=True
+    ):
         class_logits, logits = predict_logits(model, pictures, tiles.disk_size(batch[0]))
-        shown = torch.from_numpy(tiles.shown[batch]).float().to(device)
         sums[0] += len(batch) * multilabel_soft_margin(class_logits, shown, valid=labelled)
         if segmentation_loss is not None:
             sums[1] += len(batch) * segmentation_loss(logits, truth[:, 0].long())
         predicted = logits.argmax(dim=1)
-        class_scores[batch] = class_logits.sigmoid()
-        confusions[batch] = batch_confusions(truth[:, 0], predicted, num_classes)
+        class_scores[place] = class_logits.sigmoid()
+        confusions[place] = batch_confusions(truth[:, 0], predicted, num_classes)
         if on_prediction is not None:
             for index, labels in zip(batch, predicted.to(torch.uint8).cpu().numpy(), strict=True):
                 on_prediction(tiles.names[index], labels)

@@ -29,6 +29,13 @@ def test_the_forecast_counts_what_the_run_will_do(tmp_path: Path, tiny_config: R
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_without_epochs_is_forecast(tmp_path: Path, tiny_config: RunConfig) -> None:
+    training = tiny_config.training.model_dump() | {"warmup_epochs": 0}
+    forecast = dry_run(changed(tiny_config, stage="warm-up", training=training), tmp_path / "run", tmp_path)
+    assert (forecast.epochs, forecast.rounds) == ({}, 0)
+    assert forecast.run_seconds == forecast.start_seconds + forecast.end_seconds
+
+
 def test_the_run_is_the_sum_of_its_parts() -> None:
     epochs = {
         "epoch_seconds": {"warm-up": 2.0, "self-training": 3.0},

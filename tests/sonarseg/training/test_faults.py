@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from sonarseg.errors import UserError
 from sonarseg.training import checkpoint
@@ -335,6 +336,26 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     )
 
 
+@pytest.mark.parametrize("damage", [cut, flip_a_bit, Path.unlink])
+def test_a_finished_run_that_lost_its_checkpoint_trains_its_last_epoch_again(
+    tmp_path: Path, whole: Whole, damage: Callable[[Path], None]
+) -> None:
+    undisturbed = whole[1]
+    run_dir = tmp_path / "run"
+    shutil.copytree(undisturbed, run_dir)
+    damage(run_dir / CHECKPOINT)
+    with pytest.raises(UserError, match=rf"sonarseg run {run_dir}`"):
+        checkpoint.load_checkpoint(run_dir / CHECKPOINT, torch.device("cpu"))
+    # Interrupted once more, when the summary is gone
+    stopped_after(run_dir, 12)
+    assert "resumed after epoch 11" in (run_dir / LOG).read_text()
+    run(run_dir)
+    assert results(run_dir) == results(undisturbed)
+    ours, theirs = (torch.load(folder / CHECKPOINT)["network"] for folder in (run_dir, undisturbed))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert not (run_dir / "pseudo_labels" / "round-1").exists()
+
+
 def test_two_damaged_checkpoints_begin_the_run_anew(tmp_path: Path, whole: Whole) -> None:
     config, undisturbed = whole
     run_dir = write_run(tmp_path / "run", config)
@@ -371,6 +392,62 @@ def test_a_survey_that_was_changed_meanwhile_is_refused(tmp_path: Path, whole: W
         run(run_dir)
     labels.write_text("\n".join(lines) + "\n")
     run(run_dir)
+
+
+def swap(one: Path, other: Path) -> None:
+    kept = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(kept)
+
+
+def mirror(path: Path) -> None:
+    Image.open(path).transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+
+
+def rename_a_class(survey: Path) -> None:
+    for name in ("classes.txt", "labels.csv"):
+        path = survey / name
+        path.write_text(path.read_text().replace("mud", "silt"))
+
+
+# What hides from counts of grey levels, of classes and of tiles
+CHANGES: dict[str, tuple[str, Callable[[Path], None]]] = {
+    "train images swapped": ("labels", lambda s: swap(s / "images/t00.png", s / "images/t06.png")),
+    "val masks swapped": ("labels", lambda s: swap(s / "masks/t10.png", s / "masks/t12.png")),
+    "val mask mirrored": ("labels", lambda s: mirror(s / "masks/t11.png")),
+    "train mask mirrored": ("masks", lambda s: mirror(s / "masks/t01.png")),
+    "class renamed": ("labels", rename_a_class),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_leaves_all_counts_alone_is_refused(tmp_path: Path, whole: Whole, change: str) -> None:
+    supervision, make = CHANGES[change]
+    survey = tmp_path / "survey"
+    shutil.copytree(whole[0].survey, survey)
+    config = whole[0].model_copy(update={"survey": "../survey", "supervision": supervision})
+    run_dir = write_run(tmp_path / "run", config)
+    stopped_after(run_dir, 1)
+    make(survey)
+    with pytest.raises(UserError, match=r"changed after the run .* began: start a new run folder"):
+        run(run_dir)
+
+
+@pytest.mark.parametrize("supervision", ["labels", "masks"])
+def test_a_workspace_that_was_moved_resumes(tmp_path: Path, whole: Whole, supervision: str) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    shutil.copytree(whole[0].survey, here / "survey")
+    config = whole[0].model_copy(update={"survey": "../survey", "supervision": supervision})
+    run_dir = write_run(here / "run", config)
+    stopped_after(run_dir, 2)
+    # Without times, as another machine would get it
+    shutil.copytree(here, there, copy_function=shutil.copyfile)
+    shutil.rmtree(there / "run" / "tiles")
+    for place in (here, there):
+        if supervision == "labels":
+            mirror(place / "survey" / "masks" / "t01.png")
+        stopped_after(place / "run", 3)
+        assert "resumed after epoch 2" in (place / "run" / LOG).read_text()
 
 
 def test_other_threads_than_before_are_noted(

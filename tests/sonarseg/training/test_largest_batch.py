@@ -42,12 +42,14 @@ def fits_up_to(largest: int, tried: list[int]) -> Callable[[Path, RunConfig, Run
 
 
 @pytest.mark.parametrize(
-    ("tiles", "fitting", "expected", "sizes"),
+    ("tiles", "multiclass", "fitting", "expected", "sizes"),
     [
-        (1000, 20, 16, [2, 4, 8, 16, 32]),
-        (1000, 10**6, 64, [2, 4, 8, 16, 32, 64]),
-        (70, 10**6, 16, [2, 4, 8, 16]),
-        (3, 10**6, 2, [2]),
+        (1000, 1000, 20, 16, [2, 4, 8, 16, 32]),
+        (1000, 1000, 10**6, 64, [2, 4, 8, 16, 32, 64]),
+        (70, 0, 10**6, 16, [2, 4, 8, 16]),
+        # An epoch draws as many tiles of one class as of several: 40 of these.
+        (1000, 20, 10**6, 8, [2, 4, 8]),
+        (3, 0, 10**6, 2, [2]),
     ],
 )
 def test_the_largest_power_of_two_that_fits_and_leaves_some_steps(
@@ -55,13 +57,14 @@ def test_the_largest_power_of_two_that_fits_and_leaves_some_steps(
     tiny_config: RunConfig,
     monkeypatch: pytest.MonkeyPatch,
     tiles: int,
+    multiclass: int,
     fitting: int,
     expected: int,
     sizes: list[int],
 ) -> None:
     tried: list[int] = []
     monkeypatch.setattr(largest_batch, "_fits", fits_up_to(fitting, tried))
-    many = dataclasses.replace(data.train, names=tuple(map(str, np.arange(tiles))))
+    many = dataclasses.replace(data.train, multiclass=np.arange(tiles) < multiclass)
     found = largest_batch.largest_batch(Path(), auto(tiny_config), dataclasses.replace(data, train=many))
     assert (found, tried) == (expected, sizes)
 

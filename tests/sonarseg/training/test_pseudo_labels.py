@@ -1,14 +1,16 @@
 """Pseudo-labels made while the CAMs come are those made from the CAM files afterwards."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
-from sonarseg.cam import extract_cam
+from sonarseg.cam import extract_cam, extract_cams
 from sonarseg.cam_store import read_cam
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
@@ -56,6 +58,36 @@ def test_streamed_cams_are_those_of_the_tiles_one_by_one(model: Model, tiles: Ti
         image = model.normalisation(torch.from_numpy(tiles.pictures[index])[None].float() / 255)[0]
         expected = extract_cam(model.network, image, tiles.shown[index], scales=SCALES.scales)
         np.testing.assert_allclose(scores, expected, atol=2e-3)
+
+
+def full_from(most: int, seen: list[int]) -> Callable[..., torch.Tensor]:
+    """CAMs of a device whose memory ends after `most` tiles."""
+
+    def extracted(network: nn.Module, images: torch.Tensor, *rest: Any) -> torch.Tensor:
+        seen.append(len(images))
+        if len(images) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return extract_cams(network, images, *rest)
+
+    return extracted
+
+
+def test_cams_that_do_not_fit_are_made_of_fewer_tiles(
+    model: Model, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = [[5, 0, 3, 7, 1], [2, 4]]
+    expected = dict(stream_cams(model, tiles, batches, SCALES))
+    for most, sizes in ((2, [5, 2, 2, 1, 2]), (1, [5, 2, 1, 1, 1, 1, 1, 1, 1])):
+        seen: list[int] = []
+        monkeypatch.setattr("sonarseg.training.cams.activation_maps", full_from(most, seen))
+        found = list(stream_cams(model, tiles, batches, SCALES))
+        assert [index for index, _ in found] == [5, 0, 3, 7, 1, 2, 4]
+        assert seen == sizes
+        for index, scores in found:
+            np.testing.assert_allclose(scores, expected[index], atol=2e-3)
+    monkeypatch.setattr("sonarseg.training.cams.activation_maps", full_from(0, []))
+    with pytest.raises(torch.OutOfMemoryError):
+        list(stream_cams(model, tiles, batches, SCALES))
 
 
 @pytest.mark.parametrize("engine", [Engine(), Engine("torch")])

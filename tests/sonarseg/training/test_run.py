@@ -122,10 +122,17 @@ def test_a_loss_that_is_not_finite_ends_the_run_with_the_reason(
     assert not (run_dir / "summary.json").exists()
 
 
-def test_changed_settings_under_a_checkpoint_are_refused(tmp_path: Path, tiny_config: RunConfig) -> None:
+@pytest.mark.parametrize("finished", [True, False])
+def test_changed_settings_of_a_run_that_began_are_refused(
+    tmp_path: Path, tiny_config: RunConfig, finished: bool
+) -> None:
     run_dir = write_run(tmp_path / "run", tiny_config)
-    run(run_dir)
-    (run_dir / "summary.json").unlink()
+    summary = run(run_dir)
+    # Where it is computed does not count.
+    (run_dir / "config.json").write_text(changed(tiny_config, device="auto").model_dump_json())
+    assert run(run_dir) == summary
+    if not finished:
+        (run_dir / "summary.json").unlink()
     (run_dir / "config.json").write_text(changed(tiny_config, seed=5).model_dump_json())
     with pytest.raises(UserError, match="changed after this run began"):
         run(run_dir)

@@ -1,12 +1,18 @@
 """Confusions counted on the device are those of the metrics package."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.overrides import TorchFunctionMode
 
 from sonarseg.metrics.confusion import confusion
-from sonarseg.training.validation import batch_confusions
+from sonarseg.training.config import RunConfig
+from sonarseg.training.run_data import load_run_data, new_model
+from sonarseg.training.validation import batch_confusions, validate
 
 
 @given(seed=st.integers(0, 10_000), num_classes=st.integers(1, 5), batch=st.integers(1, 4))
@@ -20,3 +26,37 @@ def test_counts_of_a_batch_are_those_of_its_tiles(seed: int, num_classes: int, b
     for index in range(batch):
         expected = confusion(truth[index], predicted[index], num_classes)
         np.testing.assert_array_equal(found[index].numpy(), expected)
+
+
+class Copies(TorchFunctionMode):
+    """Counts what makes a CUDA device wait: copies to a device, and indices given as lists.
+
+    The labelled classes lie on the device already.
+    """
+
+    def __init__(self, labelled: torch.Tensor) -> None:
+        super().__init__()
+        self.labelled = labelled
+        self.count = 0
+
+    def __torch_function__(self, called: Any, types: Any, arguments: Any = (), named: Any = None) -> Any:
+        indexed = called in (torch.Tensor.__setitem__, torch.Tensor.__getitem__)
+        to_device = called is torch.Tensor.to and isinstance(arguments[1], torch.device)
+        to_device = to_device and arguments[0] is not self.labelled
+        self.count += to_device or (indexed and isinstance(arguments[1], list))
+        return called(*arguments, **(named or {}))
+
+
+def test_batches_give_the_same_figures_without_a_copy_each(tmp_path: Path, tiny_config: RunConfig) -> None:
+    data = load_run_data(tmp_path, tiny_config)
+    model = new_model(tmp_path, tiny_config, data)
+    found, counts = [], []
+    for batch_size in (4, 3, 1):
+        with Copies(data.labelled) as copies:
+            found.append(validate(model, data.val, data.val_masks, None, data.labelled, batch_size))
+        counts.append(copies.count)
+    assert counts == [counts[0]] * 3
+    for validation in found[1:]:
+        np.testing.assert_array_equal(validation.confusions, found[0].confusions)
+        np.testing.assert_allclose(validation.class_scores, found[0].class_scores, atol=1e-5)
+        np.testing.assert_allclose(validation.loss_classification, found[0].loss_classification, rtol=1e-5)
