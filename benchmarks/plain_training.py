@@ -6,7 +6,8 @@ an image on the CPU, cross-entropy, a learning rate that falls each step, the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from torchvision.transforms import v2
 
 from sonarseg.network.model import SegmentationNetwork
 
-WORKERS = 2
+# A worker for each core that this process may use; more than 16 gain nothing here.
+WORKERS = min(16, len(os.sched_getaffinity(0)))
 Sample = tuple[Tensor, Tensor]
 
 
@@ -72,6 +74,8 @@ class PlainTraining:
             self.optimiser, lambda step: (1 - min(step, 9999) / 10_000) ** 0.9
         )
         self.scaler = torch.amp.GradScaler(device.type, enabled=amp)
+        # Called after every step
+        self.after_step: Callable[[], None] = lambda: None
 
     def epoch(self) -> int:
         """Train one epoch and count the steps."""
@@ -88,6 +92,7 @@ class PlainTraining:
             self.schedule.step()
             shown += loss.item()
             steps += 1
+            self.after_step()
         if not np.isfinite(shown):
             raise RuntimeError("the plain loop's loss is not finite")
         return steps

@@ -1,0 +1,194 @@
+"""The sides that runs.py compares, and how they take turns.
+
+Each side works in a process of its own, so that neither gains from the other's settings.
+"""
+
+from __future__ import annotations
+
+import multiprocessing as mp
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from run_rows import BATCH, NETWORKS, synchronise
+
+FOLDER = Path(__file__).parent
+SCALES = (1.0, 0.5, 1.5, 2.0)
+CAM_TILES = {"cpu": 24, "cuda": 240}
+
+
+def our_model(survey_dir: Path, device: str) -> tuple[Any, Any, Any]:
+    """Survey, configuration and model of ours, with the tiles in a store."""
+    from sonarseg.survey.layout import open_survey
+    from sonarseg.survey.scaling import fit_scaling
+    from sonarseg.training.config import NetworkConfig, RunConfig, TrainingConfig
+    from sonarseg.training.model_file import Model, build_network
+    from sonarseg.training.tiles import load_tiles
+
+    survey = open_survey(survey_dir)
+    config = RunConfig(
+        survey=str(survey_dir),
+        network=NetworkConfig(**NETWORKS[device]),
+        training=TrainingConfig(warmup_epochs=0, batch_size=BATCH),
+        device=device,
+    )
+    scaling = fit_scaling(survey)
+    tiles = load_tiles(
+        survey, survey.splits["train"], scaling, 1.0, store=survey_dir.parent / f"tiles-{device}" / "train"
+    )
+    where = torch.device(device)
+    torch.manual_seed(0)
+    network = build_network(config.network, scaling.channels, survey.num_classes).to(where)
+    model = Model(
+        network,
+        survey.classes,
+        None,
+        scaling,
+        tiles.normalisation(),
+        config.network,
+        config.sonar,
+        where,
+    )
+    return survey, config, (model, tiles)
+
+
+def nothing() -> None:
+    """Do nothing after a step."""
+
+
+def our_training(
+    survey_dir: Path,
+    device: str,
+    *,
+    deterministic: bool = False,
+    after_step: Callable[[], None] = nothing,
+) -> Callable[[], int]:
+    """One epoch of the trainer with masks as targets."""
+    from sonarseg.losses.cross_entropy import cross_entropy
+    from sonarseg.training.device import make_deterministic
+    from sonarseg.training.schedule import plan
+    from sonarseg.training.tiles import load_masks
+    from sonarseg.training.trainer import Trainer
+
+    make_deterministic(deterministic)
+    survey, config, (model, tiles) = our_model(survey_dir, device)
+    targets = load_masks(
+        survey.with_masks_of("train"), tiles.names, survey_dir.parent / f"tiles-{device}" / "train-masks"
+    )
+    labelled = torch.ones(survey.num_classes, dtype=torch.bool, device=model.device)
+    # The loop that is compared with sees every tile once an epoch.
+    tiles = replace(tiles, multiclass=np.zeros(len(tiles), dtype=bool))
+    trainer = Trainer(model, tiles, labelled, config)
+    trainer.after_step = after_step
+    epoch = plan(config)[0]
+
+    def work() -> int:
+        trainer.train_epoch(epoch, targets, cross_entropy)
+        return -(-len(tiles) // BATCH)
+
+    return work
+
+
+def our_deterministic_training(survey_dir: Path, device: str) -> Callable[[], int]:
+    """One epoch of the trainer with `training.deterministic = true`."""
+    return our_training(survey_dir, device, deterministic=True)
+
+
+def plain_training(
+    survey_dir: Path, device: str, *, amp: bool = False, after_step: Callable[[], None] = nothing
+) -> Callable[[], int]:
+    """One epoch of the plain loop."""
+    from plain_training import PlainTiles, PlainTraining
+
+    from sonarseg.network.model import SegmentationNetwork
+    from sonarseg.survey.layout import open_survey
+
+    survey = open_survey(survey_dir)
+    train = survey.splits["train"]
+    tiles = PlainTiles([survey.image_path(t) for t in train], [survey.mask_path(t) for t in train], 0.4, 0.2)
+    settings = dict(NETWORKS[device])
+    network = SegmentationNetwork(
+        settings.pop("encoder"),
+        1,
+        survey.num_classes,
+        **{"output_stride": 16, **settings},
+    )
+    training = PlainTraining(network, tiles, BATCH, torch.device(device), amp)
+    training.after_step = after_step
+    return training.epoch
+
+
+def plain_amp_training(survey_dir: Path, device: str) -> Callable[[], int]:
+    """One epoch of the plain loop with autocast."""
+    return plain_training(survey_dir, device, amp=True)
+
+
+def our_cams(survey_dir: Path, device: str) -> Callable[[], int]:
+    """CAMs of some tiles."""
+    from sonarseg.training.cams import cam_batches, stream_cams
+
+    _, config, (model, tiles) = our_model(survey_dir, device)
+    chosen = range(CAM_TILES[device])
+    batches = cam_batches(tiles, chosen, model, config.cam)
+    return lambda: len(list(stream_cams(model, tiles, batches, config.cam)))
+
+
+def plain_cams(survey_dir: Path, device: str) -> Callable[[], int]:
+    """CAMs of the same tiles, one forward pass a view."""
+    from plain_training import plain_cams as loop
+
+    _, _, (model, tiles) = our_model(survey_dir, device)
+    network = model.network.to(memory_format=torch.contiguous_format)
+    chosen = range(CAM_TILES[device])
+
+    def work() -> int:
+        images = (
+            model.normalisation(torch.from_numpy(tiles.pictures[i]).to(model.device)[None].float() / 255)
+            for i in chosen
+        )
+        return len(loop(network, images, SCALES, tiles.shown[: len(chosen)]))
+
+    return work
+
+
+def _side(connection: Connection, prepare: str, survey_dir: Path, device: str) -> None:
+    sys.path.insert(0, str(FOLDER))
+    work = globals()[prepare](survey_dir, device)
+    work()
+    connection.send("ready")
+    while connection.recv() == "work":
+        synchronise(device)
+        started = time.perf_counter()
+        done = work()
+        synchronise(device)
+        connection.send(done / (time.perf_counter() - started))
+
+
+def rates_in_turn(prepares: list[str], survey_dir: Path, device: str, turns: int) -> list[float]:
+    """Median rate of each side, the sides taking turns."""
+    context = mp.get_context("spawn")
+    sides = []
+    for prepare in prepares:
+        mine, theirs = context.Pipe()
+        # Not daemonic: the plain loop has workers of its own.
+        process = context.Process(target=_side, args=(theirs, prepare, survey_dir, device))
+        process.start()
+        if mine.recv() != "ready":
+            raise RuntimeError(f"{prepare} could not be prepared")
+        sides.append((mine, process))
+    rates: list[list[float]] = [[] for _ in sides]
+    for _ in range(turns):
+        for place, (connection, _) in enumerate(sides):
+            connection.send("work")
+            rates[place].append(connection.recv())
+    for connection, process in sides:
+        connection.send("end")
+        process.join()
+    return [median(side) for side in rates]
