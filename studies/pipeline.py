@@ -15,7 +15,7 @@ from studies.dask_workers import run_on_dask
 from studies.devices import crf_workers, seats
 from studies.launch import run_workers
 from studies.observer import Ended, Observer, ignore
-from studies.snapshot import refresh_snapshot
+from studies.snapshot import leave_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, prepare, prepare_loss
 from studies.stopping import StopRules
 from studies.storage import StudyKind, load_study
@@ -131,7 +131,7 @@ def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Cre
             run_workers(errand, workers, observer)
         return observer.study
     finally:
-        refresh_snapshot(workspace)
+        leave_snapshot(workspace)
 
 
 def _alone(

@@ -11,7 +11,7 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import METRICS
 from sonarseg.training.config import RunConfig
-from studies import crf_study
+from studies import crf_study, snapshot
 from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir
 from studies.pipeline import tune_all, tune_crf, tune_loss
@@ -215,3 +215,16 @@ def test_quality_is_weighed_against_seconds(workspace: Workspace, machinery: Mac
     # The loss study starts from the best quality.
     loss = tune_loss(workspace, machinery)
     assert loss.user_attrs["crf"]["trial"] == best.number
+
+
+def test_a_snapshot_that_fails_is_said_and_costs_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(workspace: Workspace) -> None:
+        raise UserError("the disk is full.")
+
+    monkeypatch.setattr(snapshot, "refresh_snapshot", refuse)
+    snapshot.leave_snapshot(workspace)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{workspace.database_path} is not up to date; the next command copies it anew: the disk is full."
+    ]
