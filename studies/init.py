@@ -78,7 +78,7 @@ _COMMENTS = {
     "crf.background_score": "Range searched: CAM score of the background class.",
     "loss": "The loss study: cross-entropy, focal (gamma, alpha) and Lovász-Softmax; a trial is a whole run.",
     "loss.trials": "Trials of the whole study, the four fixed losses included.",
-    "loss.sampler": "As under [crf].",
+    "loss.sampler": "As under [crf]; gp, cmaes and qmc draw gamma and alpha at random.",
     "loss.patience": "Stop after so many trials without a better value.",
     "loss.runs_per_device": "Runs that share a GPU, where they are small enough.",
     "loss.seeds": "Seeds the best setting of each loss is run with.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import optuna
@@ -15,7 +15,7 @@ from studies.dask_workers import run_on_dask
 from studies.devices import crf_workers, seats
 from studies.launch import run_workers
 from studies.observer import Ended, Observer, ignore
-from studies.snapshot import refresh_snapshot
+from studies.snapshot import leave_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, prepare, prepare_loss
 from studies.stopping import StopRules
 from studies.storage import StudyKind, load_study
@@ -37,9 +37,11 @@ class Crew:
     scheduler : str
         Dask's scheduler.
     hours : float or None
-        Begin no trial later than this.
+        Begin no trial later than this after the start, of whichever study.
     ended : callable
         Given study and trial when one has ended.
+    started : float
+        When the command was started, on the clock.
     """
 
     workers: int | None = None
@@ -47,6 +49,7 @@ class Crew:
     scheduler: str = ""
     hours: float | None = None
     ended: Ended = ignore
+    started: float = field(default_factory=time.time)
 
 
 ALONE = Crew(workers=1)
@@ -109,7 +112,7 @@ def tune_all(
 
 def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Crew) -> optuna.Study:
     config = workspace.config.crf if kind == "crf" else workspace.config.loss
-    stop = StopRules(hours=crew.hours, patience=config.patience, started=time.time())
+    stop = StopRules(hours=crew.hours, patience=config.patience, started=crew.started)
     try:
         ready = prepare(workspace, machinery)
         study = ready.crf if kind == "crf" else ready.loss
@@ -131,7 +134,7 @@ def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Cre
             run_workers(errand, workers, observer)
         return observer.study
     finally:
-        refresh_snapshot(workspace)
+        leave_snapshot(workspace)
 
 
 def _alone(

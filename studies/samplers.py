@@ -69,8 +69,13 @@ def make_sampler(name: SamplerName, *, seed: int, moved_on: int, budget: int, na
                 return NSGAIISampler(seed=drawn)
             case "qmc":
                 # One sequence for all workers: a seed of its own for each would lose what makes it even.
+                # What is outside it would be the same in each of them, though, unless it had one.
                 return QMCSampler(
-                    seed=seed, scramble=True, warn_independent_sampling=False, warn_asynchronous_seeding=False
+                    seed=seed,
+                    scramble=True,
+                    independent_sampler=RandomSampler(seed=drawn),
+                    warn_independent_sampling=False,
+                    warn_asynchronous_seeding=False,
                 )
             case _:
                 return RandomSampler(seed=drawn)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+import fcntl
+import logging
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 
 import optuna
 import sqlalchemy
 from optuna.storages._rdb.models import BaseModel, StudyModel, TrialModel
 from sqlalchemy import Connection, Table
 
+from sonarseg.errors import UserError
 from studies.server_address import ServerAddress
 from studies.sqlite_storage import SqliteStorage
 from studies.storage import (
@@ -25,6 +29,7 @@ from studies.storage import (
 from studies.workspace import Workspace
 
 _ROWS = 5000
+_log = logging.getLogger(__name__)
 
 
 def refresh_snapshot(workspace: Workspace) -> None:
@@ -41,23 +46,44 @@ def refresh_snapshot(workspace: Workspace) -> None:
     if not isinstance(address, ServerAddress):
         return
     path = workspace.database_path
-    partial = path.with_name(path.name + ".partial")
-    with storage_errors(address), storage_errors(path):
-        remove_database(partial)
+    # A name of its own: a lock of another machine may not be seen on a network's disk.
+    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex}.partial")
+    with storage_errors(address), storage_errors(path), _one_at_a_time(path):
         try:
+            # SQLite's plain journal, not WAL: files beside the copy would outlive it under its readers.
             target = SqliteStorage(partial)
             names = {study_name(address, kind): kind for kind in KINDS}
             with open_storage(address).engine.connect() as source, target.engine.begin() as copy:
                 _copy(source, copy, names)
             target.engine.dispose()
-            with closing(sqlite3.connect(partial)) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")
-            # The file itself stays until the new one takes its place: somebody may be reading it.
-            for suffix in ("-wal", "-shm", "-journal"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
+            _remove_foreign_journal(path)
             partial.replace(path)
         finally:
             remove_database(partial)
+
+
+def leave_snapshot(workspace: Workspace) -> None:
+    """Refresh the snapshot after work whose outcome does not hang on it; where that fails, say so."""
+    try:
+        refresh_snapshot(workspace)
+    except (UserError, OSError, sqlalchemy.exc.SQLAlchemyError) as error:
+        _log.warning(
+            "%s is not up to date; the next command copies it anew: %s", workspace.database_path, error
+        )
+
+
+@contextmanager
+def _one_at_a_time(path: Path) -> Iterator[None]:
+    """Keep other snapshots waiting; the workspace's own lock is held for as long as a warm-up takes."""
+    with path.with_name(f".{path.name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _remove_foreign_journal(path: Path) -> None:
+    """Remove what a database that was written here before has left: it would be played into the copy."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 def studies_on_server(workspace: Workspace) -> dict[StudyKind, optuna.Study] | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import OutOfMemory, TrialFailed
@@ -25,6 +29,9 @@ DERIVED = "derived_from"
 # User attribute of a trial that was run in another study: where it comes from
 ORIGIN = "warm_start"
 STOPPED = "stopped"
+# So often a worker looks whether the last trials, which others run, have ended.
+_LOOK_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 
 
 def _tell_nobody(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -64,7 +71,8 @@ def run_trials(
     """Run trials until `budget` trials of the study are finished or a stop rule holds.
 
     Complete, pruned and failed trials count; interrupted ones do not and are run again, with the
-    same parameters, seed and run folder. Any number of workers may work on one study.
+    same parameters, seed and run folder. Any number of workers may work on one study; one that finds
+    nothing left to begin waits for the others' runs, and takes over that of a worker that dies.
 
     Parameters
     ----------
@@ -96,19 +104,27 @@ def run_trials(
         while True:
             with turn(study, workspace, watch.progress):
                 trials = revive(study)
-                left = budget - _spent(trials)
-                _show(study, trials, budget, watch.progress)
-                if left <= 0:
+                done, left = len(_finished(trials)), budget - _spent(trials)
+                others = "" if left > 0 or done >= budget else "waiting for the last runs of other workers"
+                _show(study, trials, budget, watch.progress, others)
+                if done >= budget:
                     return
                 reason = stop.reason(_finished(trials))
-                if reason is None and before_ask is not None and before_ask(left) is False:
+                # Nothing is asked of the grid where nothing is left to ask for.
+                if reason is None and left > 0 and before_ask is not None and before_ask(left) is False:
                     reason = "every point of the grid was tried"
                 if reason is not None:
-                    _note_stop(study, reason, watch.progress, len(_finished(trials)), budget)
+                    _note_stop(study, reason, watch.progress, done, budget)
                     return
-                trial = _ask(study, watch.device)
+                trial = _ask(study, watch.device) if left > 0 else None
+            if trial is None:
+                # Should one of the others die, its trial is run again: who left now would leave it undone.
+                time.sleep(_LOOK_SECONDS)
+                continue
             with heartbeat(study, trial._trial_id):
-                _run(study, trial, objective)
+                ended = _run(study, trial, objective)
+            if not ended:
+                continue
             if after_tell is not None:
                 after_tell()
             watch.ended(study, study.get_trials(deepcopy=False)[trial.number])
@@ -122,6 +138,8 @@ def _note_stop(study: optuna.Study, reason: str, progress: Progress, done: int, 
 
 def _ask(study: optuna.Study, device: str) -> optuna.Trial:
     trial = study.ask()
+    if study.user_attrs.get(STOPPED) is not None:
+        study.set_user_attr(STOPPED, None)
     trial.set_user_attr("worker", worker_identity())
     if device:
         trial.set_user_attr("device", device)
@@ -130,9 +148,27 @@ def _ask(study: optuna.Study, device: str) -> optuna.Trial:
 
 def _run(
     study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float | Sequence[float]]
+) -> bool:
+    """Run a trial and tell its end; False where another worker has taken it over meanwhile."""
+    try:
+        _run_and_tell(study, trial, objective)
+    except UpdateFinishedTrialError:
+        _log.warning(
+            "trial %d of the %s was taken over by another worker; this one goes on with the next.",
+            trial.number,
+            study_title(study),
+        )
+        return False
+    return True
+
+
+def _run_and_tell(
+    study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float | Sequence[float]]
 ) -> None:
     try:
         value = objective(trial)
+    except UpdateFinishedTrialError:
+        raise
     except optuna.TrialPruned as pruned:
         trial.set_user_attr("reason", str(pruned))
         study.tell(trial, state=TrialState.PRUNED)
@@ -146,11 +182,15 @@ def _run(
         trial.set_user_attr("reason", str(failed))
         study.tell(trial, state=TrialState.FAIL)
     except BaseException as error:
-        trial.set_user_attr(INTERRUPTED, True)
-        trial.set_user_attr("reason", _why_stopped(error))
-        study.tell(trial, state=TrialState.FAIL)
+        with suppress(UpdateFinishedTrialError):
+            trial.set_user_attr(INTERRUPTED, True)
+            trial.set_user_attr("reason", _why_stopped(error))
+            study.tell(trial, state=TrialState.FAIL)
         raise
     else:
+        if study._storage.get_trial(trial._trial_id).state.is_finished():
+            # Optuna's own word for it is a ValueError.
+            raise UpdateFinishedTrialError(f"trial {trial.number} has ended.")
         study.tell(trial, value)
 
 
@@ -195,8 +235,11 @@ def study_title(study: optuna.Study) -> str:
     return f"{study.user_attrs.get('kind', study.study_name)} study"
 
 
-def _show(study: optuna.Study, trials: Sequence[FrozenTrial], budget: int, progress: Progress) -> None:
-    progress(study_title(study), min(len(_finished(trials)), budget), budget, best_note(study, trials))
+def _show(
+    study: optuna.Study, trials: Sequence[FrozenTrial], budget: int, progress: Progress, others: str
+) -> None:
+    note = ", ".join(filter(None, (best_note(study, trials), others)))
+    progress(study_title(study), min(len(_finished(trials)), budget), budget, note)
 
 
 def best_note(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:

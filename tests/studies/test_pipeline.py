@@ -1,4 +1,5 @@
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import METRICS
 from sonarseg.training.config import RunConfig
-from studies import crf_study
+from studies import crf_study, snapshot
 from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir
-from studies.pipeline import tune_all, tune_crf, tune_loss
+from studies.pipeline import Crew, tune_all, tune_crf, tune_loss
 from studies.stages import Machinery, prepare
 from studies.storage import load_study
 from studies.trial_loop import DERIVED, finished
@@ -215,3 +216,22 @@ def test_quality_is_weighed_against_seconds(workspace: Workspace, machinery: Mac
     # The loss study starts from the best quality.
     loss = tune_loss(workspace, machinery)
     assert loss.user_attrs["crf"]["trial"] == best.number
+
+
+def test_a_snapshot_that_fails_is_said_and_costs_nothing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(workspace: Workspace) -> None:
+        raise UserError("the disk is full.")
+
+    monkeypatch.setattr(snapshot, "refresh_snapshot", refuse)
+    snapshot.leave_snapshot(workspace)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{workspace.database_path} is not up to date; the next command copies it anew: the disk is full."
+    ]
+
+
+def test_the_hours_are_those_of_the_command_not_of_each_study(tuned: Workspace, machinery: Machinery) -> None:
+    study = tune_loss(tuned, machinery, Crew(workers=1, hours=1, started=time.time() - 3601))
+    assert finished(study) == []
+    assert study.user_attrs["stopped"] == "the 1 hours are over"

@@ -32,6 +32,16 @@ def test_the_same_seed_draws_the_same_and_another_worker_does_not(name: str) -> 
     assert draw(0) != draw(1)
 
 
+def test_what_is_outside_the_even_sequence_is_not_the_same_in_every_worker() -> None:
+    def draw(moved_on: int) -> float:
+        sampler = make_sampler("qmc", seed=3, moved_on=moved_on, budget=12, named=2)
+        trial = optuna.create_study(sampler=sampler).ask()
+        return trial.suggest_float("x", 0, 1)
+
+    assert draw(0) == draw(0)
+    assert draw(0) != draw(1)
+
+
 def test_workers_are_counted() -> None:
     study = optuna.create_study()
     assert [draws_so_far(study) for _ in range(3)] == [0, 1, 2]

@@ -11,9 +11,11 @@ from optuna.trial import TrialState
 from objectives.outcome import TrialFailed
 from objectives.process_identity import process_identity
 from sonarseg.errors import UserError
+from studies import trial_loop
 from studies.retry import DIED, revive, worker_identity
+from studies.stopping import StopRules
 from studies.storage import create_database, load_study
-from studies.trial_loop import Watch, finished, run_trials
+from studies.trial_loop import STOPPED, Watch, finished, run_trials
 from studies.workspace import Workspace
 
 Objective = Callable[[optuna.Trial], float]
@@ -117,16 +119,61 @@ def test_a_trial_whose_program_was_killed_is_run_again(place: Workspace) -> None
     assert len(study.trials) == 4
 
 
-def test_a_trial_of_a_living_program_is_left_alone_and_counts(place: Workspace) -> None:
+def test_a_trial_of_a_living_program_is_left_alone_and_waited_for(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_loop, "_LOOK_SECONDS", 0.01)
+    study = load_study(place.database_path, "crf")
+    seen: list[list[TrialState]] = []
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+
+        def progress(what: str, done: int, total: int, note: str = "") -> None:
+            if note.endswith("waiting for the last runs of other workers"):
+                seen.append([trial.state for trial in study.trials])
+                if len(seen) == 3:
+                    other.kill()
+                    other.wait()
+
+        study.ask().set_user_attr("worker", process_identity(other.pid))
+        run_trials(study, _plain, 2, place, watch=Watch(progress))
+    assert seen[:3] == [[TrialState.RUNNING, TrialState.COMPLETE]] * 3
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert study.trials[2].user_attrs["retry_of"] == 0
+
+
+def test_a_stop_rule_ends_the_wait_and_a_study_that_goes_on_is_not_stopped(place: Workspace) -> None:
     study = load_study(place.database_path, "crf")
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
-        trial = study.ask()
-        trial.set_user_attr("worker", process_identity(other.pid))
-        run_trials(study, _plain, 2, place)
-        assert [t.state for t in study.trials] == [TrialState.RUNNING, TrialState.COMPLETE]
+        study.ask().set_user_attr("worker", process_identity(other.pid))
+        run_trials(study, _plain, 1, place, stop=StopRules(hours=0))
+        assert study.user_attrs[STOPPED] == "the 0 hours are over"
         other.kill()
-    run_trials(study, _plain, 2, place)
-    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    run_trials(study, _plain, 1, place)
+    assert len(finished(study)) == 1
+    assert study.user_attrs[STOPPED] is None
+
+
+@pytest.mark.parametrize("wants_to_write", [False, True])
+def test_a_trial_that_another_worker_took_over_is_dropped(
+    place: Workspace, caplog: pytest.LogCaptureFixture, wants_to_write: bool
+) -> None:
+    study, elsewhere = (load_study(place.database_path, "crf") for _ in range(2))
+
+    def objective(trial: optuna.Trial) -> float:
+        if trial.number == 0:
+            running = elsewhere.trials[0]
+            elsewhere._storage.set_trial_user_attr(running._trial_id, "interrupted", True)
+            elsewhere.tell(0, state=TrialState.FAIL)
+            if wants_to_write:
+                trial.report(0.5, 1)
+        return trial.suggest_float("x", 0, 1) if trial.number else 0.5
+
+    run_trials(study, objective, 1, place)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
+    assert [record.getMessage() for record in caplog.records if record.name == "studies.trial_loop"] == [
+        "trial 0 of the crf study was taken over by another worker; this one goes on with the next."
+    ]
 
 
 def test_an_enqueued_trial_that_died_before_it_chose_keeps_its_parameters(place: Workspace) -> None:
