@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from sonarseg.densecrf.engine import pick_engine
 from sonarseg.errors import UserError
 from studies.quality import quality
 from studies.storage import Location, StudyKind, load_studies, storage_errors
@@ -27,7 +28,7 @@ SOURCES = "warm_starts"
 def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, source: Path) -> int:
     """Take over trials of another workspace's studies; doing it again takes nothing twice.
 
-    Where survey, metric and warm-up of two crf studies are the same, a value means the same: complete
+    Where survey, metric, warm-up and engine of two crf studies are the same, a value means the same: complete
     trials are added as they are, outside the budget. Otherwise the best settings are enqueued and tried anew.
     Either way the user attribute `warm_start` says where a trial comes from.
 
@@ -60,7 +61,7 @@ def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, s
     taken = 0
     for kind, study in studies.items():
         with storage_errors(workspace.database), turn(study, workspace):
-            taken += _take(study, others[kind], _told(place))
+            taken += _take(study, others[kind], _told(place), workspace)
     return taken
 
 
@@ -76,7 +77,7 @@ def _told(place: Location) -> str:
     return str(place) if isinstance(place, Path) else f"{place} ({place.name})"
 
 
-def _take(study: optuna.Study, other: optuna.Study, source: str) -> int:
+def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Workspace) -> int:
     sources = study.user_attrs.get(SOURCES, [])
     if source in sources:
         return 0
@@ -84,6 +85,7 @@ def _take(study: optuna.Study, other: optuna.Study, source: str) -> int:
     # The runs of two loss studies start from pseudo-labels of their own.
     comparable = study.user_attrs["kind"] == "crf" and _same_question(study.user_attrs, other.user_attrs)
     comparable = comparable and study.directions == other.directions
+    comparable = comparable and _engine(study, workspace) == other.user_attrs.get("engine")
     if not comparable:
         new = sorted(new, key=lambda trial: (-quality(trial), trial.number))[:BEST]
     # What was taken before an earlier start was killed half way
@@ -115,8 +117,25 @@ def _same_question(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     return all(here["config"].get(name) == there["config"].get(name) for name in settled)
 
 
+def _engine(study: optuna.Study, workspace: Workspace) -> str:
+    """Engine that the crf study was begun with, or will be."""
+    if (begun_with := study.user_attrs.get("engine")) is not None:
+        return str(begun_with)
+    return pick_engine(workspace.config.crf.engine, workspace.config.device).name
+
+
 def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
-    dropped = ("worker", "run", "enqueued", "name", "derived_from", "better_iterations")
+    # The numbers of trials that some of them hold are those of the other study.
+    dropped = (
+        "worker",
+        "run",
+        "enqueued",
+        "name",
+        "derived_from",
+        "better_iterations",
+        "retry_of",
+        "deaths",
+    )
     attributes = {name: value for name, value in trial.user_attrs.items() if name not in dropped}
     return optuna.trial.create_trial(
         state=TrialState.COMPLETE,

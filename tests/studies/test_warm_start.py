@@ -84,3 +84,25 @@ def test_values_of_another_number_are_not_taken_over(tuned: Workspace) -> None:
     _, studies = open_studies(second)
     assert take_over(studies, second, tuned.root) == BEST
     assert {t.state for t in studies["crf"].trials} == {TrialState.WAITING}
+
+
+def test_values_of_another_engine_are_not_taken_over(tuned: Workspace) -> None:
+    open_studies(tuned)[1]["crf"].set_user_attr("engine", "pydensecrf")
+    second = _beside(tuned)
+    _, studies = open_studies(second)
+    assert take_over(studies, second, tuned.root) == BEST
+    assert {t.state for t in studies["crf"].trials} == {TrialState.WAITING}
+
+
+def test_numbers_of_interrupted_trials_are_not_taken_over(tuned: Workspace) -> None:
+    """Else the trial of that number here, once interrupted, would pass for one that was tried again."""
+    theirs = open_studies(tuned)[1]["crf"]
+    retried = next(t for t in theirs.trials if t.state == TrialState.COMPLETE)
+    retried.user_attrs |= {"retry_of": 3, "deaths": 2}
+    theirs.add_trial(retried)
+    second = _beside(tuned)
+    _, studies = open_studies(second)
+    take_over(studies, second, tuned.root)
+    ours = studies["crf"].trials
+    assert ours[-1].params == retried.params
+    assert not any({"retry_of", "deaths"} & t.user_attrs.keys() for t in ours)
