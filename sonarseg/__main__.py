@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from sonarseg.errors import UserError
 from sonarseg.training.parent_pipe import watch_parent
 from sonarseg.training.record import log
 
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
+
 DONE, WRONG_INPUT, FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
+_AGAIN_SECONDS = 0.05
 
 
 class _Terminated(BaseException):
@@ -23,6 +31,31 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     # Once is enough: a second signal must not cut the ending short.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise _Terminated
+
+
+@contextmanager
+def _sigterm_ends_it() -> Iterator[None]:
+    """Turn SIGTERM into `_Terminated`, sent again where Python drops it."""
+    again: list[threading.Timer] = []
+    hook = sys.unraisablehook
+
+    def dropped(unraisable: UnraisableHookArgs) -> None:
+        # Python drops what is raised in a finaliser or in the callback of a weak reference.
+        if not issubclass(unraisable.exc_type, _Terminated):
+            hook(unraisable)
+            return
+        signal.signal(signal.SIGTERM, _terminate)
+        again.append(threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)))
+        again[-1].start()
+
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook = dropped
+    try:
+        yield
+    finally:
+        for timer in again:
+            timer.cancel()
+        sys.unraisablehook = hook
 
 
 def _print_progress(what: str, done: int, total: int, note: str = "") -> None:
@@ -38,10 +71,10 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m sonarseg RUN_DIR", file=sys.stderr)
         return WRONG_INPUT
     run_dir = Path(arguments[0])
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        watch_parent(lambda: log(run_dir, "the program that followed this run is gone"))
-        return _train(run_dir)
+        with _sigterm_ends_it():
+            watch_parent(lambda: log(run_dir, "the program that followed this run is gone"))
+            return _train(run_dir)
     except KeyboardInterrupt:
         _log(run_dir, "interrupted")
         return _end("stopped; the same command goes on from the last whole epoch.", INTERRUPTED)

@@ -1,10 +1,13 @@
 """A run is a folder: what it writes, how it resumes, which masks it opens."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -152,6 +155,31 @@ def test_a_wrong_config_is_one_sentence_and_code_2(
     told = capsys.readouterr().err
     assert "config.json" in told
     assert len(told.strip().splitlines()) == 1
+
+
+class Thing:
+    """Something that a weak reference can point at."""
+
+
+def test_a_sigterm_that_python_drops_ends_the_run_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swallow(run_dir: Path) -> int:
+        thing = Thing()
+        watched = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+        del thing
+        assert watched() is None
+        time.sleep(5)
+        return 0
+
+    monkeypatch.setattr("sonarseg.__main__._train", swallow)
+    handler, hook = signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    try:
+        assert main([str(tmp_path)]) == 143
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert sys.unraisablehook is hook
+    assert "ended by SIGTERM" in (tmp_path / "log.txt").read_text()
 
 
 def test_a_terminated_process_goes_on_later(tmp_path: Path, tiny_config: RunConfig) -> None:
