@@ -1,4 +1,8 @@
-"""How many trials a second a storage takes from many workers, and what a study costs beside its runs."""
+"""How many trials a second a storage takes from many workers, and what a study costs beside its runs.
+
+Optuna's SQLite runs a quarter of the trials that its row names. The share of a loss study's time that is not
+its runs' is computed for runs of 60 seconds from runs of 12 that only sleep.
+"""
 
 from __future__ import annotations
 

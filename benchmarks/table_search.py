@@ -172,6 +172,7 @@ def _run_in_order(
 
 
 def _race_rows(sample: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+    # The table holds no truth: unions of one setting, which cover it, stand in for its pixels in the order.
     truth = sample[0, :, 0, :, 1]
     tiles = telling_order(truth.astype(np.int64), np.ones(len(truth), bool))
     orders = [list(np.random.default_rng(seed).permutation(len(sample))) for seed in range(SEEDS)]
