@@ -24,6 +24,9 @@ def paired_intervals(
 ) -> tuple[float, float, float]:
     """Difference a - b of a metric's mean over runs, and its 95 % interval over the same tiles.
 
+    Run i of a and run i of b are a pair. Of R > 1 pairs R - 1 are drawn with each draw of strips, as
+    `sonarseg.metrics.run_interval.paired_run_interval` does.
+
     Parameters
     ----------
     a, b : sequence of int (T, K, K)
@@ -45,14 +48,16 @@ def paired_intervals(
         return _one_by_one(a, b, metric, groups, seed)
     blocks = _blocks(len(a[0]), groups)
     everything = np.ones((1, blocks.max() + 1))
-    observed = _difference(a, b, metric, blocks, everything)[0]
+    of_runs = np.full((1, len(a)), 1 / len(a))
+    observed = _difference(a, b, metric, blocks, everything, of_runs)[0]
     strips = int(blocks.max()) + 1
     if strips < FEWEST_GROUPS:
         return float(observed), float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(strips, size=(RESAMPLES, strips))
+    generator = np.random.default_rng(seed)
+    draws = generator.integers(strips, size=(RESAMPLES, strips))
     times = np.zeros((RESAMPLES, strips))
     np.add.at(times, (np.arange(RESAMPLES)[:, None], draws), 1.0)
-    drawn = _difference(a, b, metric, blocks, times)
+    drawn = _difference(a, b, metric, blocks, times, _drawn_runs(len(a), generator))
     defined = drawn[~np.isnan(drawn)]
     if not defined.size:
         return float(observed), float("nan"), float("nan")
@@ -71,11 +76,29 @@ def _blocks(tiles: int, groups: Sequence[str | None] | None) -> NDArray[np.int64
     return np.array(found, dtype=np.int64)
 
 
+def _drawn_runs(runs: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """Share of each pair of runs in each draw, (R, runs)."""
+    if runs == 1:
+        return np.ones((RESAMPLES, 1))
+    pairs = generator.integers(runs, size=(RESAMPLES, runs - 1))
+    shares = np.zeros((RESAMPLES, runs))
+    np.add.at(shares, (np.arange(RESAMPLES)[:, None], pairs), 1 / (runs - 1))
+    return shares
+
+
 def _difference(
-    a: Runs, b: Runs, metric: str, blocks: NDArray[np.int64], times: NDArray[np.float64]
+    a: Runs,
+    b: Runs,
+    metric: str,
+    blocks: NDArray[np.int64],
+    times: NDArray[np.float64],
+    of_runs: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    means = [np.mean([_scores(run, metric, blocks, times) for run in runs], axis=0) for runs in (a, b)]
-    return np.asarray(means[0] - means[1])
+    differences = [
+        _scores(one, metric, blocks, times) - _scores(other, metric, blocks, times)
+        for one, other in zip(a, b, strict=True)
+    ]
+    return np.asarray((np.stack(differences, axis=1) * of_runs).sum(axis=1))
 
 
 def _scores(

@@ -44,7 +44,7 @@ def compare(study: Study, better: Trial, other: Trial) -> Gain | None:
 
 
 def compare_runs(study: Study, better: list[Trial], other: list[Trial], metric: str) -> Gain | None:
-    """Difference of a metric's mean over runs (equally many a side), strips resampled.
+    """Difference of a metric's mean over runs (equally many a side), strips and pairs of runs resampled.
 
     None where a run has no confusions or their tiles differ.
     """

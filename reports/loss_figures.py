@@ -53,15 +53,13 @@ def miou_figure(row: LossRow, runs: list[Curve], mean: Curve, scale: list[float]
                 for run in runs
             ]
         data.append(line(mean.epochs, mean.values[measure], measure, row.colour, dash=dash))
-    shapes, labels = _bands(mean)
     return Figure(
         f"loss-{_slug(row.key)}-miou",
         data,
         layout(
-            xaxis=axis("epoch"),
+            xaxis=_self_training_axis(mean),
             yaxis=value_axis("mIoU on val", range=scale),
-            shapes=shapes,
-            annotations=labels,
+            shapes=_round_lines(mean),
             margin={"l": 52, "r": 14, "t": 24, "b": 40},
         ),
         "mIoU on val",
@@ -77,15 +75,13 @@ def comparison_figure(means: list[tuple[LossRow, Curve]], metric: str, scale: li
     """Draw one mIoU of every loss over the epochs."""
     data = [line(mean.epochs, mean.values[metric], row.label, row.colour) for row, mean in means]
     longest = max((mean for _, mean in means), key=lambda mean: len(mean.epochs))
-    shapes, labels = _bands(longest)
     return Figure(
         f"loss-comparison-{metric}",
         data,
         layout(
-            xaxis=axis("epoch"),
+            xaxis=_self_training_axis(longest),
             yaxis=value_axis(metric, range=scale),
-            shapes=shapes,
-            annotations=labels,
+            shapes=_round_lines(longest),
             margin={"l": 52, "r": 14, "t": 24, "b": 40},
         ),
         f"{metric} of every loss",
@@ -95,8 +91,13 @@ def comparison_figure(means: list[tuple[LossRow, Curve]], metric: str, scale: li
     )
 
 
+def _self_training_axis(curve: Curve) -> dict[str, Any]:
+    """Epochs from the first round on: before it no decoder is trained, and no mIoU measured."""
+    return axis("epoch", range=[curve.warm_up_end + 0.5, max(curve.epochs) + 0.5])
+
+
 def _bands(curve: Curve) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Shade the warm-up and mark where new pseudo-labels are made."""
+    """Shade the warm-up and mark the rounds."""
     shapes: list[dict[str, Any]] = []
     labels: list[dict[str, Any]] = []
     if curve.warm_up_end:
@@ -123,20 +124,24 @@ def _bands(curve: Curve) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
             "text": "warm-up",
         }
         labels.append({**label, "showarrow": False, "font": {"size": 11}})
-    for start in curve.round_starts:
-        shapes.append(
-            {
-                "type": "line",
-                "yref": "paper",
-                "x0": start - 0.5,
-                "x1": start - 0.5,
-                "y0": 0,
-                "y1": 1,
-                "line": {"width": 1, "dash": "dot", "color": "rgba(125,138,148,0.6)"},
-                "layer": "below",
-            }
-        )
-    return shapes, labels
+    return shapes + _round_lines(curve), labels
+
+
+def _round_lines(curve: Curve) -> list[dict[str, Any]]:
+    """Mark where new pseudo-labels are made."""
+    return [
+        {
+            "type": "line",
+            "yref": "paper",
+            "x0": start - 0.5,
+            "x1": start - 0.5,
+            "y0": 0,
+            "y1": 1,
+            "line": {"width": 1, "dash": "dot", "color": "rgba(125,138,148,0.6)"},
+            "layer": "below",
+        }
+        for start in curve.round_starts
+    ]
 
 
 def _slug(key: str) -> str:

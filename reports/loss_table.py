@@ -113,8 +113,7 @@ def loss_table(study: Study) -> LossTable:
     The number of seeds is the largest for which every loss has a setting with so many runs. Of each
     loss the setting of the largest mean over its first so many runs is shown; settings with fewer
     runs are left out, since one lucky run would win over a mean. Class-weighted cross-entropy, the
-    baseline's loss, is a setting of the focal loss; it has a row of its own unless it is the best of
-    those.
+    baseline's loss, is a setting of the focal loss, and has a row of its own.
     """
     by_loss = _runs_by_loss(study)
     if not by_loss:
@@ -122,12 +121,15 @@ def loss_table(study: Study) -> LossTable:
     seeds = min(max(len(runs) for runs in settings) for settings in by_loss.values())
     rows = []
     for key, settings in by_loss.items():
-        enough = [runs for runs in settings if len(runs) >= seeds]
-        best = max(enough, key=lambda runs: _mean([run.value for run in runs[:seeds]]))
-        rows.append(_row(study, key, best, seeds, len(settings)))
-        weighted = next((r for r in settings if r is not best and any(t.name == WEIGHTED for t in r)), None)
+        weighted = next((runs for runs in settings if any(run.name == WEIGHTED for run in runs)), None)
         if weighted is not None:
             rows.append(_row(study, WEIGHTED, weighted, seeds, 1))
+        others = [runs for runs in settings if runs is not weighted]
+        enough = [runs for runs in others if len(runs) >= seeds]
+        if not others:
+            continue
+        best = max(enough or others, key=lambda runs: _mean([run.value for run in runs[:seeds]]))
+        rows.append(_row(study, key, best, seeds, len(others)))
     order = list(LOSSES)
     return LossTable(sorted(rows, key=lambda row: order.index(row.key) if row.key in order else 99), seeds)
 

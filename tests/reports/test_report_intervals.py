@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reports.bootstrap import paired_intervals
+from sonarseg.metrics.run_interval import paired_run_interval
 from sonarseg.metrics.scores import METRICS, paired_interval
 
 
@@ -34,16 +35,18 @@ def test_the_draws_are_those_of_the_plain_bootstrap(
     assert found == pytest.approx(expected, nan_ok=True)
 
 
-def test_runs_are_averaged_before_they_are_compared() -> None:
+def test_strips_and_runs_are_resampled_together() -> None:
+    """The same law as the slow bootstrap draws from: the ends agree but for the chance of the draws."""
     generator = np.random.default_rng(3)
-    runs = [generator.integers(1, 50, (6, 3, 3)) for _ in range(4)]
-
-    def mean(stacked: np.ndarray) -> float:  # type: ignore[type-arg]
-        return float(np.mean([METRICS["miou"](stacked[:, run]) for run in range(2)]))
-
-    a, b = np.stack(runs[:2], axis=1), np.stack(runs[2:], axis=1)
-    expected = paired_interval(a, b, mean, seed=0)
-    assert paired_intervals(runs[:2], runs[2:], "miou", groups=None, seed=0) == pytest.approx(expected)
+    truth = generator.integers(20, 50, (12, 3, 3))
+    a, b = ([truth + generator.integers(0, 3 + 20 * run, (12, 3, 3)) for run in range(3)] for _ in range(2))
+    expected = paired_run_interval(np.stack(a), np.stack(b), "miou", seed=1, resamples=4000)
+    found = paired_intervals(a, b, "miou", groups=None, seed=0)
+    width = expected[2] - expected[1]
+    assert found[0] == pytest.approx(expected[0])
+    assert found[1:] == pytest.approx(expected[1:], abs=0.08 * width)
+    alone = paired_intervals(a[:1] * 3, b[:1] * 3, "miou", groups=None, seed=0)
+    assert found[2] - found[1] > alone[2] - alone[1]
 
 
 @pytest.mark.parametrize("strips", [1, 2, 5])
