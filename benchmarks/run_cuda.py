@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing as mp
-import sys
 import time
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -42,7 +41,6 @@ def _kernel_seconds(found: profile) -> float:
 
 def idle_share(survey_dir: Path) -> float:
     """Share of the training time without a kernel on the GPU, 0..1."""
-    sys.path.insert(0, str(Path(__file__).parent))
     work = our_training(survey_dir, "cuda")
     work()
     torch.cuda.synchronize()
