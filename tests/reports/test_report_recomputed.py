@@ -78,3 +78,10 @@ def test_weakest_class_of_the_winner(workspace: Path, page: Page) -> None:
     weakest = int(means.argmin())
     name = study.user_attrs["survey"]["classes"][weakest]
     assert f"is weakest on {name}: IoU {means[weakest]:.3f}." in "".join(page.text.values())
+
+
+def test_print_hides_the_screen_sentence_and_keeps_the_caption_wide(report: Path, page: Page) -> None:
+    style = report.read_text(encoding="utf-8")
+    assert "font-size: 0;" not in style
+    assert ".on-screen { display: none; }" in style
+    assert ("span", {"class": "on-screen"}) in page.tags
