@@ -88,6 +88,7 @@ def _note(row: dict[str, Any]) -> str:
     worst = ["worst result of all"] if row.get("worst") is True else []
     if not isinstance(rank, int) or not isinstance(of, int) or of < 1:
         return " · ".join(worst)
+    # rounded as the rows are chosen: halves to the even one
     words = {0: "best gain", round((of - 1) / 2): "median gain", of - 1: "worst gain"}
     place = words.get(rank, f"gain number {rank + 1}")
     return " · ".join([f"{place} of {of}: {difference(finite(gain))}", *worst])

@@ -17,6 +17,7 @@ from PIL import Image
 from reports.palette import NO_DATA, class_colour, class_rgb
 from reports.pictures import labels_address, read_gallery, tile_address
 from sonarseg.errors import UserError
+from studies.picture_rows import evenly_ranked
 
 
 def decode(address: str) -> Image.Image:
@@ -88,3 +89,17 @@ def test_bad_pictures_are_one_sentence(tmp_path: Path) -> None:
     rows.write_text("{}", encoding="utf-8")
     with pytest.raises(UserError, match="not a list of picture rows"):
         read_gallery(tmp_path)
+
+
+@pytest.mark.parametrize("tiles", [5, 6, 7, 8, 44])
+def test_the_middle_row_is_the_median(tmp_path: Path, tiles: int) -> None:
+    write_pictures(tmp_path, rows=5)
+    rows = tmp_path / "pictures" / "rows.json"
+    content = json.loads(rows.read_text(encoding="utf-8"))
+    chosen = evenly_ranked([-float(tile) for tile in range(tiles)], 5)
+    for row, rank in zip(content["rows"], chosen, strict=True):
+        row |= {"rank": rank, "of": tiles, "gain": 0.1}
+    rows.write_text(json.dumps(content), encoding="utf-8")
+    gallery = read_gallery(tmp_path)
+    assert gallery is not None
+    assert gallery.rows[2].note.startswith("median gain")
