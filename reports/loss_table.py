@@ -113,8 +113,8 @@ def loss_table(study: Study) -> LossTable:
     The number of seeds is the largest for which every loss has a setting with so many runs. Of each
     loss the setting of the largest mean over its first so many runs is shown; settings with fewer
     runs are left out, since one lucky run would win over a mean. Class-weighted cross-entropy, the
-    baseline's loss, is a setting of the focal loss; it has a row of its own unless it is the best of
-    those.
+    baseline's loss, is a setting of the focal loss and always has a row of its own; the focal row shows
+    the best of the others.
     """
     by_loss = _runs_by_loss(study)
     if not by_loss:
@@ -122,12 +122,13 @@ def loss_table(study: Study) -> LossTable:
     seeds = min(max(len(runs) for runs in settings) for settings in by_loss.values())
     rows = []
     for key, settings in by_loss.items():
-        enough = [runs for runs in settings if len(runs) >= seeds]
-        best = max(enough, key=lambda runs: _mean([run.value for run in runs[:seeds]]))
-        rows.append(_row(study, key, best, seeds, len(settings)))
-        weighted = next((r for r in settings if r is not best and any(t.name == WEIGHTED for t in r)), None)
-        if weighted is not None:
-            rows.append(_row(study, WEIGHTED, weighted, seeds, 1))
+        weighted = [runs for runs in settings if any(run.name == WEIGHTED for run in runs)]
+        own = [runs for runs in settings if runs not in weighted]
+        rows += [_row(study, WEIGHTED, runs, seeds, 1) for runs in weighted[:1]]
+        enough = [runs for runs in own if len(runs) >= seeds] or own
+        if enough:
+            best = max(enough, key=lambda runs: _mean([run.value for run in runs[:seeds]]))
+            rows.append(_row(study, key, best, seeds, len(own)))
     order = list(LOSSES)
     return LossTable(sorted(rows, key=lambda row: order.index(row.key) if row.key in order else 99), seeds)
 
