@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_workspace import LOSS_SPACE, add, new_study
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 from report_page import Page
 from test_report_numbers import load, of_trial
 
+from reports.database import read_studies
+from reports.loss_table import loss_table
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import paired_interval
 
@@ -85,3 +88,15 @@ def test_print_hides_the_screen_sentence_and_keeps_the_caption_wide(report: Path
     assert "font-size: 0;" not in style
     assert ".on-screen { display: none; }" in style
     assert ("span", {"class": "on-screen"}) in page.tags
+
+
+def test_focal_keeps_its_row_where_weighted_cross_entropy_is_better(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "loss")
+    weighted = {"loss": "focal", "gamma": 0.0, "alpha": 1.0}
+    add(study, LOSS_SPACE, weighted, 0.9, name="class-weighted cross-entropy", setting="a", seed=0)
+    add(study, LOSS_SPACE, {"loss": "focal", "gamma": 2.0, "alpha": 0.5}, 0.6, setting="b", seed=0)
+    rows = loss_table(read_studies(tmp_path)["loss"]).rows
+    assert [(row.key, row.params["gamma"]) for row in rows] == [
+        ("class-weighted cross-entropy", 0.0),
+        ("focal", 2.0),
+    ]
