@@ -20,7 +20,7 @@ class ClassScores:
     iou: dict[str, float | None]
 
 
-def class_figure(key: str, series: list[ClassScores], caption: str, wide: bool = False) -> Figure:
+def class_figure(key: str, series: list[ClassScores], caption: str) -> Figure:
     """Draw a row a class, a point a setting, and a thin line from the lowest to the highest.
 
     `series` holds one element at least.
@@ -63,7 +63,6 @@ def class_figure(key: str, series: list[ClassScores], caption: str, wide: bool =
         "Points: " + "; ".join(spoken) + ".",
         height=max(200, 80 + 34 * len(names)),
         keys=tuple(Key(each.label, each.colour, symbol=each.symbol) for each in series),
-        wide=wide,
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.formatting import figure_text, ordered, parameter
+from reports.formatting import figure_text
 from reports.palette import FAINT, NEUTRAL
 
 Spec = dict[str, Any]
@@ -158,17 +158,10 @@ def hover(texts: list[str]) -> Spec:
     return {"text": texts, "hovertemplate": "%{text}<extra></extra>"}
 
 
-def setting_lines(params: dict[str, Any]) -> str:
-    """Write parameters one below the other, for a hover text."""
-    return "<br>".join(
-        f"{figure_text(name)} {figure_text(parameter(params[name]))}" for name in ordered(params)
-    )
-
-
 def log_ticks(values: list[float]) -> Spec:
     """Place the ticks of a logarithmic axis: the decades, or 1, 2 and 5 where there are few of them."""
     low, high = (math.log10(end) for end in (min(values), max(values)))
-    steps = (1, 2, 5) if high - low < 1.7 else (1,)
+    steps = (1, 2, 5) if high - low < 2.3 else (1,)
     decades = range(math.floor(low) - 1, math.ceil(high) + 1)
     ticks = [step * 10.0**decade for decade in decades for step in steps]
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}

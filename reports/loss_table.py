@@ -139,7 +139,7 @@ def _row(study: Study, key: str, all_runs: list[Trial], seeds: int, tried: int) 
     values = [run.value for run in runs if run.value is not None]
     return LossRow(
         key=key,
-        label=_label(key, runs),
+        label=LOSSES.get(key, key),
         params={name: value for name, value in runs[0].params.items() if name != "loss"},
         trials=runs,
         all_trials=all_runs,
@@ -148,13 +148,6 @@ def _row(study: Study, key: str, all_runs: list[Trial], seeds: int, tried: int) 
         spread=statistics.stdev(values) if len(values) > 1 else None,
         compared=len(runs) == seeds,
     )
-
-
-def _label(key: str, runs: list[Trial]) -> str:
-    """Name a loss; a focal loss that is class-weighted cross-entropy is called both."""
-    label = LOSSES.get(key, key)
-    weighted = key != WEIGHTED and any(run.name == WEIGHTED for run in runs)
-    return f"{label} ({LOSSES[WEIGHTED].lower()})" if weighted else label
 
 
 def _runs_by_loss(study: Study) -> dict[str, list[list[Trial]]]:

@@ -71,15 +71,14 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
             if shares:
                 shared = ", ".join(f"{name}: {count(n, 'trial')}" for name, n in shares.most_common())
                 facts.append((f"{label} of the {study.kind} study", shared))
-    versions = {
-        plain(name): plain(version)
-        for study in found
-        for name, version in _dict(study.attrs.get("versions")).items()
-    }
+    versions: dict[str, list[str]] = {}
+    for study in found:
+        for name, version in _dict(study.attrs.get("versions")).items():
+            versions.setdefault(plain(name), []).append(plain(version))
     config = next((study.attrs["config"] for study in found if study.attrs.get("config")), None)
     return Provenance(
         facts,
-        sorted(versions.items()),
+        sorted((name, " / ".join(dict.fromkeys(each))) for name, each in versions.items()),
         [(moment(time), plain(what)) for time, what in test_openings(found)],
         "" if config is None else json.dumps(config, indent=2, ensure_ascii=False),
         f"sonarseg tune all {shlex.quote(plain(workspace.resolve().name))}",

@@ -14,7 +14,7 @@ from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.training.record import SUMMARY
 from studies.commands.console import say
 from studies.commands.scaling import has_warm_up, workspace_scaling
-from studies.crf_study import best_crf_parameters
+from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir
 from studies.picture_rows import UNTUNED, write_picture_rows
 from studies.snapshot import refresh_snapshot, studies_on_server
@@ -61,7 +61,10 @@ def _write_pictures(workspace: Workspace) -> None:
     }
     crf_study = load_study(workspace.database, "crf")
     if crf_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        settings["after CRF tuned"] = best_crf_parameters(crf_study)
+        best = best_crf_trial(crf_study)
+        name = best.user_attrs.get("name")
+        title = f"after the best CRF ({name}, untuned)" if name else "after CRF tuned"
+        settings[title] = best_crf_parameters(crf_study)
     write_picture_rows(
         workspace.pictures_dir,
         workspace.survey(),

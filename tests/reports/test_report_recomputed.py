@@ -100,3 +100,66 @@ def test_focal_keeps_its_row_where_weighted_cross_entropy_is_better(tmp_path: Pa
         ("class-weighted cross-entropy", 0.0),
         ("focal", 2.0),
     ]
+
+
+def confusion_rows(page: Page, section: str) -> list[list[list[str]]]:
+    """The rows of each confusion table of a section, without heads."""
+    tables: list[list[list[str]]] = []
+    for row in page.rows[section]:
+        if row and row[0] == "truth":
+            tables.append([])
+        elif tables and len(tables[-1]) < len(row) - 2:
+            tables[-1].append(row)
+    return tables
+
+
+def shares_of(total: NDArray[np.int64], classes: list[str]) -> list[list[str]]:
+    per_cent = 100 * total / total.sum(axis=1, keepdims=True)
+    return [[name, *(f"{share:.1f}" for share in row)] for name, row in zip(classes, per_cent, strict=True)]
+
+
+def test_confusion_tables_hold_the_shares_of_the_true_pixels(workspace: Path, page: Page) -> None:
+    tuned, untuned = crf_pair(workspace)
+    classes = load(workspace, "crf").user_attrs["survey"]["classes"]
+    found = [[row[:-1] for row in table] for table in confusion_rows(page, "crf")]
+    assert found == [shares_of(counts(trial).sum(axis=0), classes) for trial in (untuned, tuned)]
+
+
+def test_focal_map_is_coloured_by_the_mean_over_seeds(workspace: Path, page: Page) -> None:
+    values: dict[tuple[float, float], list[float]] = {}
+    for trial in load(workspace, "loss").trials:
+        if trial.params.get("loss") == "focal" and trial.state == TrialState.COMPLETE:
+            place = (trial.params["gamma"], trial.params["alpha"])
+            values.setdefault(place, []).append(float(of_trial(trial)["miou_multiclass"] or 0.0))
+    drawn = next(t for t in page.figures()["loss-focal-map"]["data"] if t["name"] == "completed")
+    colours = dict(zip(zip(drawn["x"], drawn["y"], strict=True), drawn["marker"]["color"], strict=True))
+    assert colours == {place: pytest.approx(np.mean(scores), abs=1e-4) for place, scores in values.items()}
+
+
+def test_time_figure_and_provenance_tell_the_stored_seconds(workspace: Path, page: Page) -> None:
+    trials = load(workspace, "crf").trials
+    by_number: dict[int, list[float]] = {}
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE:
+            by_number.setdefault(trial.params["iterations"], []).append(trial.user_attrs["seconds"])
+    drawn = next(t for t in page.figures()["crf-time"]["data"] if t["name"] == "median")
+    found = dict(zip(drawn["x"], drawn["y"], strict=True))
+    assert found == {number: pytest.approx(np.median(taken)) for number, taken in by_number.items()}
+    for kind in ("crf", "loss"):
+        spent = sum(trial.user_attrs.get("seconds", 0.0) for trial in load(workspace, kind).trials)
+        told = f"{spent / 60:.1f} min" if spent < 5400 else f"{spent / 3600:.1f} h"
+        assert f"time of all {kind} trials{told}" in "".join(page.text["provenance"].split("\n"))
+
+
+def test_heights_of_the_parallel_lines(workspace: Path, page: Page) -> None:
+    params = {trial.number: trial.params for trial in load(workspace, "crf").trials}
+    heights = {
+        trace["customdata"][place]: trace["y"][place]
+        for trace in page.figures()["crf-parallel"]["data"]
+        for place, axis in enumerate(trace["x"])
+        if axis == 0
+    }
+    sigma = {number: np.log(params[number]["sigma_alpha"]) for number in heights}
+    low, high = min(sigma.values()), max(sigma.values())
+    assert len(heights) > 20
+    assert heights == {n: pytest.approx((s - low) / (high - low), abs=1e-3) for n, s in sigma.items()}
