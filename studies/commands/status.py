@@ -48,7 +48,7 @@ def status(
         typer.echo(json.dumps(gather(chosen), indent=1, ensure_ascii=False))
         return
     if not watch:
-        console.print(shown(gather(chosen)))
+        console.print(shown(gather(chosen)), soft_wrap=not console.is_terminal)
         return
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, screen=False) as live:
         while not _all_done(facts := gather(chosen)):
