@@ -12,7 +12,7 @@ from joblib import Parallel, delayed, parallel_config
 
 from sonarseg.errors import UserError
 from studies.interrupts import interruptible
-from studies.launch import new_launch
+from studies.launch import GRACE_SECONDS, new_launch
 from studies.storage import load_study
 from studies.worker import STOP_REQUESTS, Ending, Errand, work
 from studies.workspace import Workspace
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.5
 _CONNECT_SECONDS = 30
+# So long joblib may take to collect what the last workers return.
+_SETTLE_SECONDS = 10.0
 
 
 def run_on_dask(
@@ -45,9 +47,9 @@ def run_on_dask(
     Raises
     ------
     UserError
-        Where Dask is missing or does not answer, or what a worker raised.
+        Where Dask is missing or does not answer, where it has given workers up, or what a worker raised.
     KeyboardInterrupt
-        After Ctrl-C, once the workers have ended.
+        After Ctrl-C, once the workers have ended, or a minute later, or after one more Ctrl-C.
     """
     errand = replace(errand, launch=new_launch())
     with _connect(scheduler) as client:
@@ -57,6 +59,8 @@ def run_on_dask(
         count = workers or threads
         endings: list[Ending] = []
         failures: list[BaseException] = []
+        # Joblib waits for ever for a task that Dask starts no more: when the cluster had work last
+        worked: float | None = None
 
         def run() -> None:
             try:
@@ -74,14 +78,24 @@ def run_on_dask(
                 while thread.is_alive():
                     thread.join(_LOOK_SECONDS)
                     observe()
+                    if any(future.status == "pending" for future in list(client.futures.values())):
+                        worked = time.monotonic()
+                    elif worked is not None and time.monotonic() - worked > _SETTLE_SECONDS:
+                        break
             except KeyboardInterrupt:
-                _ask_to_stop(workspace, errand)
-                while thread.is_alive():
-                    time.sleep(_LOOK_SECONDS)
+                # Here a second signal is heeded: whoever sends it waits no longer.
+                with interruptible():
+                    _ask_to_stop(workspace, errand)
+                    thread.join(GRACE_SECONDS)
                 raise
     observe()
     if failures:
         raise failures[0]
+    if thread.is_alive():
+        raise UserError(
+            f"Dask gave up workers of the {errand.kind} study whose machines died again and again: see "
+            "Dask's logs, and whether memory ran out; the same command goes on."
+        )
     if "interrupted" in endings:
         raise KeyboardInterrupt
 

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pynvml
 from joblib import cpu_count
 
 from sonarseg.progress import Progress, silent
@@ -112,7 +113,7 @@ def lease(wanted: Sequence[Seat], progress: Progress = silent, folder: Path | No
     told = False
     while True:
         for seat in wanted:
-            with (folder / f"{seat.device.replace(':', '-')}.{seat.place}").open("a") as file:
+            with (folder / f"{_key(seat)}.{seat.place}").open("a") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -124,6 +125,19 @@ def lease(wanted: Sequence[Seat], progress: Progress = silent, folder: Path | No
             progress("waiting for a free GPU: other studies have them all", 0, 1)
             told = True
         time.sleep(_WAIT_SECONDS)
+
+
+def _key(seat: Seat) -> str:
+    """Name a seat's GPU as every program does: under Slurm, each job's own GPUs may begin at 0."""
+    try:
+        name = seat.visible or _visible_gpus()[int(seat.device.removeprefix("cuda:"))]
+        if not name.isdecimal():
+            return name
+        # Not by way of CUDA, which must not begin before it sees the leased GPU alone.
+        pynvml.nvmlInit()
+        return str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(int(name))))
+    except (pynvml.NVMLError, IndexError):
+        return seat.device.replace(":", "-")
 
 
 @contextmanager

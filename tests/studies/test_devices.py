@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pynvml
 import pytest
 import torch
 
@@ -66,6 +67,28 @@ def test_a_lease_ends_with_its_process_and_is_waited_for(
     assert notes == ["waiting for a free GPU: other studies have them all"]
     holder.wait()
     holder.stdout.close()
+
+
+def test_jobs_that_number_their_own_gpus_from_0_share_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under Slurm, whose jobs see no GPUs but their own."""
+    seen = ["GPU-1"]
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda index: seen[index])
+    monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.0)
+
+    def progress(what: str, done: int, total: int, note: str = "") -> None:
+        raise TimeoutError
+
+    with lease(GPUS[:1], folder=tmp_path):
+        with pytest.raises(TimeoutError), lease([Seat("cuda:0")], progress, folder=tmp_path):
+            raise AssertionError("it was leased twice")
+        seen[0] = "GPU-2"
+        with lease(GPUS[:1], progress, folder=tmp_path):
+            pass
+    assert {path.name for path in tmp_path.iterdir()} == {"GPU-1.0", "GPU-2.0"}
 
 
 def test_crf_workers_keep_all_cores_busy_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:

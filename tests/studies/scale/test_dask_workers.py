@@ -1,5 +1,7 @@
 """Workers as tasks of a Dask cluster on this machine, with the studies in PostgreSQL."""
 
+import os
+import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +22,7 @@ from studies.stages import Machinery
 from studies.storage import create_database, load_study
 from studies.trial_loop import finished
 from studies.worker import Errand
+from studies.workspace import Workspace
 
 distributed = pytest.importorskip("distributed", reason="the package distributed is not installed")
 
@@ -62,6 +65,37 @@ def test_a_dask_cluster_completes_a_study_with_a_worker_killed(  # type: ignore[
     assert all(trial.state.is_finished() for trial in study.trials)
     assert [trial for trial in study.trials if trial.state == TrialState.FAIL]
     assert study.best_value == max(toy_study.toy_value(trial.params) for trial in finished(study))
+
+
+@pytest.mark.timeout(60)
+def test_workers_that_dask_gave_up_are_one_sentence(
+    place: Workspace, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.dask_workers.work", toy_study.deadly_work)
+    monkeypatch.setattr("studies.dask_workers._SETTLE_SECONDS", 1.0)
+    with distributed.Client(cluster) as client:
+        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
+    with pytest.raises(UserError, match=r"Dask gave up workers of the crf study"):
+        run_on_dask(place, Errand(str(place.root), "crf", 1), 2, cluster, lambda: 0)
+
+
+@pytest.mark.timeout(60)
+def test_a_second_ctrl_c_waits_for_no_worker(
+    place: Workspace, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.dask_workers.work", toy_study.stubborn_work)
+    again = threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT))
+
+    def observe() -> int:
+        if not again.is_alive() and not again.finished.is_set():
+            again.start()
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0
+
+    with pytest.raises(KeyboardInterrupt):
+        run_on_dask(place, Errand(str(place.root), "crf", 1), 1, cluster, observe)
+    assert again.finished.is_set()
+    assert len(load_study(place.database_path, "crf").user_attrs["stop_requests"]) == 1
 
 
 def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,15 @@ def toy_work(errand: Errand) -> str:
     return worker.work(errand)
 
 
+def deadly_work(errand: Errand) -> str:
+    os._exit(1)
+
+
+def stubborn_work(errand: Errand) -> str:
+    time.sleep(60)
+    return "done"
+
+
 def worker_seat() -> Any:
     from studies.devices import Seat
 
