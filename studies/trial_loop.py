@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import OutOfMemory, TrialFailed
@@ -18,7 +19,14 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from studies.heartbeat import heartbeat
 from studies.quality import quality
-from studies.retry import INTERRUPTED, MEMORY_RAN_OUT, is_interrupted, revive, worker_identity
+from studies.retry import (
+    INTERRUPTED,
+    MEMORY_RAN_OUT,
+    is_interrupted,
+    is_shared,
+    revive,
+    worker_identity,
+)
 from studies.stopping import NEVER, StopRules
 from studies.storage import storage_errors
 from studies.turns import turn
@@ -140,6 +148,11 @@ def _ask(study: optuna.Study, device: str) -> optuna.Trial:
     trial = study.ask()
     if study.user_attrs.get(STOPPED) is not None:
         study.set_user_attr(STOPPED, None)
+    storage = study._storage
+    if is_shared(storage):
+        assert isinstance(storage, BaseHeartbeat)
+        # Before its worker has a name: a trial that has one and never beat would not count as dead.
+        storage.record_heartbeat(trial._trial_id)
     trial.set_user_attr("worker", worker_identity())
     if device:
         trial.set_user_attr("device", device)
