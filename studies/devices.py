@@ -132,11 +132,11 @@ def _key(seat: Seat) -> str:
     try:
         name = seat.visible or _visible_gpus()[int(seat.device.removeprefix("cuda:"))]
         if not name.isdecimal():
-            return name
+            return name.replace("/", "-")
         # Not by way of CUDA, which must not begin before it sees the leased GPU alone.
         pynvml.nvmlInit()
         return str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(int(name))))
-    except (pynvml.NVMLError, IndexError):
+    except (pynvml.NVMLError, IndexError, ValueError):
         return seat.device.replace(":", "-")
 
 
