@@ -79,7 +79,7 @@ def test_kill_9_at_random_moments(tmp_path: Path, whole: Whole) -> None:
         process = context.Process(target=run, args=(run_dir,))
         process.start()
         assert process.pid is not None
-        allowed = draw.uniform(0, 0.3 * spent)
+        allowed = draw.uniform(0, 0.15 * spent)
         begun = processor_seconds(process.pid)
         before = len(read_metrics(run_dir))
         while process.is_alive() and processor_seconds(process.pid) - begun < allowed:
