@@ -43,8 +43,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = False) -> dict[str, Any]:
     """Train, or go on training, what `run_dir/config.json` describes.
 
-    A finished run stays as it is, unless its checkpoint is missing or damaged: then it goes on from
-    the one before.
+    A finished run stays as it is while its checkpoint is whole; else it goes on from the one before.
 
     Parameters
     ----------
@@ -76,9 +75,9 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
     if finished and is_whole(run_dir / CHECKPOINT):
         return record.read_summary(run_dir)
     with locked(run_dir):
+        # Of a finished run whose network is lost, or a pruned one, that now goes on
         if finished:
             keep_frequencies(run_dir, config, record.read_summary(run_dir)["frequencies"])
-        # Of a pruned run, or a finished one whose network is lost, that now goes on
         for name in (record.FAILURE, record.SUMMARY):
             (run_dir / name).unlink(missing_ok=True)
         try:
@@ -101,10 +100,8 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
 
 
 def _changed_settings(run_dir: Path) -> UserError:
-    return UserError(
-        f"{run_dir / CONFIG} was changed after this run began: "
-        "start a new run folder, or put the settings back."
-    )
+    advice = "start a new run folder, or put the settings back"
+    return UserError(f"{run_dir / CONFIG} was changed after this run began: {advice}.")
 
 
 def _train(run_dir: Path, config: RunConfig, progress: Progress) -> int | None:

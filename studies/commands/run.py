@@ -81,6 +81,7 @@ def run(
     It starts from the workspace's warm-up where that is finished, as the trials of the loss study do.
     Where memory runs out, it goes on with smaller batches and says so.
     """
+    from sonarseg.training.checkpoint import CHECKPOINT, is_whole
     from sonarseg.training.record import is_finished, write_atomically
     from sonarseg.training.run import run as train
     from sonarseg.training.run_data import CONFIG, read_config
@@ -109,7 +110,8 @@ def run(
         if typed:
             wanted = lone_run_config(find_workspace(workspace), run_dir, wishes)
             refuse_other_settings(stored, wanted, typed, run_dir)
-        state = "is finished" if is_finished(run_dir) else "goes on"
+        whole = is_finished(run_dir) and is_whole(run_dir / CHECKPOINT)
+        state = "is finished" if whole else "goes on"
         say(f"{run_dir} {state}, with the settings in its config.json.")
     else:
         config = lone_run_config(find_workspace(workspace), run_dir, wishes)

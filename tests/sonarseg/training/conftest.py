@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from sonarseg.training.config import RunConfig
+from sonarseg.training.record import read_metrics, read_summary
+from sonarseg.training.run import run
 
+Whole = tuple[RunConfig, Path]
 CLASSES = ("mud", "rock", "weed")
 SPLITS = {"train": 10, "val": 4, "test": 2}
 
@@ -62,3 +66,38 @@ def write_run(folder: Path, config: RunConfig) -> Path:
     folder.mkdir(parents=True)
     (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """A run of 12 epochs that nothing disturbs, and its configuration."""
+    config = RunConfig.model_validate(
+        {
+            "survey": str(tiny_survey),
+            "network": {"decoder_channels": 8, "stages": 2, "tile_scale": 0.5},
+            "cam": {"scales": [1.0]},
+            "training": {"warmup_epochs": 4, "rounds": 2, "epochs_per_round": 4, "batch_size": 4},
+            "crf": {"iterations": 1},
+            "device": "cpu",
+        }
+    )
+    run_dir = write_run(tmp_path_factory.mktemp("whole") / "run", config)
+    run(run_dir)
+    return config, run_dir
+
+
+def results(run_dir: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Metrics and summary without what it cost."""
+    summary = read_summary(run_dir)
+    kept = ("metrics", "confusions", "average_precision", "frequencies", "config_hash", "epochs")
+    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(run_dir)]
+    return lines, {name: summary[name] for name in kept}
+
+
+def stopped_after(run_dir: Path, epochs: int) -> None:
+    def stop(what: str, done: int, total: int, note: str = "") -> None:
+        if what == "training" and done == epochs:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(run_dir, stop)
