@@ -5,6 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+# Before any test imports torch: its threads must be told not to spin.
+import sonarseg  # noqa: F401
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _heeding_signals() -> Iterator[None]:

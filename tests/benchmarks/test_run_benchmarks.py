@@ -41,7 +41,7 @@ def test_the_first_step_is_timed_up_to_its_line_not_to_the_end_of_the_process() 
     from run_start import seconds_to_first_step
 
     # A child holds the pipe, as the workers of a DataLoader do.
-    program = "import os, time; os.fork(); print('first step', flush=True); time.sleep(30)"
+    program = "import os, time; os.fork() and print('first step', flush=True); time.sleep(30)"
     started = time.perf_counter()
     assert seconds_to_first_step([sys.executable, "-c", program]) < 5
     assert time.perf_counter() - started < 10
