@@ -57,7 +57,7 @@ def startup_case(survey_dir: Path, device: str, turns: int) -> Row:
 _RUN = """
 import json, sys, time
 from pathlib import Path
-from sonarseg.training import run, targets, trainer
+from sonarseg.training import checkpoint_writer, run, targets, trainer
 seconds = {}
 def timed(place, name, part):
     original = getattr(place, name)
@@ -70,7 +70,7 @@ def timed(place, name, part):
     setattr(place, name, call)
 timed(trainer.Trainer, "train_epoch", "training")
 timed(run, "validate", "validation")
-timed(run, "save_checkpoint", "checkpoints")
+timed(checkpoint_writer.CheckpointWriter, "write", "checkpoints")
 timed(targets.RoundTargets, "of_round", "CAMs, dense CRF and targets")
 run.run(Path(sys.argv[1]))
 print(json.dumps(seconds))

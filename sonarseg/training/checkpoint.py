@@ -7,7 +7,7 @@ import io
 import os
 import zipfile
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 
@@ -32,19 +32,51 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         Where the disk is full or cannot be written; the checkpoints there are untouched.
     """
     partial = path.with_suffix(".partial")
-    # By way of memory: on a full disk torch.save itself raises a RuntimeError that does not say so.
-    content = io.BytesIO()
-    torch.save(state, content)
     try:
-        with partial.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
+        with partial.open("wb", buffering=0) as file:
+            _save(state, file)
             os.fsync(file.fileno())
         _keep_previous(path)
         partial.replace(path)
         _sync_folder(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+
+
+class _Told:
+    """A file that remembers why it could not be written."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+        self.error: OSError | None = None
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Write all of it; a raw file may take a part at a time."""
+        rest = memoryview(content).cast("B")
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            self.error = error
+            raise
+        return memoryview(content).nbytes
+
+    def flush(self) -> None:
+        """Do nothing: a raw file holds nothing back."""
+
+
+def _save(state: dict[str, Any], file: io.FileIO) -> None:
+    told = _Told(file)
+    try:
+        torch.save(state, cast(IO[bytes], told))
+    except RuntimeError as error:
+        # What torch raises on a full disk does not say so.
+        if told.error is None:
+            raise
+        raise told.error from error
+    finally:
+        # It holds this frame, and so the whole run.
+        told.error = None
 
 
 def _keep_previous(path: Path) -> None:

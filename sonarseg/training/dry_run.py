@@ -174,7 +174,8 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
         progress("steps", done, len(stages), stage)
         loss = None if stage == WARM_UP else build_loss(config.loss, even, data.device)
         tried = train_steps(model, config, data, loss, folder)
-        seconds[stage] = steps * tried.step + tried.validation + tried.checkpoint
+        # The next epoch does not wait for the writing, unless it is shorter.
+        seconds[stage] = max(steps * tried.step + tried.validation + tried.checkpoint, tried.writing)
         end = tried.validation
     progress("steps", len(stages), len(stages))
     rounds = 0

@@ -5,27 +5,26 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.errors import UserError
 from sonarseg.losses.build import build_loss
 from sonarseg.metrics.scores import survey_scores
-from sonarseg.prediction import overlay
 from sonarseg.progress import Progress, silent
-from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.training import record
 from sonarseg.training.batch_size import choose_batch_size, smaller
-from sonarseg.training.checkpoint import CHECKPOINT, is_whole, load_newest, save_checkpoint
+from sonarseg.training.checkpoint import CHECKPOINT, is_whole, load_newest
+from sonarseg.training.checkpoint_writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import free_memory, make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
+from sonarseg.training.predicted_masks import mask_writer
 from sonarseg.training.run_data import CONFIG, RunData, load_run_data, new_model, read_config, tiles_hash
 from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
@@ -35,8 +34,6 @@ from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets, keep_frequenc
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 
-MASKS, PREVIEWS = "masks", "previews"
-PREVIEW_COUNT = 4
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -152,6 +149,7 @@ class _Run:
         self.trainer = Trainer(self.model, data.train, data.labelled, config)
         self.targets = RoundTargets(run_dir, config, data.survey, self.model, data.train)
         self.lines: list[dict[str, Any]] = []
+        self.checkpoints = CheckpointWriter(run_dir / CHECKPOINT, data.device)
         self.done = self._resume()
 
     def _resume(self) -> int:
@@ -194,10 +192,11 @@ class _Run:
         """Train the epochs that are left and write the summary."""
         epochs = plan(self.config)
         last: Validation | None = None
-        for epoch in epochs[self.done :]:
-            if epoch.number > 1 and epoch.stage == "self-training" and epoch.progress[0] == 0:
-                self.trainer.restart_optimiser()
-            last = self._epoch(epoch, len(epochs))
+        with self.checkpoints:
+            for epoch in epochs[self.done :]:
+                if epoch.number > 1 and epoch.stage == "self-training" and epoch.progress[0] == 0:
+                    self.trainer.restart_optimiser()
+                last = self._epoch(epoch, len(epochs))
         self._finish(len(epochs), last or self._validate(None))
 
     def _epoch(self, epoch: Epoch, total: int) -> Validation:
@@ -222,50 +221,38 @@ class _Run:
             "seconds": round(time.monotonic() - began, 3),
         }
         self.lines.append(line)
-        self._save()
+        self.checkpoints.write(self._state(), partial(self._tell, epoch, total, line))
+        return validation
+
+    def _tell(self, epoch: Epoch, total: int, line: dict[str, Any]) -> None:
+        """Tell of an epoch whose checkpoint is on disk: what was told is never lost."""
         record.append_metrics(self.run_dir, line)
         note = record.epoch_note(line)
         record.log(self.run_dir, f"epoch {epoch.number}/{total} ({epoch.stage}, round {epoch.round}): {note}")
         self.progress("training", epoch.number, total, note)
-        return validation
 
-    def _save(self) -> None:
-        save_checkpoint(
-            self.run_dir / CHECKPOINT,
-            {
-                "network": self.model.network.state_dict(),
-                "trainer": self.trainer.state(),
-                "epoch": len(self.lines),
-                "metrics": self.lines,
-                "spent": self.spent.now(),
-                "config_hash": self.hashed,
-                "tiles_hash": self.tiles_hash,
-                "threads": torch.get_num_threads(),
-                "model": self.model.description(),
-            },
-        )
+    def _state(self) -> dict[str, Any]:
+        return {
+            "network": self.model.network.state_dict(),
+            "trainer": self.trainer.state(),
+            "epoch": len(self.lines),
+            "metrics": self.lines,
+            "spent": self.spent.now(),
+            "config_hash": self.hashed,
+            "tiles_hash": self.tiles_hash,
+            "threads": torch.get_num_threads(),
+            "model": self.model.description(),
+        }
 
     def _validate(self, loss: Loss | None, save_masks: bool = False) -> Validation:
-        data = self.data
-
-        def save(name: str, labels: NDArray[np.uint8]) -> None:
-            write_index_png(self.run_dir / MASKS / f"{name}.png", labels)
-            if name in data.val.names[:PREVIEW_COUNT]:
-                image = data.scaling.apply(data.survey.read_image(name))
-                preview = overlay(image, labels, data.survey.num_classes)
-                write_png(self.run_dir / PREVIEWS / f"{name}.png", preview)
-
-        if save_masks:
-            (self.run_dir / MASKS).mkdir(exist_ok=True)
-            (self.run_dir / PREVIEWS).mkdir(exist_ok=True)
         return validate(
             self.model,
-            data.val,
-            data.val_masks,
+            self.data.val,
+            self.data.val_masks,
             loss,
-            data.labelled,
+            self.data.labelled,
             self.config.training.tiles_a_step,
-            on_prediction=save if save_masks else None,
+            on_prediction=mask_writer(self.run_dir, self.data) if save_masks else None,
         )
 
     def _scores(self, validation: Validation) -> dict[str, Any]:

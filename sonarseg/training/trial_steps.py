@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.survey.pixel_store import PixelStore
-from sonarseg.training.checkpoint import CHECKPOINT, save_checkpoint
+from sonarseg.training.checkpoint import CHECKPOINT
+from sonarseg.training.checkpoint_writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.model_file import Model
 from sonarseg.training.run_data import RunData
@@ -37,11 +38,22 @@ class _Enough(Exception):
 
 @dataclass(frozen=True)
 class StepSeconds:
-    """What a training step, a validation pass and writing a checkpoint took, in seconds."""
+    """What a few steps of training took, in seconds.
+
+    Attributes
+    ----------
+    step : float
+    validation : float
+    checkpoint : float
+        What training waits for: a copy of network and optimiser.
+    writing : float
+        What a thread then takes to write it.
+    """
 
     step: float
     validation: float
     checkpoint: float
+    writing: float
 
 
 def train_steps(
@@ -84,11 +96,24 @@ def train_steps(
     validate(model, data.val, data.val_masks, loss, data.labelled, config.training.tiles_a_step)
     _synchronise(data.device)
     validated = time.monotonic()
-    if folder is not None:
-        state = {"network": model.network.state_dict(), "trainer": trainer.state()}
-        save_checkpoint(folder / CHECKPOINT, state)
-    saved = time.monotonic()
-    return StepSeconds((ends[-1] - ends[0]) / STEPS, validated - began, saved - validated)
+    copied, written = (0.0, 0.0) if folder is None else _checkpoint_seconds(model, trainer, folder)
+    return StepSeconds((ends[-1] - ends[0]) / STEPS, validated - began, copied, written)
+
+
+def _checkpoint_seconds(model: Model, trainer: Trainer, folder: Path) -> tuple[float, float]:
+    """Seconds to copy and to write a checkpoint; of the second one, as the first makes room for the copy."""
+    state = {"network": model.network.state_dict(), "trainer": trainer.state()}
+    with CheckpointWriter(folder / CHECKPOINT, model.device) as writer:
+        for _ in range(2):
+            writer.wait()
+            began = time.monotonic()
+            writer.write(state, _nothing)
+            copied = time.monotonic()
+    return copied - began, time.monotonic() - copied
+
+
+def _nothing() -> None:
+    """Do nothing once a checkpoint is written."""
 
 
 def _epochs(stage: str) -> Iterator[Epoch]:

@@ -1,0 +1,35 @@
+"""What a run leaves to look at: its predictions of val as index pictures, and a few laid over their tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sonarseg.prediction import overlay
+from sonarseg.survey.pictures import write_index_png, write_png
+from sonarseg.training.run_data import RunData
+
+MASKS, PREVIEWS = "masks", "previews"
+PREVIEW_COUNT = 4
+
+
+def mask_writer(run_dir: Path, data: RunData) -> Callable[[str, NDArray[np.uint8]], None]:
+    """Make what writes the predicted class ids, uint8 (H, W), of a tile of val.
+
+    They go to `run_dir/masks`; those of the first tiles also to `run_dir/previews`, in colour.
+    """
+    for folder in (MASKS, PREVIEWS):
+        (run_dir / folder).mkdir(exist_ok=True)
+    shown = set(data.val.names[:PREVIEW_COUNT])
+
+    def write(name: str, labels: NDArray[np.uint8]) -> None:
+        write_index_png(run_dir / MASKS / f"{name}.png", labels)
+        if name in shown:
+            image = data.scaling.apply(data.survey.read_image(name))
+            preview = overlay(image, labels, data.survey.num_classes)
+            write_png(run_dir / PREVIEWS / f"{name}.png", preview)
+
+    return write

@@ -1,0 +1,87 @@
+"""Checkpoints written meanwhile: of the state at the time, one after the other, no failure lost."""
+
+import errno
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sonarseg.training import checkpoint_writer
+from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
+from sonarseg.training.checkpoint_writer import CheckpointWriter
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Writing waits until this event is set."""
+    event, original = threading.Event(), checkpoint_writer.save_checkpoint
+
+    def save(path: Path, state: dict[str, Any]) -> None:
+        assert event.wait(10)
+        original(path, state)
+
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", save)
+    return event
+
+
+def test_what_is_written_is_the_state_at_the_time(tmp_path: Path, held: threading.Event) -> None:
+    weights = torch.arange(6.0).view(1, 1, 2, 3).to(memory_format=torch.channels_last)
+    state = {"network": {"weight": weights}, "metrics": [{"epoch": 1}], "optimiser": ({"step": 3},)}
+    told: list[bool] = []
+    with CheckpointWriter(tmp_path / CHECKPOINT, CPU) as writer:
+        writer.write(state, lambda: told.append((tmp_path / CHECKPOINT).is_file()))
+        weights += 1
+        state["metrics"].append({"epoch": 2})  # type: ignore[attr-defined]
+        assert not told
+        held.set()
+    assert told == [True]
+    loaded = load_checkpoint(tmp_path / CHECKPOINT, CPU)
+    assert torch.equal(loaded["network"]["weight"], torch.arange(6.0).view(1, 1, 2, 3))
+    assert loaded["metrics"] == [{"epoch": 1}]
+    assert loaded["optimiser"] == ({"step": 3},)
+
+
+def test_the_copy_of_a_later_state_does_not_mix_with_the_one_before(tmp_path: Path) -> None:
+    with CheckpointWriter(tmp_path / CHECKPOINT, CPU) as writer:
+        for network in (
+            {"a": torch.ones(3), "b": torch.ones(2)},
+            {"a": torch.zeros(4)},
+            {"a": torch.ones(4)},
+        ):
+            writer.write({"network": network}, time.time)
+            writer.wait()
+            loaded = load_checkpoint(tmp_path / CHECKPOINT, CPU)["network"]
+            assert loaded.keys() == network.keys()
+            assert all(torch.equal(loaded[name], network[name]) for name in network)
+
+
+def test_one_at_a_time_in_order(tmp_path: Path, held: threading.Event) -> None:
+    told: list[int] = []
+    threading.Timer(0.2, held.set).start()
+    with CheckpointWriter(tmp_path / CHECKPOINT, CPU) as writer:
+        for number in range(4):
+            writer.write({"network": {"n": torch.tensor(number)}}, lambda n=number: told.append(n))
+    assert told == [0, 1, 2, 3]
+    assert int(load_checkpoint(tmp_path / CHECKPOINT, CPU)["network"]["n"]) == 3
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_a_disk_that_is_full_is_told_at_the_next_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
+) -> None:
+    def full(path: Path, state: dict[str, Any]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", full)
+    with pytest.raises(OSError, match="No space"), CheckpointWriter(tmp_path / CHECKPOINT, CPU) as writer:
+        writer.write({"network": {}}, pytest.fail)
+        if interrupted:
+            raise KeyboardInterrupt
+        with pytest.raises(OSError, match="No space"):
+            writer.write({"network": {}}, pytest.fail)
+        writer.write({"network": {}}, pytest.fail)
