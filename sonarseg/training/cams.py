@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def stream_cams(
         keep_freed_memory()
     shown = torch.from_numpy(tiles.shown)
 
-    def maps_of(pictures: Tensor, shown: Tensor, size: tuple[int, int]) -> NDArray[np.float16]:
+    def maps_of(pictures: Tensor, shown: Tensor, size: tuple[int, int]) -> Tensor:
         with autocast(model.device):
             scores = activation_maps(
                 model.network,
@@ -71,10 +72,11 @@ def stream_cams(
             )
         if tuple(scores.shape[2:]) != size:
             scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-        maps: NDArray[np.float16] = scores.to(torch.float16).cpu().numpy()
-        return maps
+        return scores.to(torch.float16)
 
     most: int | None = None
+    # The maps of a batch leave the device while it makes those of the next.
+    leaving: deque[tuple[Sequence[int], _Leaving]] = deque()
     for batch, (pictures,) in zip(
         batches, stream([feed_of(tiles.pictures, model.device)], batches), strict=True
     ):
@@ -90,11 +92,40 @@ def stream_cams(
                 # What did not fit is not tried again.
                 most = tried // 2
             else:
-                yield from zip(batch[part], maps, strict=True)
+                leaving.append((batch[part], _Leaving(maps)))
                 done += len(maps)
+                del maps
+                if len(leaving) > 1:
+                    yield from _come(*leaving.popleft())
                 continue
             # Only now: the error would hold what its frames hold.
             free_memory(model.device)
+    while leaving:
+        yield from _come(*leaving.popleft())
+
+
+class _Leaving:
+    """A tensor on its way to host memory, for which nobody waits until it is asked for."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self._host = tensor
+        self._arrived: torch.cuda.Event | None = None
+        if tensor.is_cuda:
+            self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            self._host.copy_(tensor, non_blocking=True)
+            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._arrived.record()
+
+    def numpy(self) -> NDArray[np.float16]:
+        """Wait until it has come."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        content: NDArray[np.float16] = self._host.numpy()
+        return content
+
+
+def _come(batch: Sequence[int], maps: _Leaving) -> Iterator[tuple[int, NDArray[np.float16]]]:
+    return zip(batch, maps.numpy(), strict=True)
 
 
 def write_cams(

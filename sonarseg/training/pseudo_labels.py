@@ -63,9 +63,10 @@ class Labelling:
     engine: Engine = DEFAULT_ENGINE
     jobs: int = 1
 
-    def prepared(self, tile: str, scores: NDArray[np.floating] | None) -> ScoredTile:
+    def prepared(
+        self, tile: str, image: NDArray[np.uint8], scores: NDArray[np.floating] | None
+    ) -> ScoredTile:
         """A tile for `refine`; one with a single class is labelled whole and needs no scores."""
-        image = self.scaling.apply(self.survey.read_image(tile))
         shown = self.survey.shown(tile)
         return ScoredTile(_no_scores(image, len(shown)) if scores is None else scores, image, shown)
 
@@ -104,7 +105,8 @@ def make_pseudo_labels(
 
     def load(tile: str) -> ScoredTile:
         several = survey.shown(tile).sum() > 1
-        return labelling.prepared(tile, read_cam(cam_dir / f"{tile}.npy") if several else None)
+        image = scaling.apply(survey.read_image(tile))
+        return labelling.prepared(tile, image, read_cam(cam_dir / f"{tile}.npy") if several else None)
 
     with _whole(folder) as partial:
 
@@ -120,6 +122,7 @@ def make_pseudo_labels(
 def label_scored(
     scored: Iterable[tuple[str, NDArray[np.float16] | None]],
     count: int,
+    read: Callable[[str], NDArray[np.uint8]],
     labelling: Labelling,
     folder: Path,
     progress: Progress = silent,
@@ -135,6 +138,8 @@ def label_scored(
         Tiles with their CAM scores; None for a tile with a single class, which needs none.
     count : int
         Number of tiles.
+    read : callable
+        Gives a tile's picture, uint8 (H, W) or (H, W, 3), scaled and at the size on disk.
     labelling : Labelling
         Its engine must be one that gains from threads, or one of a device.
     folder : Path
@@ -148,7 +153,7 @@ def label_scored(
 
         def label(batch: list[tuple[str, NDArray[np.float16] | None]]) -> NDArray[np.int64]:
             loaded = [
-                labelling.prepared(tile, None if scores is None else scores.astype(np.float32))
+                labelling.prepared(tile, read(tile), None if scores is None else scores.astype(np.float32))
                 for tile, scores in batch
             ]
             refined = refine_batch(

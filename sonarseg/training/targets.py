@@ -29,7 +29,7 @@ from sonarseg.training.pseudo_labels import (
     read_pseudo_label,
     write_frequencies,
 )
-from sonarseg.training.tiles import Tiles, scaled_size
+from sonarseg.training.tiles import Tiles, load_tiles, scaled_size
 
 PSEUDO_LABELS = "pseudo_labels"
 
@@ -123,8 +123,20 @@ class RoundTargets:
         if labelling.engine.name == "pydensecrf":
             self._label_in_processes(several, labelling, folder, progress)
         else:
-            label_scored(self._scored(several), len(self.tiles), labelling, folder, progress)
+            read = self._pictures(progress)
+            label_scored(self._scored(several), len(self.tiles), read, labelling, folder, progress)
         return folder
+
+    def _pictures(self, progress: Progress) -> Callable[[str], NDArray[np.uint8]]:
+        """What gives a train tile at the size on disk: decoded once, like what the network sees of it."""
+        tiles = self.tiles
+        if self.config.network.tile_scale != 1:
+            store = self.config.path(self.run_dir, self.config.tiles) / "train-whole"
+            tiles = load_tiles(
+                self.survey, tiles.names, self.model.scaling, 1, store=store, labels=False, progress=progress
+            )
+        places = {tile: index for index, tile in enumerate(tiles.names)}
+        return lambda tile: tiles.image(places[tile])
 
     def _scored(self, several: list[int]) -> Iterator[tuple[str, NDArray[np.float16] | None]]:
         """CAM scores of the tiles with several classes; then the others, which need none."""

@@ -67,6 +67,11 @@ class Tiles:
         height, width = self.pictures.disk_sizes[index].tolist()
         return height, width
 
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """A tile as the dense CRF takes it, uint8 (H, W) or (H, W, 3), at the network's scale."""
+        picture = self.pictures[index]
+        return picture[0] if len(picture) == 1 else np.moveaxis(picture, 0, -1)
+
     def normalisation(self) -> Normalisation:
         """Mean and standard deviation over all pixels."""
         counts = self.pictures.histogram.astype(np.float64)

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from sonarseg.training.device import needs_scaler
+from sonarseg.training.config import NetworkConfig
+from sonarseg.training.device import autocast, needs_scaler
+from sonarseg.training.model_file import build_network
 
 
 def test_only_chips_before_ampere_need_a_scaler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -11,3 +13,39 @@ def test_only_chips_before_ampere_need_a_scaler(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: chips[torch.device(device).index])
     assert [needs_scaler(torch.device("cuda", index)) for index in chips] == [False, True, False]
     assert not needs_scaler(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((9, 0), torch.bfloat16), ((7, 5), torch.float16)])
+def test_cuda_computes_in_what_the_chip_has(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], dtype: torch.dtype
+) -> None:
+    asked = {}
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda device: capability)
+    monkeypatch.setattr("torch.autocast", lambda kind, **options: asked.update(options, kind=kind))
+    autocast(torch.device("cuda", 0))
+    assert asked == {"kind": "cuda", "dtype": dtype, "enabled": True}
+
+
+def test_the_cpu_computes_in_float32() -> None:
+    with autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("encoder", ["resnet18", "resnet50"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_convolution_gets_and_gives_channels_last(encoder: str, channels: int) -> None:
+    network = build_network(NetworkConfig(encoder=encoder, weights="none"), channels, 4).eval()
+    wrong: list[str] = []
+
+    def look(module: torch.nn.Module, given: tuple[torch.Tensor], result: torch.Tensor) -> None:
+        if not result.is_contiguous(memory_format=torch.channels_last):
+            wrong.append(str(module))
+
+    convolutions = [module for module in network.modules() if isinstance(module, torch.nn.Conv2d)]
+    for module in convolutions:
+        module.register_forward_hook(look)
+    features = network.encode(torch.rand(2, channels, 64, 64))
+    network.classify(features)
+    network.decode(features, (64, 64))
+    assert len(convolutions) > 20
+    assert wrong == []

@@ -20,6 +20,7 @@ from sonarseg.training.cams import cam_batches, stream_cams, write_cams
 from sonarseg.training.config import CamConfig, RunConfig
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.pseudo_labels import Labelling, label_scored, make_pseudo_labels, read_frequencies
+from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets
 from sonarseg.training.tiles import Tiles, load_tiles
 
 SCALES = CamConfig(scales=(1.0, 0.5))
@@ -108,7 +109,7 @@ def test_labels_made_meanwhile_are_those_made_afterwards(
             yield name, read_cam(path).astype(np.float16) if index in several else None
 
     labelling = Labelling(survey, GreyScaling(), parameters, engine, jobs=2)
-    label_scored(scored(), len(tiles), labelling, tmp_path / "meanwhile")
+    label_scored(scored(), len(tiles), survey.read_image, labelling, tmp_path / "meanwhile")
     for name in tiles.names:
         after, meanwhile = (
             np.asarray(Image.open(tmp_path / f / f"{name}.png")) for f in ("after", "meanwhile")
@@ -126,5 +127,52 @@ def test_a_failing_tile_ends_the_work_and_leaves_no_folder(tmp_path: Path, surve
 
     labelling = Labelling(survey, GreyScaling(), CrfParameters(iterations=1), jobs=2)
     with pytest.raises(Exception, match="not-there"):
-        label_scored(scored(), 2, labelling, tmp_path / "labels")
+        label_scored(scored(), 2, survey.read_image, labelling, tmp_path / "labels")
     assert not (tmp_path / "labels").exists()
+
+
+@pytest.mark.parametrize("tile_scale", [1.0, 0.5])
+def test_rounds_refine_the_tiles_as_they_are_on_disk_and_decode_them_once(
+    tmp_path: Path,
+    survey: Survey,
+    model: Model,
+    tiny_config: RunConfig,
+    monkeypatch: pytest.MonkeyPatch,
+    tile_scale: float,
+) -> None:
+    network = tiny_config.network.model_copy(update={"tile_scale": tile_scale})
+    config = tiny_config.model_copy(update={"network": network, "cam": SCALES})
+    tiles = load_tiles(survey, survey.splits["train"], GreyScaling(), tile_scale, store=tmp_path / "tiles")
+    (tmp_path / "run").mkdir()
+    read: list[str] = []
+    original = Survey.read_image
+
+    def counted(self: Survey, name: str) -> np.ndarray:
+        read.append(name)
+        return original(self, name)
+
+    monkeypatch.setattr(Survey, "read_image", counted)
+    for start in range(2):
+        targets = RoundTargets(tmp_path / "run", config, survey, model, tiles)
+        for number in (1, 2):
+            targets.of_round(number + 2 * start, lambda *_: None)
+    assert sorted(read) == ([] if tile_scale == 1 else sorted(tiles.names))
+    several = np.flatnonzero(tiles.multiclass).tolist()
+    write_cams(model, tiles, several, tmp_path / "cams", SCALES)
+    make_pseudo_labels(survey, tiles.names, tmp_path / "cams", tmp_path / "after", config.crf, GreyScaling())
+    made = tmp_path / "run" / PSEUDO_LABELS / "round-3"
+    for name in tiles.names:
+        after, meanwhile = (
+            np.asarray(Image.open(folder / f"{name}.png")) for folder in (tmp_path / "after", made)
+        )
+        np.testing.assert_array_equal(meanwhile, after)
+
+
+def test_the_next_cams_are_begun_before_those_before_are_used(
+    model: Model, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr("sonarseg.training.cams.activation_maps", full_from(10, seen))
+    coming = stream_cams(model, tiles, [[0], [1], [2]], SCALES)
+    begun = [(index, len(seen)) for index, _ in coming]
+    assert begun == [(0, 2), (1, 3), (2, 3)]
