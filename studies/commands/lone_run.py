@@ -1,4 +1,4 @@
-"""The configuration of a run that a person starts by itself, from the workspace's study.toml."""
+"""A run that a person starts by itself: its configuration from the workspace's study.toml, and its device."""
 
 from __future__ import annotations
 
@@ -6,19 +6,24 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
+from sonarseg.progress import Progress
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
+from sonarseg.training.run import run as train
+from sonarseg.training.run_data import read_config
 from studies.batch_size import study_batch_size
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named
+from studies.devices import lease, seats
 from studies.loss_study import best_loss
 from studies.stages import UNTUNED_CRF
 from studies.storage import has_studies, load_study
@@ -125,6 +130,22 @@ def _loss(workspace: Workspace, wishes: Wishes) -> LossConfig:
     except ValidationError as error:
         first = error.errors()[0]
         raise UserError(f"--{first['loc'][0]} {first['input']}: {first['msg']}.") from error
+
+
+def train_on_a_lease(run_dir: Path, progress: Progress) -> dict[str, Any]:
+    """Train a lone run, or go on with it, on a device that no study computes on; return its summary.
+
+    Raises
+    ------
+    UserError, RunFailed
+        As `sonarseg.training.run.run` does.
+    """
+    places = seats(read_config(run_dir).device)
+    with lease(places, progress) as seat:
+        if seat.visible is not None:
+            # CUDA was asked for its devices already, and does not look at the environment again.
+            torch.cuda.set_device(places.index(seat))
+        return train(run_dir, progress, lower_batch_size=True)
 
 
 def refuse_other_settings(

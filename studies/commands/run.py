@@ -79,7 +79,8 @@ def run(
     """Train one run with the settings of study.toml; the same command resumes it.
 
     It starts from the workspace's warm-up where that is finished, as the trials of the loss study do.
-    Where memory runs out, it goes on with smaller batches and says so.
+    Where memory runs out, it goes on with smaller batches and says so. On GPUs it waits for one that
+    no study computes on.
     """
     from sonarseg.training.checkpoint import CHECKPOINT, is_whole
     from sonarseg.training.record import is_finished, write_atomically
@@ -87,7 +88,7 @@ def run(
     from sonarseg.training.run_data import CONFIG, read_config
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.forecast import show_forecast
-    from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings
+    from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings, train_on_a_lease
     from studies.commands.scores_table import scores_table
     from studies.commands.tables import show
     from studies.interrupts import interruptible
@@ -104,13 +105,13 @@ def run(
         return
     if run_dir is None:
         raise typer.BadParameter("RUN_DIR is missing: name the folder of the run, or add --dry.")
+    whole = is_finished(run_dir) and is_whole(run_dir / CHECKPOINT)
     if (run_dir / CONFIG).is_file():
         stored = read_config(run_dir)
         typed = {field for option, field in _SETTINGS.items() if _was_typed(context, option)}
         if typed:
             wanted = lone_run_config(find_workspace(workspace), run_dir, wishes)
             refuse_other_settings(stored, wanted, typed, run_dir)
-        whole = is_finished(run_dir) and is_whole(run_dir / CHECKPOINT)
         state = "is finished" if whole else "goes on"
         say(f"{run_dir} {state}, with the settings in its config.json.")
     else:
@@ -118,7 +119,8 @@ def run(
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     with interruptible(), ConsoleProgress() as progress:
-        summary = train(run_dir, progress, lower_batch_size=True)
+        # A finished run only says what it was: it needs no device.
+        summary = train(run_dir, progress) if whole else train_on_a_lease(run_dir, progress)
     if summary["metrics"]:
         show(console, scores_table({f"{run_dir.name} on val": summary["metrics"]}))
     else:

@@ -1,0 +1,52 @@
+"""A lone run computes on a GPU that no study has leased."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sonarseg.training.config import RunConfig
+from studies import devices
+from studies.commands import lone_run
+from studies.devices import Seat, lease
+
+GPUS = [Seat("cuda:0", 0, "0"), Seat("cuda:1", 0, "1")]
+
+
+@pytest.fixture
+def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The devices that runs have chosen; none of them trains."""
+    numbers: list[int] = []
+    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(lone_run, "seats", lambda device: GPUS)
+    monkeypatch.setattr(lone_run, "read_config", lambda run_dir: RunConfig(survey="."))
+    monkeypatch.setattr(torch.cuda, "set_device", numbers.append)
+
+    def trained(run_dir: Path, progress: Any, *, lower_batch_size: bool) -> dict[str, Any]:
+        assert lower_batch_size
+        return {"device": numbers[-1]}
+
+    monkeypatch.setattr(lone_run, "train", trained)
+    return numbers
+
+
+def test_a_lone_run_takes_a_free_gpu(tmp_path: Path, chosen: list[int]) -> None:
+    assert lone_run.train_on_a_lease(tmp_path, print) == {"device": 0}
+    with lease(GPUS):
+        assert lone_run.train_on_a_lease(tmp_path, print) == {"device": 1}
+
+
+def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path, chosen: list[int]) -> None:
+    told: list[str] = []
+    first = lease(GPUS)
+    first.__enter__()
+
+    def progress(what: str, done: int, total: int, note: str = "") -> None:
+        told.append(what)
+        first.__exit__(None, None, None)
+
+    with lease(GPUS):
+        assert lone_run.train_on_a_lease(tmp_path, progress) == {"device": 0}
+    assert told == ["waiting for a free GPU: other studies have them all"]
