@@ -26,6 +26,11 @@ def speckled_tile(height, width, classes, seed):
     return np.clip(image, 0, 255).astype(np.uint8), scores.astype(np.float32), truth
 
 
+def rgb_of(image):
+    """Make three different channels of one."""
+    return np.stack([image, 255 - image, (image // 3 + 40).astype(np.uint8)], axis=-1)
+
+
 def real_tiles():
     """Names, scores and grey images of some real tiles; the scores are a noisy guess of the true classes."""
     root = Path(__file__).parents[4] / "shared" / "data"
