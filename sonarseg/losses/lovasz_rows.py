@@ -1,6 +1,7 @@
-"""Slopes of the Lovász-Softmax loss on the CPU, by numba and NumPy's vectorised sort, a class a thread.
+"""Slopes of the Lovász-Softmax loss on the CPU, by numba and a radix sort, a class a thread.
 
-torch's sort, which moves an index along with each value, would take most of a training step.
+torch's sort, which moves an index along with each value, would take most of a training step; NumPy's takes
+ten times as long as a radix sort on chips whose AVX-512 it does not suit (AMD Zen 4).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from sonarseg.losses.lovasz_slopes import Slopes
 
 # Bits of the largest float32 that is not negative: larger than those of any error
 _LAST = 0x7FFFFFFF
+# The sort takes so many bits at a time of the 31 that an error has.
+_DIGIT_BITS, _DIGITS = 11, 3
 
 
 def slopes_by_rows(probabilities: Tensor, target: Tensor, ignore_index: int, per_image: bool) -> Slopes:
@@ -35,8 +38,8 @@ def slopes_by_rows(probabilities: Tensor, target: Tensor, ignore_index: int, per
         images = sets[number]
         keys = np.empty(t[images].size, dtype=np.int64)
         _fill_keys(p[images], t[images], c, ignore_index, keys, count[number, c])
-        keys.sort()
-        total[number, c] = _fill_slopes(keys, count[number, c], s[images].reshape(-1))
+        ordered = _sorted(keys, np.empty_like(keys))
+        total[number, c] = _fill_slopes(ordered, count[number, c], s[images].reshape(-1))
 
     rows = list(product(range(len(sets)), range(num_classes)))
     threads = min(torch.get_num_threads(), len(rows))
@@ -80,6 +83,31 @@ def _fill_keys(p: Any, target: Any, c: int, ignore_index: int, keys: Any, counts
             keys[image * pixels + i] = (order << 32) | (np.int64(start + i) << 1) | is_member
     counts[0] = members
     counts[1] = valid
+
+
+@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def _sorted(keys: NDArray[np.int64], spare: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Sort by the upper half of each key, in the two arrays in turn, and give the one that is sorted.
+
+    Equal ones keep their order, which is that of their places (radix sort from the least digit: Knuth, The
+    Art of Computer Programming 3, 5.2.5, algorithm R).
+    """
+    bins = 1 << _DIGIT_BITS
+    starts = np.zeros((_DIGITS, bins), dtype=np.int64)
+    for key in keys:
+        for digit in range(_DIGITS):
+            starts[digit, (key >> (32 + _DIGIT_BITS * digit)) & (bins - 1)] += 1
+    given, taken = keys, spare
+    for digit in range(_DIGITS):
+        start, shift, before = starts[digit], 32 + _DIGIT_BITS * digit, np.int64(0)
+        for value in range(bins):
+            before, start[value] = before + start[value], before
+        for key in given:
+            value = (key >> shift) & (bins - 1)
+            taken[start[value]] = key
+            start[value] += 1
+        given, taken = taken, given
+    return given
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
