@@ -28,7 +28,7 @@ from selenium.common.exceptions import TimeoutException
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reports"))
 
-from fake_workspace import (
+from fake_studies import (
     CLASSES,
     CRF_SPACE,
     LOSS_SPACE,
@@ -38,8 +38,8 @@ from fake_workspace import (
     metrics_line,
     new_study,
     write_metrics,
-    write_pictures,
 )
+from fake_workspace import write_pictures
 
 from reports.html import write_report
 from sonarseg.metrics.confusion import pack_confusions

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# Of the page's small type, and on both sides of a cell
+_PIXELS_A_LETTER, _PADDING = 8, 16
+
 
 @dataclass(frozen=True)
 class ConfusionTable:
@@ -28,6 +31,14 @@ class ConfusionTable:
     classes: list[str]
     shares: list[list[float | None]]
     pixels: list[int]
+
+    @property
+    def least_width(self) -> int:
+        """Pixels that it takes on the page without being scrolled, about."""
+        names = [len(name) for name in self.classes]
+        return _PIXELS_A_LETTER * (max(names) + sum(max(length, 5) for length in names) + 8) + _PADDING * (
+            len(names) + 2
+        )
 
     def worst(self) -> tuple[str, str, float] | None:
         """Find the largest confusion: true class, what it is taken for, share of its pixels."""

@@ -9,7 +9,9 @@ from reports.figures import (
     Figure,
     Key,
     Spec,
+    at_least,
     axis,
+    floor_without_stragglers,
     layout,
     line,
     linked,
@@ -38,19 +40,17 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
     best = list(accumulate(values, max))
     keys = [Key("best so far", ACCENT, dash="solid"), SEARCHED, UNTUNED]
     data = [line(*_steps(numbers, best), "best so far", ACCENT, shape="hv", **_SILENT)]
+    floor = _floor(study)
     for key, named, size in ((SEARCHED, False, 7), (UNTUNED, True, 9)):
         trials = [trial for trial in drawn_trials(study) if bool(trial.name) is named]
-        texts = linked(study.kind, [trial.number for trial in trials])
-        x, y = [trial.number for trial in trials], [trial.value for trial in trials]
-        opacity = 1.0 if named else 0.7
+        x = [trial.number for trial in trials]
         data.append(
-            points(x, y, key.text, key.colour, size=size, symbol=key.symbol, opacity=opacity, **texts)
+            _points(study, key, x, [(t, t.value or 0.0) for t in trials], floor, size, 1.0 if named else 0.7)
         )
     ended = ended_trials(study)
     if ended:
         keys.append(ENDED)
-        data.append(_ended_points(study, [trial.number for trial, _ in ended], [v for _, v in ended]))
-        values += [value for _, value in ended]
+        data.append(_points(study, ENDED, [trial.number for trial, _ in ended], ended, floor, 6, 0.6))
     if best_untuned is not None:
         label = f"best untuned, {best_untuned.name}"
         level = [best_untuned.value] * 2
@@ -61,10 +61,11 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
     return Figure(
         "crf-history",
         data,
-        layout(xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis(metric, range=padded(values))),
+        layout(xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis(metric, range=_range(study))),
         "Optimisation history",
         f"{study.metric} of the pseudo-labels on val, of every completed trial"
-        + (", and the estimate on which others were ended early." if ended else ", and the best so far."),
+        + (", and the estimate on which others were ended early." if ended else ", and the best so far.")
+        + below_the_floor(study),
         f"Scatter of {count(len(study.complete), 'completed trial')}; the best reaches {score(best[-1])}.",
         height=320,
         keys=tuple(keys),
@@ -112,23 +113,23 @@ def slice_figure(study: Study, name: str, place: int) -> Figure:
     title = figure_text(name) + (f" ({unit})" if unit else "")
     with_it = [trial for trial in drawn_trials(study) if trial.params.get(name) is not None]
     words = any(isinstance(trial.params[name], str) for trial in with_it)
-    data = []
+    data, floor = [], _floor(study)
+
+    def over(trials: list[tuple[Trial, float]]) -> list[Any]:
+        return [figure_text(t.params[name]) if words else t.params[name] for t, _ in trials]
+
     for key, named in ((SEARCHED, False), (UNTUNED, True)):
-        trials = [trial for trial in with_it if bool(trial.name) is named]
-        x = [figure_text(t.params[name]) if words else t.params[name] for t in trials]
-        texts = linked(study.kind, [trial.number for trial in trials])
-        y = [trial.value for trial in trials]
-        data.append(points(x, y, key.text, key.colour, symbol=key.symbol, opacity=0.7, **texts))
+        shown = [(trial, trial.value or 0.0) for trial in with_it if bool(trial.name) is named]
+        data.append(_points(study, key, over(shown), shown, floor, 7, 0.7))
     ended = [(t, value) for t, value in ended_trials(study) if t.params.get(name) is not None]
     if ended:
-        x = [figure_text(t.params[name]) if words else t.params[name] for t, _ in ended]
-        data.append(_ended_points(study, x, [value for _, value in ended], [t for t, _ in ended]))
+        data.append(_points(study, ENDED, over(ended), ended, floor, 6, 0.6))
     return Figure(
         f"crf-slice-{place}",
         data,
         layout(
             xaxis=axis(title, **_slice_axis(study, name, with_it + [t for t, _ in ended], words)),
-            yaxis=value_axis(range=padded(_values(study)), nticks=4),
+            yaxis=value_axis(range=_range(study), nticks=4),
             margin={"l": 40, "r": 10, "t": 6, "b": 40},
         ),
         title,
@@ -153,13 +154,38 @@ def _steps(numbers: list[int], best: list[float]) -> tuple[list[int], list[float
     return [numbers[i] for i in kept], [best[i] for i in kept]
 
 
+def below_the_floor(study: Study) -> str:
+    """Say in a sentence how many trials history and slices draw at their lower edge; "" where none."""
+    floor = _floor(study)
+    below = sum(value < floor for value in _values(study))
+    return f" Triangles at the lower edge: {count(below, 'trial')} below {score(floor)}." if below else ""
+
+
+def _floor(study: Study) -> float:
+    """Where the plots of all trials end, so that a few bad ones do not flatten them."""
+    best_untuned = [trial.value or 0.0 for trial in study.complete if trial.name]
+    return min([floor_without_stragglers(_values(study)), *sorted(best_untuned)[-1:]])
+
+
+def _range(study: Study) -> list[float]:
+    return padded([max(value, _floor(study)) for value in _values(study)])
+
+
 def _values(study: Study) -> list[float]:
     """List all values that the plots of the study show."""
     return [trial.value or 0.0 for trial in study.complete] + [value for _, value in ended_trials(study)]
 
 
-def _ended_points(study: Study, x: list[Any], y: list[float], trials: list[Trial] | None = None) -> Spec:
-    numbers = x if trials is None else [trial.number for trial in trials]
-    return points(x, y, ENDED.text, ENDED.colour, size=6, symbol=ENDED.symbol, opacity=0.6) | linked(
-        study.kind, numbers
-    )
+def _points(
+    study: Study,
+    key: Key,
+    x: list[Any],
+    trials: list[tuple[Trial, float]],
+    floor: float,
+    size: int,
+    opacity: float,
+) -> Spec:
+    """Draw trials with their values, linked to their rows."""
+    y, symbols = at_least([value for _, value in trials], floor, key.symbol)
+    texts = linked(study.kind, [trial.number for trial, _ in trials])
+    return points(x, y, key.text, key.colour, size=size, symbol=symbols, opacity=opacity, **texts)

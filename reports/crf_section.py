@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, create_trial
 from reports.class_figure import ClassScores, class_figure
 from reports.comparison import Gain, compare
 from reports.confusion_table import ConfusionTable, confusion_table
-from reports.crf_figures import history_figure, importance_figure, slice_figure
+from reports.crf_figures import below_the_floor, history_figure, importance_figure, slice_figure
 from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure, places
 from reports.figures import Figure
 from reports.formatting import ordered, plain
@@ -53,6 +53,11 @@ class CrfSection:
     def best_untuned(self) -> Trial | None:
         """The untuned setting of the largest value."""
         return best_of(self.untuned)
+
+    @property
+    def stragglers(self) -> str:
+        """How many trials lie below what history and slices show."""
+        return below_the_floor(self.study)
 
     @property
     def gain(self) -> Gain | None:

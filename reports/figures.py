@@ -170,10 +170,30 @@ def log_ticks(values: list[float]) -> Spec:
 def padded(values: list[float], share: float = 0.08) -> list[float]:
     """Find a range that leaves room round the values; shares stay within 0 and 1."""
     low, high = min(values), max(values)
-    room = max((high - low) * share, 0.01)
+    room = max((high - low) * share, 0.004)
     bottom = max(low - room, 0.0) if low >= 0 else low - room
     top = min(high + room, 1.0) if high <= 1 else high + room
     return [bottom, top]
+
+
+def floor_without_stragglers(values: list[float]) -> float:
+    """Find the value below which a few stragglers would flatten a plot: the least one where there are none.
+
+    Stragglers lie below the upper 95 % of the values by more than half of what those span.
+    """
+    ranked = sorted(values)
+    low, high = ranked[len(ranked) // 20], ranked[-1]
+    fence = low - (high - low) / 2
+    return min(value for value in ranked if value >= fence)
+
+
+def at_least(values: list[float], floor: float, symbol: str) -> tuple[list[float], str | list[str]]:
+    """Draw what lies below `floor` at it, as triangles that point down; the others by `symbol`."""
+    below = [value < floor for value in values]
+    if not any(below):
+        return values, symbol
+    drawn = [floor if beneath else value for value, beneath in zip(values, below, strict=True)]
+    return drawn, ["triangle-down-open" if beneath else symbol for beneath in below]
 
 
 def finite(value: object) -> float | None:

@@ -73,7 +73,9 @@ def miou_figure(row: LossRow, runs: list[Curve], mean: Curve, scale: list[float]
 
 def comparison_figure(means: list[tuple[LossRow, Curve]], metric: str, scale: list[float]) -> Figure:
     """Draw one mIoU of every loss over the epochs."""
-    data = [line(mean.epochs, mean.values[metric], row.label, row.colour) for row, mean in means]
+    data = [
+        line(mean.epochs, mean.values[metric], row.label, row.colour, meta=_runs(row)) for row, mean in means
+    ]
     longest = max((mean for _, mean in means), key=lambda mean: len(mean.epochs))
     return Figure(
         f"loss-comparison-{metric}",
@@ -89,6 +91,11 @@ def comparison_figure(means: list[tuple[LossRow, Curve]], metric: str, scale: li
         f"{metric} on val over the epochs for " + ", ".join(row.label for row, _ in means) + ".",
         height=320,
     )
+
+
+def _runs(row: LossRow) -> dict[str, Any]:
+    """Name the trials that a line stands for, so that the page can link it to their rows."""
+    return {"study": "loss", "trials": [trial.number for trial in row.all_trials]}
 
 
 def _self_training_axis(curve: Curve) -> dict[str, Any]:

@@ -128,7 +128,7 @@ def side_by_side(sides: list[Side]) -> SideBySide:
     comparable, why = same_ground(sides)
     best = [(side, side.best_crf) for side in sides]
     names = ordered(name for _, trial in best if trial is not None for name in trial.params)
-    figures = [_history(sides), _classes(best)]
+    figures = [_history(sides, comparable), _classes(best)]
     return SideBySide(
         sides,
         [why, *_verdicts(sides, comparable)],
@@ -182,21 +182,27 @@ def _verdict(found: list[tuple[Side, float, list[Trial]]], what: str) -> list[st
     study = next(iter(first.studies.values()))
     gain: Gain | None = compare_runs(study, runs, others, first.metric)
     sure = "" if gain is None else f": {gain_sentence(gain, study.units)}"
+    if score(value) == score(other):
+        both = f"{first.label} and {second.label}"
+        return [f"The best {what} of {both} reach the same {first.metric}, {score(value)}."]
     return [
         f"The best {what} are those of {first.label} with {first.metric} {score(value)}; the next, "
         f"{second.label}, reach {score(other)}{sure}."
     ]
 
 
-def _history(sides: list[Side]) -> Figure | None:
+def _history(sides: list[Side], comparable: bool) -> Figure | None:
+    """Draw the best so far; of other surveys as the gain, which alone may be compared."""
     data = []
     reached = []
     for side in sides:
         if side.crf is None or not side.crf.study.complete:
             continue
+        untuned = side.crf.best_untuned
+        start = 0.0 if comparable or untuned is None else untuned.value or 0.0
         best: list[float] = []
         for trial in side.crf.study.complete:
-            best.append(max([trial.value or 0.0, *best[-1:]]))
+            best.append(max([(trial.value or 0.0) - start, *best[-1:]]))
         numbers = [trial.number for trial in side.crf.study.complete]
         data.append(line(numbers, best, side.label, side.colour, shape="hv"))
         reached += best
@@ -206,10 +212,12 @@ def _history(sides: list[Side]) -> Figure | None:
         "sides-history",
         data,
         layout(
-            xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis("best so far", range=padded(reached))
+            xaxis=axis("trial", rangemode="tozero"),
+            yaxis=value_axis("best so far" if comparable else "gain so far", range=padded(reached)),
         ),
-        "Best pseudo-labels so far",
-        "The best value of the crf study after each completed trial.",
+        "Best pseudo-labels so far" if comparable else "Gain of the pseudo-labels so far",
+        "The best value of the crf study after each completed trial"
+        + ("." if comparable else ", less that of its best untuned setting."),
         "Lines: "
         + "; ".join(f"{side.label} {score(t.value)}" for side in sides if (t := side.best_crf))
         + ".",

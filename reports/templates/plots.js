@@ -31,7 +31,9 @@
     }));
   });
 
-  function linked(trace) { return trace.meta && trace.meta.study; }
+  // Point by point, or as a whole
+  function linked(trace) { return trace.meta && trace.meta.study && trace.customdata; }
+  function standsFor(trace, study) { return trace.meta && trace.meta.study === study && trace.meta.trials; }
 
   (function draw(position) {
     if (position === names.length) {
@@ -49,6 +51,7 @@
       place.on("plotly_click", function (event) {
         const trace = event.points[0].data;
         if (linked(trace)) report.showRow(trace.meta.study, event.points[0].customdata);
+        else if (trace.meta && trace.meta.trials) report.showRow(trace.meta.study, trace.meta.trials[0]);
       });
       setTimeout(draw, 0, position + 1);
     });
@@ -56,19 +59,22 @@
 
   // A picked trial is drawn as a bold line over the parallel axes, where points cannot be dimmed
   function overlay(place, study, chosen) {
-    const old = place.data.findIndex(function (trace) { return trace.name === "picked"; });
-    const cleared = old < 0 ? Promise.resolve() : Plotly.deleteTraces(place, old);
-    if (!chosen || chosen.size === 0 || chosen.size > 20) return;
     const x = [], y = [];
-    place.data.forEach(function (trace) {
-      if (!linked(trace) || trace.meta.study !== study) return;
-      trace.customdata.forEach(function (number, index) {
-        if (chosen.has(number)) { x.push(trace.x[index]); y.push(trace.y[index]); }
+    if (chosen && chosen.size <= 20) {
+      place.data.forEach(function (trace) {
+        if (!linked(trace) || trace.meta.study !== study) return;
+        trace.customdata.forEach(function (number, index) {
+          if (chosen.has(number)) { x.push(trace.x[index]); y.push(trace.y[index]); }
+        });
       });
-    });
-    cleared.then(function () {
-      Plotly.addTraces(place, { type: "scatter", mode: "lines", x: x, y: y, name: "picked", hoverinfo: "skip",
-        line: { color: "#c2571a", width: 3 } });
+    }
+    // One after the other: a line that is still being added could not be taken away
+    place.picking = (place.picking || Promise.resolve()).then(function () {
+      const old = place.data.findIndex(function (trace) { return trace.name === "picked"; });
+      return old < 0 ? null : Plotly.deleteTraces(place, old);
+    }).then(function () {
+      return x.length === 0 ? null : Plotly.addTraces(place, { type: "scatter", mode: "lines", x: x, y: y,
+        name: "picked", hoverinfo: "skip", line: { color: "#c2571a", width: 3 } });
     });
   }
 
@@ -77,8 +83,13 @@
     names.forEach(function (name) {
       const place = document.getElementById(name);
       if (!place.data) return;
-      const mine = [], picked = [];
+      const mine = [], picked = [], lines = [], shares = [];
       place.data.forEach(function (trace, index) {
+        const trials = standsFor(trace, study);
+        if (trials) {
+          lines.push(index);
+          shares.push(!chosen || trials.some(function (number) { return chosen.has(number); }) ? 1 : 0.12);
+        }
         if (!linked(trace) || trace.meta.study !== study || trace.mode !== "markers") return;
         mine.push(index);
         picked.push(chosen && trace.customdata.reduce(function (found, number, point) {
@@ -86,6 +97,7 @@
           return found;
         }, []));
       });
+      if (lines.length) Plotly.restyle(place, { opacity: shares }, lines);
       if (mine.length) Plotly.restyle(place, { selectedpoints: picked }, mine);
       else if (place.data.some(function (trace) { return linked(trace) && trace.meta.study === study; })) overlay(place, study, chosen);
     });

@@ -51,7 +51,11 @@
     });
     let visible = null;
     let timer = 0;
+    function release() {
+      table.querySelectorAll(".pick[aria-pressed=true]").forEach(function (other) { other.setAttribute("aria-pressed", "false"); });
+    }
     function apply() {
+      release();
       const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
       const all = wanted.length === 0 && state.value === "";
       const found = rows.filter(function (each) {
@@ -78,7 +82,7 @@
       const button = event.target.closest(".pick");
       if (!button) return;
       const pressed = button.getAttribute("aria-pressed") !== "true";
-      table.querySelectorAll(".pick[aria-pressed=true]").forEach(function (other) { other.setAttribute("aria-pressed", "false"); });
+      release();
       button.setAttribute("aria-pressed", String(pressed));
       report.choose(study, pressed ? new Set([numberOf(button.closest("tr"))]) : visible);
     });

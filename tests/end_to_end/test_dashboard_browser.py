@@ -13,6 +13,8 @@ import numpy as np
 import optuna
 import pytest
 from command_line import finish, start, wait_for
+from fake_studies import CRF_SPACE, PUBLISHED, add
+from fake_workspace import full_workspace
 from optuna.trial import TrialState
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -24,7 +26,6 @@ from reports.dashboard_pictures import PicturePanel, trial_picture
 from reports.dashboard_store import DashboardStore
 from reports.database import read_studies
 from studies.storage import open_storage
-from tests.reports.fake_workspace import CRF_SPACE, PUBLISHED, add, full_workspace
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_workspace import CRF_SPACE, PUBLISHED, add, new_study, study_attrs
+from fake_studies import CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 from PIL import Image
 
 from reports import export_figures

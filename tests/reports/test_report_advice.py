@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_workspace import CRF_SPACE, add, new_study
+from fake_studies import CRF_SPACE, add, new_study
 from report_page import Page
 
 from reports.html import render

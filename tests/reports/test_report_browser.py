@@ -71,6 +71,19 @@ class Browser:
             assert time.monotonic() < end, condition
             time.sleep(0.05)
 
+    def serious_violations(self) -> list[Any]:
+        """What axe-core finds on the page that is open; that it has looked is asserted."""
+        self.driver.execute_script(AXE.read_text(encoding="utf-8"))
+        found = self.driver.execute_async_script(
+            "const done = arguments[arguments.length - 1];"
+            "axe.run(document, {resultTypes: ['violations']}).then(r => done([r.testEngine.name, "
+            "r.passes.length, r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => "
+            "n.html.slice(0, 160))])]))"
+        )
+        assert found[0] == "axe-core"
+        assert found[1] > 20
+        return [violation for violation in found[2] if violation[0] in ("serious", "critical")]
+
     def errors(self) -> list[dict[str, Any]]:
         return list(self.driver.get_log("browser"))
 
@@ -242,15 +255,7 @@ def test_print_shows_all_trials(browser: Browser, report: Path) -> None:
 @pytest.mark.parametrize(("width", "dark"), [(1440, True), (390, False)])
 def test_axe_finds_no_serious_violation(browser: Browser, report: Path, width: int, dark: bool) -> None:
     browser.open(report, width, dark)
-    browser.driver.execute_script(AXE.read_text(encoding="utf-8"))
-    found = browser.driver.execute_async_script(
-        "const done = arguments[arguments.length - 1];"
-        "axe.run(document, {resultTypes: ['violations']}).then(r => done([r.testEngine.name, r.passes.length,"
-        " r.violations.map(v => [v.impact, v.id, v.nodes.slice(0, 3).map(n => n.html.slice(0, 160))])]))"
-    )
-    assert found[0] == "axe-core"
-    assert found[1] > 20
-    assert [v for v in found[2] if v[0] in ("serious", "critical")] == []
+    assert browser.serious_violations() == []
 
 
 def test_hostile_names_do_nothing(browser: Browser, tmp_path: Path) -> None:

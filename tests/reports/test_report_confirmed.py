@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_workspace import LOSS_SPACE, TILES, add, confusions, new_study
+from fake_studies import LOSS_SPACE, TILES, add, confusions, new_study
 from report_page import Page
 from test_report_numbers import brute_force
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_workspace import metrics_line, write_metrics
+from fake_studies import metrics_line, write_metrics
 
 from reports.curves import Curve, mean_curve, read_run, read_trial
 from reports.study_records import Trial

@@ -8,16 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_workspace import (
-    CRF_SPACE,
-    LOSS_SPACE,
-    PUBLISHED,
-    add,
-    crf_quality,
-    new_study,
-    study_attrs,
-    write_pictures,
-)
+from fake_studies import CRF_SPACE, LOSS_SPACE, PUBLISHED, add, crf_quality, new_study, study_attrs
+from fake_workspace import write_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import TrialState

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fake_workspace import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
+from fake_studies import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 
 from reports.crf_section import crf_section
 from reports.database import read_studies

@@ -181,14 +181,26 @@ def test_curves_are_the_means_of_the_runs(workspace: Path, page: Page) -> None:
 def test_history_and_slices_hold_every_completed_trial(workspace: Path, page: Page) -> None:
     figures = page.figures()
     complete = [t for t in load(workspace, "crf").trials if t.state == TrialState.COMPLETE]
+    values = sorted(t.value for t in complete)
+    fence = values[len(values) // 20] - (values[-1] - values[len(values) // 20]) / 2
+    floor = min(value for value in values if value >= fence)
+    below = [t for t in complete if t.value < floor]
+    assert below
+    word = f"{len(below)} trial" + ("" if len(below) == 1 else "s")
+    assert page.text["crf"].count(f"Triangles at the lower edge: {word} below {floor:.3f}.") == 2
+
+    def shown(trial: Any) -> float:
+        return max(trial.value, floor)
 
     def drawn(figure: dict[str, Any]) -> list[tuple[Any, float]]:
         points = [t for t in figure["data"] if t["mode"] == "markers"]
         return sorted((x, y) for t in points for x, y in zip(t["x"], t["y"], strict=True))
 
-    assert drawn(figures["crf-history"]) == sorted((t.number, t.value) for t in complete)
+    assert drawn(figures["crf-history"]) == sorted((t.number, shown(t)) for t in complete)
     place = [row[0].split()[0] for row in page.table("crf", "Parameter")[1:]].index("sigma_beta")
-    assert drawn(figures[f"crf-slice-{place}"]) == sorted((t.params["sigma_beta"], t.value) for t in complete)
+    assert drawn(figures[f"crf-slice-{place}"]) == sorted(
+        (t.params["sigma_beta"], shown(t)) for t in complete
+    )
 
 
 def test_importance_is_that_of_optuna(workspace: Path, page: Page) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from fake_workspace import fill_crf, new_study
+from fake_studies import fill_crf, new_study
 from optuna.trial import TrialState, create_trial
 from report_page import Page
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_workspace import CLASSES, write_pictures
+from fake_studies import CLASSES
+from fake_workspace import write_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image

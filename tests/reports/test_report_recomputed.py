@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_workspace import LOSS_SPACE, add, new_study
+from fake_studies import LOSS_SPACE, add, new_study
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 from report_page import Page

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_workspace import (
+from fake_studies import (
     CLASSES,
     CRF_SPACE,
     LOSS_SPACE,

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_workspace import full_workspace
 from rich.console import Console
 
 from studies.commands.console import ConsoleProgress, say
@@ -18,7 +19,6 @@ from studies.commands.sentences import print_error
 from studies.commands.status import gather, shown
 from studies.commands.tables import calm_table, inert, show, visible
 from studies.workspace import Workspace
-from tests.reports.fake_workspace import full_workspace
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202edesrever [bold]b[/bold]"
 
@@ -91,7 +91,7 @@ def test_the_end_of_a_study_is_told_in_its_own_figures(tmp_path: Path) -> None:
 
 
 def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
-    from tests.reports.fake_workspace import new_study
+    from fake_studies import new_study
 
     new_study(tmp_path / "bay", "crf")
     text = printed(*ending(Workspace(tmp_path / "bay")))
