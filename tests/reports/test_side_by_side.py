@@ -83,7 +83,7 @@ def test_without_an_interval_nothing_is_left_of_it(tmp_path: Path) -> None:
         for trial_name, beta in (("no CRF", 5.0), (None, 9.0)):
             named = {"name": trial_name} if trial_name else {}
             space = {"sigma_beta": FloatDistribution(1, 20)}
-            add(study, {"sigma_beta": beta}, space, 0.5 + beta / 100, **named)
+            add(study, space, {"sigma_beta": beta}, 0.5 + beta / 100, **named)
         sides.append(tmp_path / name)
     text = Page(render_side_by_side(sides, NOW)).text["crf"]
     assert "no interval: too few strips" in text
