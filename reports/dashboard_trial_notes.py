@@ -39,6 +39,8 @@ def trial_note(study: Study, trial: Trial) -> str | None:
     if trial.run:
         run = markdown_text(trial.run)
         facts.append(f"**Run folder:** {run} (log.txt and output.txt tell its course)")
+    if trial.state != "complete" and study.kind == "loss":
+        facts.append("**Pictures:** none, as its run did not end and left no predictions.")
     return "\n\n".join([*parts, *facts]) + "\n"
 
 

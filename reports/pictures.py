@@ -20,8 +20,12 @@ from sonarseg.errors import UserError
 FOLDER = "pictures"
 ROWS = "rows.json"
 TILE = "tile"
+# Kind of a picture whose alpha channel tells how strongly the class of each pixel is activated
+ACTIVATION = "activation"
 # Longest side kept, in pixels: twice the widest that a panel is shown
 LARGEST = 512
+# The tile stays visible where a class is activated most.
+MOST_OPAQUE = 0.8
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Panel:
     height: int
     miou: float | None
     is_tile: bool
+    see_through: bool
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,18 @@ def _row(folder: Path, row: dict[str, Any], num_classes: int) -> PictureRow:
 
 
 def _note(row: dict[str, Any]) -> str:
-    """Say which place the tile has among all by its gain, and whether the result is worst on it."""
+    """Say why the tile is shown: its place by gain or by result, or that every trial shows it."""
     rank, of, gain = (row.get(name) for name in ("rank", "of", "gain"))
-    worst = ["worst result of all"] if row.get("worst") is True else []
+    words = {1: "worst result of all", 2: "second worst result", 3: "third worst result"}
+    more = [words[row["worst"]]] if row.get("worst") in words else []
+    if row.get("of_every_trial"):
+        more.append("shown of every trial in the dashboard")
     if not isinstance(rank, int) or not isinstance(of, int) or of < 1:
-        return " · ".join(worst)
+        return " · ".join(more)
     # rounded as the rows are chosen: halves to the even one
-    words = {0: "best gain", round((of - 1) / 2): "median gain", of - 1: "worst gain"}
-    place = words.get(rank, f"gain number {rank + 1}")
-    return " · ".join([f"{place} of {of}: {difference(finite(gain))}", *worst])
+    places = {0: "best gain", round((of - 1) / 2): "median gain", of - 1: "worst gain"}
+    place = places.get(rank, f"gain number {rank + 1}")
+    return " · ".join([f"{place} of {of}: {difference(finite(gain))}", *more])
 
 
 def _panel(folder: Path, panel: dict[str, Any], num_classes: int) -> Panel:
@@ -105,10 +113,15 @@ def _panel(folder: Path, panel: dict[str, Any], num_classes: int) -> Panel:
             picture = opened.copy()
     except OSError as error:
         raise UserError(f"{path} cannot be read as a picture: make the pictures again.") from error
-    address = tile_address(picture) if is_tile else labels_address(np.asarray(picture), num_classes)
-    return Panel(
-        plain(panel["title"]), address, picture.width, picture.height, finite(panel.get("miou")), is_tile
-    )
+    see_through = panel.get("kind") == ACTIVATION
+    if is_tile:
+        address = tile_address(picture)
+    elif see_through:
+        address = activation_address(np.asarray(picture), num_classes)
+    else:
+        address = labels_address(np.asarray(picture), num_classes)
+    miou = finite(panel.get("miou"))
+    return Panel(plain(panel["title"]), address, picture.width, picture.height, miou, is_tile, see_through)
 
 
 def tile_address(picture: Image.Image) -> str:
@@ -141,6 +154,30 @@ def labels_address(labels: np.ndarray[Any, np.dtype[Any]], num_classes: int) -> 
     step = -(-max(labels.shape) // LARGEST)
     coloured = Image.fromarray(palette[labels[::step, ::step]])
     return _address(coloured, "webp", lossless=True, quality=80, method=4)
+
+
+def activation_address(activation: np.ndarray[Any, np.dtype[Any]], num_classes: int) -> str:
+    """Encode an activation map: the colour of the strongest class, the more opaque the stronger it is.
+
+    Parameters
+    ----------
+    activation : ndarray, uint8 (H, W, 2)
+        The strongest class of each pixel, below `num_classes`, and its activation, 255 the largest.
+    num_classes : int
+        K.
+
+    Raises
+    ------
+    ValueError
+        Where the picture is not one of an activation map.
+    """
+    if activation.ndim != 3 or activation.shape[2] != 2 or np.any(activation[..., 0] >= num_classes):
+        raise ValueError(f"an activation map must be (H, W, 2) with class ids below {num_classes}")
+    palette = np.array([class_rgb(index) for index in range(num_classes)], dtype=np.uint8)
+    strength = np.rint(activation[..., 1:] * MOST_OPAQUE).astype(np.uint8)
+    coloured = Image.fromarray(np.concatenate([palette[activation[..., 0]], strength], axis=2))
+    coloured.thumbnail((LARGEST // 2, LARGEST // 2), Image.Resampling.BILINEAR)
+    return _address(coloured, "webp", quality=70, method=4)
 
 
 def _address(picture: Image.Image, kind: str, **options: Any) -> str:

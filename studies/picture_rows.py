@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from sonarseg.cam_store import read_cam
 from sonarseg.densecrf.parameters import CrfParameters
@@ -21,6 +22,8 @@ from sonarseg.survey.pictures import read_mask_file, write_index_png, write_png
 from sonarseg.survey.scaling import GreyScaling
 
 UNTUNED = "w-s3Tseg"
+# Tiles of the worst results, shown beside those chosen by gain
+WORST = 3
 
 
 def evenly_ranked(gains: Sequence[float], count: int) -> list[int]:
@@ -38,6 +41,17 @@ def evenly_ranked(gains: Sequence[float], count: int) -> list[int]:
     return [int(ranked[p]) for p in positions]
 
 
+def chosen_tiles(survey: Survey, count: int = 3) -> list[str]:
+    """Choose tiles by rule, the same for all trials: evenly spaced among those of several classes.
+
+    Tiles of val that have a mask; where none shows several classes, evenly among all of them.
+    """
+    scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
+    tiles = [tile for tile in scored if survey.multiclass(tile)] or scored
+    places = np.linspace(0, len(tiles) - 1, min(count, len(tiles))).round().astype(int)
+    return [tiles[place] for place in places]
+
+
 def write_picture_rows(
     folder: Path,
     survey: Survey,
@@ -45,13 +59,13 @@ def write_picture_rows(
     scaling: GreyScaling,
     settings: dict[str, CrfParameters],
     predictions_dir: Path | None,
-    count: int = 5,
+    count: int = 3,
 ) -> None:
     """Write `folder/rows.json` and its pictures for tiles of `val`.
 
-    Tiles are ranked by the gain in per-tile `miou` of the last setting over the first; best, median,
-    worst and evenly spaced ones between are shown, and the tile on which the result (the prediction,
-    else the last setting) is worst. Without masks the first tiles are shown.
+    Tiles are ranked by the gain in per-tile `miou` of the last setting over the first; best, median and
+    worst are shown, the `WORST` tiles on which the result (the prediction, else the last setting) is
+    worst, and those that the dashboard shows of every trial. Without masks the first tiles are shown.
 
     Parameters
     ----------
@@ -68,7 +82,7 @@ def write_picture_rows(
     predictions_dir : Path or None
         Folder of predicted masks of `val` (a run's `masks`).
     count : int
-        Rows at most, the worst tile's apart.
+        Rows by gain.
     """
     scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
     tiles = [tile for tile in scored if survey.shown(tile).sum() > 1] or scored
@@ -84,9 +98,9 @@ def write_picture_rows(
         for t in tiles
     ]
     chosen = evenly_ranked(gains, count) if truths else list(range(min(count, len(tiles))))
-    worst = _worst_tile(survey, scored, predictions_dir, truths, {t: panels[t][titles[-1]] for t in tiles})
-    shown = [tiles[i] for i in chosen]
-    shown += [worst] if worst is not None and worst not in shown else []
+    worst = _worst_tiles(survey, scored, predictions_dir, truths, {t: panels[t][titles[-1]] for t in tiles})
+    everywhere = [tile for tile in chosen_tiles(survey) if tile in tiles]
+    shown = list(dict.fromkeys([*(tiles[i] for i in chosen), *worst, *everywhere]))
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
@@ -94,30 +108,32 @@ def write_picture_rows(
     for tile in shown:
         labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings)
         truth = survey.read_mask(tile) if tile in scored else None
-        row = _write_row(partial, survey, tile, scaling, labels, truth, predictions_dir)
+        scores = read_cam(cams_dir / "val" / f"{tile}.npy")
+        row = _write_row(partial, survey, tile, scaling, scores, labels, truth, predictions_dir)
         row |= _rank(gains, tiles.index(tile)) if truths and tile in tiles else {}
-        rows.append(row | {"worst": tile == worst})
+        place = worst.index(tile) + 1 if tile in worst else None
+        rows.append(row | {"worst": place, "of_every_trial": tile in everywhere})
     content = {"classes": list(survey.classes), "rows": rows}
     (partial / "rows.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
 
-def _worst_tile(
+def _worst_tiles(
     survey: Survey,
     scored: Sequence[str],
     predictions_dir: Path | None,
     truths: dict[str, NDArray[np.uint8]],
     labels: dict[str, NDArray[np.uint8]],
-) -> str | None:
-    """The tile of the smallest miou: of the predictions where there are any, else of pseudo-labels."""
+) -> list[str]:
+    """Tiles of the smallest miou, the worst first: of predictions where there are any, else pseudo-labels."""
     found = {
         tile: _score(survey.read_mask(tile), read_mask_file(predictions_dir / f"{tile}.png"), survey)
         for tile in scored
         if predictions_dir is not None and (predictions_dir / f"{tile}.png").is_file()
     }
     found = found or {tile: _score(truth, labels[tile], survey) for tile, truth in truths.items()}
-    return min(found, key=lambda tile: found[tile], default=None)
+    return sorted(found, key=lambda tile: found[tile])[:WORST]
 
 
 def _rank(gains: Sequence[float], index: int) -> dict[str, Any]:
@@ -147,6 +163,7 @@ def _write_row(
     survey: Survey,
     tile: str,
     scaling: GreyScaling,
+    scores: NDArray[np.float32],
     labels: dict[str, NDArray[np.uint8]],
     truth: NDArray[np.uint8] | None,
     predictions_dir: Path | None,
@@ -160,9 +177,24 @@ def _write_row(
         pictures["truth"] = truth
     panels: list[dict[str, Any]] = [{"title": "tile", "file": f"{number}-0.png", "miou": None}]
     write_png(folder / f"{number}-0.png", scaling.apply(survey.read_image(tile)))
-    for position, (title, picture) in enumerate(pictures.items(), start=1):
+    panels.append({"title": "CAM", "file": f"{number}-1.png", "miou": None, "kind": "activation"})
+    _write_activation(folder / f"{number}-1.png", scores)
+    for position, (title, picture) in enumerate(pictures.items(), start=2):
         name = f"{number}-{position}.png"
         write_index_png(folder / name, picture)
         score = None if truth is None or title == "truth" else _score(truth, picture, survey)
         panels.append({"title": title, "file": name, "miou": score})
     return {"tile": tile, "split": "val", "panels": panels}
+
+
+def _write_activation(path: Path, scores: NDArray[np.float32]) -> None:
+    """Write the strongest class of each pixel and, as the alpha channel, how strongly it is activated.
+
+    Parameters
+    ----------
+    path : Path
+    scores : float32 (K, H, W) in 0..1
+    """
+    strength = np.rint(scores.max(axis=0).clip(0, 1) * 255).astype(np.uint8)
+    strongest = scores.argmax(axis=0).astype(np.uint8)
+    Image.fromarray(np.dstack([strongest, strength])).save(path)

@@ -22,11 +22,11 @@ from sonarseg.metrics.scores import miou
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
+from studies.picture_rows import chosen_tiles
 from studies.quality import quality
 from studies.storage import KINDS, StudyKind, load_studies
 from studies.workspace import Workspace
 
-TILES = 3
 PICTURE = "tiles.webp"
 
 
@@ -36,7 +36,9 @@ def write_trial_pictures(
     go_on: Callable[[], bool] = lambda: True,
     opened: Mapping[StudyKind, optuna.Study] | None = None,
 ) -> int:
-    """Make the picture of every complete trial that has none.
+    """Make the picture of every trial that has none: of complete ones, and of crf trials ended early.
+
+    A run of the loss study that was ended early leaves no predictions to show.
 
     Parameters
     ----------
@@ -73,22 +75,17 @@ def write_trial_pictures(
 
 
 def _without_picture(study: optuna.Study, store: DashboardStore) -> Iterator[FrozenTrial]:
-    """Complete trials without a picture, the best ones first."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    for trial in sorted(trials, key=lambda t: -quality(t)):
+    """Trials without a picture, complete ones first, and the best of them."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    trials = study.get_trials(deepcopy=False, states=states)
+    for trial in sorted(trials, key=_place):
         if not store.has_picture(trial._trial_id):
             yield trial
 
 
-def chosen_tiles(survey: Survey, count: int = TILES) -> list[str]:
-    """Choose tiles by rule, the same for all trials: evenly spaced among those of several classes.
-
-    Tiles of val that have a mask; where none shows several classes, evenly among all of them.
-    """
-    scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
-    tiles = [tile for tile in scored if survey.multiclass(tile)] or scored
-    places = np.linspace(0, len(tiles) - 1, min(count, len(tiles))).round().astype(int)
-    return [tiles[place] for place in places]
+def _place(trial: FrozenTrial) -> tuple[bool, float]:
+    ended_early = trial.state == TrialState.PRUNED
+    return ended_early, 0.0 if ended_early else -quality(trial)
 
 
 @dataclass(frozen=True)

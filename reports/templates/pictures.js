@@ -14,13 +14,25 @@
   }
 
   function lensed(panels) {
-    panels.addEventListener("pointermove", function (event) {
+    function follow(event) {
       const frame = event.target.closest(".frame");
-      if (!lens.checked || !frame || event.pointerType === "touch") return panels.classList.remove("magnified");
+      if (!lens.checked || !frame) return panels.classList.remove("magnified");
       const box = frame.getBoundingClientRect();
       magnify(panels, (event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+    }
+    panels.addEventListener("pointermove", follow);
+    // A tap magnifies, a finger drawn sideways moves the lens, the next tap takes it away
+    let tapped = false;
+    panels.addEventListener("pointerdown", function (event) {
+      if (event.pointerType === "mouse") return;
+      tapped = panels.classList.contains("magnified");
+      follow(event);
     });
-    panels.addEventListener("pointerleave", function () { panels.classList.remove("magnified"); });
+    panels.addEventListener("pointermove", function () { tapped = false; });
+    panels.addEventListener("pointerup", function () { if (tapped) panels.classList.remove("magnified"); tapped = false; });
+    panels.addEventListener("pointerleave", function (event) {
+      if (event.pointerType === "mouse") panels.classList.remove("magnified");
+    });
     // with the keyboard: arrows move the lens, Escape takes it away
     panels.addEventListener("keydown", function (event) {
       const step = { ArrowLeft: [-0.1, 0], ArrowRight: [0.1, 0], ArrowUp: [0, -0.1], ArrowDown: [0, 0.1] }[event.key];
@@ -63,9 +75,10 @@
       });
     }
     function split() { pair.style.setProperty("--split", slider.value + "%"); }
-    const middle = Math.max(1, images.length - 2);
-    const [leftLabel, left] = chooser("left", images, Math.min(2, images.length - 1), show);
-    const [rightLabel, right] = chooser("right", images, Math.min(3, middle), show);
+    // The last pseudo-label beside the one before it
+    const last = Math.min(images.length - 1, Math.max(1, images.length - 3));
+    const [leftLabel, left] = chooser("left", images, last - 1, show);
+    const [rightLabel, right] = chooser("right", images, last, show);
     slider.addEventListener("input", split);
     const bar = document.createElement("div");
     bar.className = "compare-bar";

@@ -43,6 +43,10 @@ def write_pictures(workspace: Path, rows: int = 3, classes: list[str] = CLASSES)
         )
         panels = [{"title": "tile", "file": f"{row}-0.png", "miou": None}]
         Image.fromarray(tile).save(folder / f"{row}-0.png")
+        strength = np.clip(np.abs(base + 0.8 * smooth(shape, generator, 7)) / 2, 0, 1) * 255
+        cam = np.dstack([np.minimum(truth, len(classes) - 1), strength.astype(np.uint8)])
+        Image.fromarray(cam).save(folder / f"{row}-cam.png")
+        panels.append({"title": "CAM", "file": f"{row}-cam.png", "miou": None, "kind": "activation"})
         for place, (title, noise) in enumerate(
             [
                 ("CAM pseudo-label", 0.9),

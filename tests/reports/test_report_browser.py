@@ -182,7 +182,7 @@ def test_trials_are_sorted_by_a_click(browser: Browser, report: Path) -> None:
 def test_classes_can_be_laid_over_the_tile(browser: Browser, report: Path) -> None:
     browser.open(report, 1440)
     browser.driver.execute_script("document.getElementById('overlay').click()")
-    panel = "document.querySelector('.panel:not(.tile) .layer')"
+    panel = "document.querySelector('.panel:not(.tile, .heat) .layer')"
     assert "data:image/webp" in browser.ask(f"getComputedStyle({panel}).backgroundImage")
     assert browser.ask(f"getComputedStyle({panel}.querySelector('img')).opacity") == "0.5"
     assert browser.ask("[...document.images].every(image => image.naturalWidth > 0)")

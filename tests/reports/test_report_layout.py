@@ -127,3 +127,32 @@ def test_a_picked_loss_trial_stands_out_in_the_curves(browser: Browser, report: 
     browser.wait(f"{lines}.every(t => t.opacity === (t.name === 'Lovász-Softmax' ? 1 : 0.12))")
     browser.driver.execute_script(f"document.querySelector('#loss-{number} .pick').click()")
     browser.wait(f"{lines}.every(t => t.opacity === 1)")
+
+
+def test_the_lens_follows_a_finger(browser: Browser, report: Path) -> None:
+    browser.open(report, 390)
+    touch = {"enabled": True, "maxTouchPoints": 1}
+    browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", touch)
+    browser.driver.execute_script(
+        "document.querySelector('.frame').scrollIntoView({block: 'center', behavior: 'instant'})"
+    )
+    box = browser.ask("document.querySelector('.frame').getBoundingClientRect().toJSON()")
+    row = "document.querySelector('.panels')"
+
+    def touched(kind: str, x: float, y: float) -> None:
+        points = [] if kind == "touchEnd" else [{"x": box["x"] + x, "y": box["y"] + y}]
+        browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touched("touchStart", 20, 20)
+    browser.wait(f"{row}.classList.contains('magnified')")
+    before = browser.ask(f"{row}.style.getPropertyValue('--x')")
+    for x in (30, 50, 80):
+        touched("touchMove", x, 20)
+    touched("touchEnd", 80, 20)
+    browser.wait(f"{row}.style.getPropertyValue('--x') !== '{before}'")
+    assert browser.ask(f"{row}.classList.contains('magnified')")
+    touched("touchStart", 80, 20)
+    touched("touchEnd", 80, 20)
+    browser.wait(f"!{row}.classList.contains('magnified')")
+    browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    assert browser.errors() == []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from reports.palette import NO_DATA, class_colour, class_rgb
-from reports.pictures import labels_address, read_gallery, tile_address
+from reports.pictures import activation_address, labels_address, read_gallery, tile_address
 from sonarseg.errors import UserError
 from studies.picture_rows import evenly_ranked
 
@@ -63,10 +63,26 @@ def test_gallery_is_read(workspace: Path) -> None:
     gallery = read_gallery(workspace)
     assert gallery is not None
     assert [name for name, _ in gallery.legend] == CLASSES
-    assert [len(row.panels) for row in gallery.rows] == [6, 6, 6]
+    assert [len(row.panels) for row in gallery.rows] == [7, 7, 7]
     assert gallery.rows[0].panels[0].is_tile
-    assert gallery.rows[0].panels[1].miou == pytest.approx(0.45)
-    assert (gallery.rows[0].panels[1].width, gallery.rows[0].panels[1].height) == (166, 83)
+    assert [panel.see_through for panel in gallery.rows[0].panels] == [False, True] + [False] * 5
+    assert gallery.rows[0].panels[2].miou == pytest.approx(0.45)
+    assert (gallery.rows[0].panels[2].width, gallery.rows[0].panels[2].height) == (166, 83)
+
+
+def test_an_activation_map_is_the_more_opaque_the_stronger() -> None:
+    activation = np.zeros((40, 60, 2), dtype=np.uint8)
+    activation[:, 30:, 0] = 1
+    activation[20:, :, 1] = 255
+    picture = decode(activation_address(activation, 2)).convert("RGBA")
+    assert picture.size == (60, 40)
+    pixels = np.asarray(picture)
+    assert (pixels[:15, :, 3] == 0).all()
+    assert (pixels[25:, :, 3] == round(255 * 0.8)).all()
+    for index, part in enumerate((pixels[25:, 5:25], pixels[25:, 35:55])):
+        np.testing.assert_allclose(part[..., :3].mean(axis=(0, 1)), class_rgb(index), atol=6)
+    with pytest.raises(ValueError, match="class ids below 1"):
+        activation_address(activation, 1)
 
 
 def test_no_pictures_is_none(tmp_path: Path) -> None:

@@ -4,13 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.survey.scaling import fit_scaling
 from studies.commands.finish import write_results
-from studies.picture_rows import evenly_ranked, write_picture_rows
+from studies.picture_rows import chosen_tiles, evenly_ranked, write_picture_rows
 from studies.workspace import Workspace
 
 
@@ -34,11 +36,29 @@ def test_the_tile_with_the_worst_prediction_is_shown(tuned: Workspace, tmp_path:
     folder = tmp_path / "pictures"
     write_picture_rows(folder, survey, tuned.cams_dir, fit_scaling(survey), settings, predictions, count=1)
     rows = json.loads((folder / "rows.json").read_text())["rows"]
-    marked = [row for row in rows if row["worst"]]
-    assert [row["tile"] for row in marked] == [tiles[worst]]
-    assert len(rows) in (1, 2)
-    shown = {panel["title"]: panel["miou"] for panel in marked[0]["panels"]}
-    assert shown["prediction"] < 0.2
+    marked = sorted((row for row in rows if row["worst"]), key=lambda row: row["worst"])
+    assert [row["worst"] for row in marked] == [1, 2, 3]
+    assert marked[0]["tile"] == tiles[worst]
+    shown = [{panel["title"]: panel["miou"] for panel in row["panels"]} for row in marked]
+    assert shown[0]["prediction"] < 0.2
+    assert [row["prediction"] for row in shown] == sorted(row["prediction"] for row in shown)
+    assert [row["tile"] for row in rows if row["of_every_trial"]] == [
+        row["tile"] for row in rows if row["tile"] in chosen_tiles(survey)
+    ]
+    assert {row["tile"] for row in rows} >= set(chosen_tiles(survey))
+
+
+def test_the_cam_is_stored_as_strongest_class_and_strength(tuned: Workspace, tmp_path: Path) -> None:
+    survey = tuned.survey()
+    settings = {"CAM pseudo-label": published(NO_CRF, 1)}
+    folder = tmp_path / "pictures"
+    write_picture_rows(folder, survey, tuned.cams_dir, fit_scaling(survey), settings, None)
+    row = json.loads((folder / "rows.json").read_text())["rows"][0]
+    (panel,) = (panel for panel in row["panels"] if panel.get("kind") == "activation")
+    stored = np.asarray(Image.open(folder / panel["file"]))
+    scores = np.load(tuned.cams_dir / "val" / f"{row['tile']}.npy").astype(np.float32)
+    np.testing.assert_array_equal(stored[..., 0], scores.argmax(axis=0))
+    np.testing.assert_allclose(stored[..., 1] / 255, scores.max(axis=0), atol=0.5 / 255 + 1e-6)
 
 
 def test_pictures_stay_where_the_survey_is_away(tuned: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

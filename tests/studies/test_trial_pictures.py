@@ -19,9 +19,10 @@ from studies import trial_pictures
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, with_report
 from studies.commands.scaling import workspace_scaling
+from studies.picture_rows import chosen_tiles
 from studies.pipeline import Machinery, tune_loss
 from studies.storage import load_study
-from studies.trial_pictures import chosen_tiles, write_trial_pictures
+from studies.trial_pictures import write_trial_pictures
 from studies.workspace import Workspace
 
 
