@@ -10,7 +10,7 @@ from pathlib import Path
 from sonarseg.training.record import FAILURE, SUMMARY
 
 OUTPUT = "output.txt"
-WRONG_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+WRONG_INPUT, DEVICE_LOST, INTERRUPTED, TERMINATED = 2, 4, 130, 143
 
 
 def failure_kind(run_dir: Path) -> str | None:
@@ -33,7 +33,7 @@ def ending(run_dir: Path, code: int) -> str:
     last = _last_words(run_dir / OUTPUT)
     if code == 0:
         return f"the run ended without writing {SUMMARY}."
-    if code == WRONG_INPUT and last:
+    if code in (WRONG_INPUT, DEVICE_LOST) and last:
         return last
     return f"the run ended with exit code {code}: {last}" if last else f"the run ended with exit code {code}."
 

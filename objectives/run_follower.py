@@ -17,8 +17,16 @@ from typing import Any, BinaryIO
 
 from objectives.outcome import OutOfMemory, TrialFailed
 from objectives.process_identity import is_alive, process_identity
-from objectives.run_ending import INTERRUPTED, OUTPUT, TERMINATED, WRONG_INPUT, ending, failure_kind
-from sonarseg.errors import UserError
+from objectives.run_ending import (
+    DEVICE_LOST,
+    INTERRUPTED,
+    OUTPUT,
+    TERMINATED,
+    WRONG_INPUT,
+    ending,
+    failure_kind,
+)
+from sonarseg.errors import DeviceLost, UserError
 from sonarseg.training.parent_pipe import PARENT_PIPE
 from sonarseg.training.record import (
     FAILURE,
@@ -99,8 +107,9 @@ def follow_run(
     TrialFailed
         Where the run failed; the message is the reason. `OutOfMemory` where a smaller batch may help.
     UserError
-        Where the run refused its input, or could not write, or lost its device, or where another
-        program follows it.
+        Where the run refused its input or could not write, or where another program follows it.
+    DeviceLost
+        Where the run lost its device.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, to this program or to the run, once the run has ended.
     """
@@ -132,6 +141,8 @@ def follow_run(
     reason, kind = ending(run_dir, process.returncode), failure_kind(run_dir)
     if kind == OUT_OF_MEMORY:
         raise OutOfMemory(reason)
+    if process.returncode == DEVICE_LOST:
+        raise DeviceLost(reason)
     if process.returncode == WRONG_INPUT:
         raise UserError(reason)
     raise TrialFailed(reason)

@@ -12,14 +12,14 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from sonarseg.errors import UserError
+from sonarseg.errors import DeviceLost, UserError
 from sonarseg.training.parent_pipe import watch_parent
 from sonarseg.training.record import log
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
-DONE, WRONG_INPUT, FAILED, INTERRUPTED, TERMINATED = 0, 2, 3, 130, 143
+DONE, WRONG_INPUT, FAILED, DEVICE_LOST, INTERRUPTED, TERMINATED = 0, 2, 3, 4, 130, 143
 _AGAIN_SECONDS = 0.05
 
 
@@ -89,6 +89,8 @@ def _train(run_dir: Path) -> int:
 
     try:
         run(run_dir, _print_progress)
+    except DeviceLost as error:
+        return _end(str(error), DEVICE_LOST)
     except UserError as error:
         return _end(str(error), WRONG_INPUT)
     except RunFailed as error:

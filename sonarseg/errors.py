@@ -1,4 +1,4 @@
-"""The one exception whose message is meant for the person at the keyboard."""
+"""The exceptions whose messages are meant for the person at the keyboard."""
 
 
 class UserError(Exception):
@@ -7,3 +7,7 @@ class UserError(Exception):
     The message is one sentence: which file, which value, what was expected, what to do.
     The command line prints it without a traceback and exits with code 2.
     """
+
+
+class DeviceLost(UserError):
+    """The device that something was computed on does not answer any more; another may go on with it."""

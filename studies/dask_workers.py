@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -10,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from joblib import Parallel, delayed, parallel_config
 
-from sonarseg.errors import UserError
+from sonarseg.errors import DeviceLost, UserError
 from studies.interrupts import interruptible
 from studies.launch import GRACE_SECONDS, new_launch
 from studies.storage import load_study
-from studies.worker import STOP_REQUESTS, Ending, Errand, work
+from studies.worker import STOP_REQUESTS, Ending, Errand, Lost, work
 from studies.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _LOOK_SECONDS = 0.5
 _CONNECT_SECONDS = 30
 # So long joblib may take to collect what the last workers return.
 _SETTLE_SECONDS = 10.0
+_log = logging.getLogger(__name__)
 
 
 def run_on_dask(
@@ -98,6 +100,11 @@ def run_on_dask(
         )
     if "interrupted" in endings:
         raise KeyboardInterrupt
+    lost = [ending for ending in endings if isinstance(ending, Lost)]
+    for ending in lost:
+        if len(lost) == len(endings):
+            raise DeviceLost(ending.sentence)
+        _log.warning("%s The other workers went on.", ending.sentence)
 
 
 def _ask_to_stop(workspace: Workspace, errand: Errand) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import time
@@ -14,16 +15,17 @@ from dataclasses import dataclass
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from sonarseg.errors import UserError
+from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes import begin_worker
 from studies.interrupts import interruptible
-from studies.worker import Ending, Errand, work
+from studies.worker import Ending, Errand, Lost, work
 
 # A worker that is asked to end gets so long for its trial's clearing up.
 GRACE_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 # So many deaths in a row without a finished trial between them mean that no worker gets anywhere.
 _MOST_DEATHS = 12
+_log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -36,7 +38,9 @@ class _Slot:
 
 
 def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> None:
-    """Run `workers` workers until they are done; one that dies is replaced.
+    """Run `workers` workers until they are done; one that dies is replaced, unless its device is lost.
+
+    The others go on with the trial of a lost device, while there is another.
 
     Parameters
     ----------
@@ -68,14 +72,24 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
                     deaths, ended = 0, now
                 for slot in [slot for slot in slots if slot.future.done()]:
                     slots.remove(slot)
-                    if _outcome(slot) is None:
+                    ending = _outcome(slot)
+                    if ending is None:
                         deaths += 1
                         missing += 1
+                    elif isinstance(ending, Lost):
+                        _retire(ending, len(slots) + missing)
                 if deaths > _MOST_DEATHS:
                     raise UserError(_hopeless(errand.kind, deaths))
         finally:
             _end(slots)
             observe()
+
+
+def _retire(lost: Lost, others: int) -> None:
+    """Do without a worker whose device is lost, while there are others."""
+    if others == 0:
+        raise DeviceLost(lost.sentence)
+    _log.warning("%s The study goes on with %d of its workers.", lost.sentence, others)
 
 
 def _hopeless(kind: str, deaths: int) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from sonarseg.errors import DeviceLost
 from sonarseg.progress import Progress, silent
 from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
@@ -18,7 +19,15 @@ from studies.storage import StudyKind, load_study
 from studies.trial_loop import Watch
 from studies.workspace import Workspace
 
-Ending = Literal["done", "interrupted"]
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker ended because its device did: `sentence` says so."""
+
+    sentence: str
+
+
+Ending = Literal["done", "interrupted"] | Lost
 # User attribute of a study: launches whose workers are asked to stop
 STOP_REQUESTS = "stop_requests"
 
@@ -52,7 +61,7 @@ class Errand:
 
 
 def work(errand: Errand) -> Ending:
-    """Run one worker; it ends with its study, by a signal, or when it is asked to stop.
+    """Run one worker; it ends with its study, with its device, by a signal, or when it is asked to stop.
 
     Raises
     ------
@@ -71,6 +80,8 @@ def work(errand: Errand) -> Ending:
             work_on(workspace, errand.kind, machinery, errand.stop, Watch(look))
     except KeyboardInterrupt:
         return "interrupted"
+    except DeviceLost as lost:
+        return Lost(str(lost))
     return "done"
 
 

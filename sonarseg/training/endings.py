@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from sonarseg.errors import UserError
+from sonarseg.errors import DeviceLost, UserError
 
 FAILED, OUT_OF_MEMORY = "failed", "out-of-memory"
 GOES_ON = "the same command goes on from the last whole epoch"
@@ -74,7 +74,8 @@ def explained(error: Exception, run_dir: Path) -> Exception:
     Returns
     -------
     Exception
-        UserError where the run goes on once that is put right; RunFailed where it does not.
+        UserError where the run goes on once that is put right, DeviceLost among them; RunFailed where it
+        does not.
     """
     text = str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
@@ -82,7 +83,9 @@ def explained(error: Exception, run_dir: Path) -> Exception:
     lower = text.lower()
     from_cuda = isinstance(error, RuntimeError) and ("cuda" in lower or "cudnn" in lower)
     if from_cuda and any(said in lower for said in _LOST):
-        return UserError(f"the CUDA device was lost ({text.splitlines()[0]}): look at nvidia-smi; {GOES_ON}.")
+        return DeviceLost(
+            f"the CUDA device was lost ({text.splitlines()[0]}): look at nvidia-smi; {GOES_ON}."
+        )
     if isinstance(error, RuntimeError) and "deterministic implementation" in text:
         return RunFailed(
             f"training.deterministic = true is not possible here ({text.splitlines()[0]}): leave it out."

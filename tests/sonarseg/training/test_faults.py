@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from sonarseg.errors import UserError
+from sonarseg.errors import DeviceLost, UserError
 from sonarseg.training.checkpoint import CHECKPOINT, load_newest
 from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed
@@ -208,7 +208,7 @@ def test_a_lost_device_is_told_and_the_run_goes_on(
 
     with monkeypatch.context() as patched:
         at_step(patched, "_step", fault)
-        with pytest.raises(UserError, match=r"device was lost .*the same command goes on"):
+        with pytest.raises(DeviceLost, match=r"device was lost .*the same command goes on"):
             run(run_dir)
     run(run_dir)
     assert results(run_dir) == results(undisturbed)

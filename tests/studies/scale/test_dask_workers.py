@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def cluster() -> Iterator[str]:
 
 
 @pytest.mark.timeout(180)
-def test_a_dask_cluster_completes_a_study_with_a_worker_killed(  # type: ignore[no-untyped-def]
+def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarted_database(  # type: ignore[no-untyped-def]
     postgres, cluster: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = 30
@@ -57,10 +58,20 @@ def test_a_dask_cluster_completes_a_study_with_a_worker_killed(  # type: ignore[
     study = load_study(workspace.database, "crf")
     monkeypatch.setattr("studies.dask_workers.work", toy_study.toy_work)
     errand = Errand(str(tmp_path), "crf", 1, Machinery(command=(str(budget), "0.3")))
-    killed = threading.Thread(target=kill_a_worker, args=(study, 6))
-    killed.start()
+    survived: list[int] = []
+
+    def disturb() -> None:
+        kill_a_worker(study, 6)
+        postgres.stop()
+        time.sleep(1.5)
+        postgres.start()
+        survived.append(len(finished(study)))
+
+    disturbing = threading.Thread(target=disturb)
+    disturbing.start()
     run_on_dask(workspace, errand, None, cluster, Observer(study, budget, lambda *args: None, ignore))
-    killed.join()
+    disturbing.join()
+    assert 6 <= survived[0] < budget
     assert len(finished(study)) == budget
     assert all(trial.state.is_finished() for trial in study.trials)
     assert [trial for trial in study.trials if trial.state == TrialState.FAIL]

@@ -69,6 +69,37 @@ def toy_work(errand: Errand) -> str:
     return worker.work(errand)
 
 
+def lossy_stage(workspace: Workspace, kind: Any, machinery: Any, stop: Any, watch: Any) -> None:
+    """As `toy_stage`, on a device that is lost in its second trial where a file says so, which it takes."""
+    from sonarseg.errors import DeviceLost
+
+    budget, seconds = machinery.command
+    study = load_study(workspace.database, kind)
+    study.sampler = optuna.samplers.RandomSampler()
+    run, begun = objective(float(seconds)), 0
+
+    def lossy(trial: optuna.Trial) -> float:
+        nonlocal begun
+        begun += 1
+        for faulty in workspace.root.glob("faulty-*") if begun == 2 else ():
+            try:
+                faulty.unlink()
+            except FileNotFoundError:
+                continue
+            raise DeviceLost("the CUDA device was lost (unspecified launch failure): look at nvidia-smi.")
+        return float(run(trial))
+
+    run_trials(study, lossy, int(budget), workspace, stop=stop, watch=watch)
+
+
+def lossy_work(errand: Errand) -> Any:
+    from studies import worker
+
+    worker.run_stage = lossy_stage  # type: ignore[assignment]
+    worker.seats = lambda device, runs=1: [worker_seat()]  # type: ignore[assignment]
+    return worker.work(errand)
+
+
 def deadly_work(errand: Errand) -> str:
     os._exit(1)
 

@@ -1,0 +1,69 @@
+"""A worker whose device is lost leaves its trial to the others, who end the study."""
+
+import logging
+import sys
+from pathlib import Path
+
+import pytest
+import toy_study
+from optuna.trial import TrialState
+
+from objectives.run_follower import follow_run
+from sonarseg.errors import DeviceLost
+from studies import launch
+from studies.launch import run_workers
+from studies.observer import Observer, ignore
+from studies.stages import Machinery
+from studies.storage import load_study
+from studies.trial_loop import finished
+from studies.worker import Errand
+from studies.workspace import Workspace
+
+BUDGET = 12
+
+
+def run_with_losses(place: Workspace, monkeypatch: pytest.MonkeyPatch, losses: int) -> None:
+    for name, value in toy_study.toy_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(launch, "work", toy_study.lossy_work)
+    for number in range(losses):
+        (place.root / f"faulty-{number}").touch()
+    study = load_study(place.database_path, "crf")
+    errand = Errand(str(place.root), "crf", 1, Machinery(command=(str(BUDGET), "0.1")))
+    run_workers(errand, 2, Observer(study, BUDGET, lambda *args: None, ignore))
+
+
+@pytest.mark.timeout(120)
+def test_the_others_go_on(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        run_with_losses(place, monkeypatch, losses=1)
+    (told,) = (record.getMessage() for record in caplog.records if "lost" in record.getMessage())
+    assert told.startswith("the CUDA device was lost (unspecified launch failure): look at nvidia-smi.")
+    assert told.endswith(" The study goes on with 1 of its workers.")
+    study = load_study(place.database_path, "crf")
+    assert len(finished(study)) == BUDGET
+    assert all(trial.state == TrialState.COMPLETE for trial in finished(study))
+    (lost,) = (trial for trial in study.trials if trial.state == TrialState.FAIL)
+    assert "device was lost" in lost.user_attrs["reason"]
+    assert [trial for trial in study.trials if trial.user_attrs.get("retry_of") == lost.number]
+
+
+@pytest.mark.timeout(120)
+def test_without_any_device_left_it_ends_and_goes_on_later(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceLost, match="device was lost"):
+        run_with_losses(place, monkeypatch, losses=2)
+    study = load_study(place.database_path, "crf")
+    assert not any(trial.state == TrialState.RUNNING for trial in study.trials)
+    assert len(finished(study)) < BUDGET
+    run_with_losses(place, monkeypatch, losses=0)
+    assert len(finished(load_study(place.database_path, "crf"))) == BUDGET
+
+
+def test_a_run_that_lost_its_device_says_so_to_its_follower(tmp_path: Path) -> None:
+    program = "import sys; print('the CUDA device was lost.', file=sys.stderr); sys.exit(4)"
+    with pytest.raises(DeviceLost, match=r"^the CUDA device was lost\.$"):
+        follow_run(tmp_path, lambda line: None, command=(sys.executable, "-c", program))
