@@ -135,7 +135,10 @@ def _prepare_next(study: optuna.Study, workspace: Workspace, progress: Progress,
         raise StudySetAside
     config = workspace.config.loss
     enqueue_repetition(study, config.seeds, left)
-    return config.sampler != "grid" or enqueue_grid_point(study, loss_grid(), workspace.config.seed)
+    if config.sampler != "grid" or enqueue_grid_point(study, loss_grid(), workspace.config.seed):
+        return True
+    # The grid is done before the budget: the repetitions, which come last, come now.
+    return enqueue_repetition(study, config.seeds, 0)
 
 
 def _enqueue_named(study: optuna.Study) -> None:
@@ -146,7 +149,7 @@ def _enqueue_named(study: optuna.Study) -> None:
             study.enqueue_trial(params, user_attrs={"name": name, "enqueued": True})
 
 
-def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> None:
+def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> bool:
     """Keep the last part of the budget for the best setting of each loss.
 
     As soon as no more trials are left than runs are missing, the setting with the fewest runs is
@@ -160,10 +163,15 @@ def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> None:
         Runs that the best setting of every loss gets.
     left : int
         Trials left in the budget.
+
+    Returns
+    -------
+    bool
+        Whether something is enqueued now.
     """
     trials = study.get_trials(deepcopy=False)
     if any(trial.state == TrialState.WAITING for trial in trials):
-        return
+        return True
     missing: list[tuple[int, FrozenTrial]] = []
     for choice in first_choices(trials).values():
         running = sum(
@@ -176,6 +184,8 @@ def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> None:
     if missing and left <= sum(lacking for lacking, _ in missing):
         _, trial = max(missing, key=lambda item: item[0])
         study.enqueue_trial(trial.params, user_attrs={"repetition": True})
+        return True
+    return False
 
 
 def best_loss_trial(study: optuna.Study) -> FrozenTrial:

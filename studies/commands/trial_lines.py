@@ -50,6 +50,7 @@ def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         "trial": trial.number,
         "state": _STATES[trial.state.name],
         "value": float(trial.values[0]) if complete else None,
+        "seconds_a_tile": float(trial.values[1]) if complete and len(trial.values) > 1 else None,
         "params": trial.params,
         "name": trial.user_attrs.get("name"),
         "seed": trial.user_attrs.get("seed"),
@@ -70,6 +71,8 @@ def _describe(facts: dict[str, Any]) -> str:
         for name, value in facts["params"].items()
     )
     parts = [facts["name"] or setting]
+    if facts["seconds_a_tile"] is not None:
+        parts.append(f"{1000 * facts['seconds_a_tile']:.1f} ms a tile")
     if facts["seed"] is not None:
         parts.append(f"seed {facts['seed']}")
     if facts["seconds"] is not None:

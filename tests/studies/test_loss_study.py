@@ -64,6 +64,19 @@ def test_the_end_of_the_budget_gives_every_loss_its_seeds(tuned: Workspace, mach
     assert all(t.state == TrialState.COMPLETE for t in study.trials)
 
 
+def test_a_grid_that_is_done_before_the_budget_gives_every_loss_its_seeds(
+    tuned: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studies.loss_study.loss_grid", lambda: [{"loss": "cross-entropy"}])
+    tuned = rewrite(tuned, "trials = 6", 'trials = 30\nseeds = 2\nsampler = "grid"')
+    study = tune_loss(tuned, machinery)
+    settings = _settings(study)
+    assert len(settings) == len(NAMED_LOSSES) + 3
+    for setting in ("cross-entropy", "focal gamma=0 alpha=1", "lovasz_softmax"):
+        assert settings.count(setting) == 2
+    assert study.user_attrs["stopped"] == "every point of the grid was tried"
+
+
 def test_repetitions_wait_for_the_end_of_the_budget() -> None:
     study = optuna.create_study(direction="maximize")
     for loss, value in (("cross-entropy", 0.5), ("lovasz_softmax", 0.6)):

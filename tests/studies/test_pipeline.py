@@ -13,6 +13,7 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import METRICS
 from sonarseg.training.config import RunConfig
 from studies import crf_study, snapshot
+from studies.commands.trial_lines import trial_facts, trial_line
 from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir
 from studies.pipeline import Crew, tune_all, tune_crf, tune_loss
@@ -199,7 +200,9 @@ def test_an_interrupted_crf_study_goes_on(workspace: Workspace, machinery: Machi
 
 
 @pytest.mark.parametrize("sampler", ["auto", "nsga2"])
-def test_quality_is_weighed_against_seconds(workspace: Workspace, machinery: Machinery, sampler: str) -> None:
+def test_quality_is_weighed_against_seconds(
+    workspace: Workspace, machinery: Machinery, sampler: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     workspace = rewrite(workspace, "[crf]\n", f'[crf]\nweigh_seconds = true\nsampler = "{sampler}"\n')
     study = tune_crf(workspace, machinery)
     assert [direction.name for direction in study.directions] == ["MAXIMIZE", "MINIMIZE"]
@@ -209,6 +212,10 @@ def test_quality_is_weighed_against_seconds(workspace: Workspace, machinery: Mac
         score, seconds = trial.values
         assert score == trial.user_attrs["curve"][trial.params["iterations"]]
         assert seconds > 0
+        facts = trial_facts(study, trial)
+        assert (facts["value"], facts["seconds_a_tile"]) == (score, seconds)
+    trial_line(workspace)(study, scored[-1])
+    assert f"{1000 * scored[-1].values[1]:.1f} ms a tile" in capsys.readouterr().out
     best = best_crf_trial(study)
     assert best.values[0] == max(trial.values[0] for trial in study.trials)
     front = study.best_trials
