@@ -12,6 +12,7 @@ from sonarseg.progress import Progress, silent
 from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
 from studies.interrupts import interruptible
+from studies.one_machine import only_machine
 from studies.server_storage import await_server
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
 from studies.stopping import NEVER, StopRules
@@ -115,5 +116,5 @@ def work_on(
     """
     config = workspace.config
     wanted = seats(config.device, config.loss.runs_per_device if kind == "loss" else 1)
-    with lease(wanted, machinery.progress) as seat:
+    with only_machine(workspace, machinery.progress), lease(wanted, machinery.progress) as seat:
         run_stage(workspace, kind, machinery, stop, replace(watch, device=seat.device))

@@ -1,0 +1,86 @@
+"""Studies in a file and a second machine: refused while the first works, let in when it does not."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sonarseg.errors import UserError
+from studies import one_machine
+from studies.one_machine import SIGN, STALE_SECONDS, only_machine
+from studies.pipeline import tune_crf
+from studies.server_address import ServerAddress, write_address
+from studies.stages import Machinery
+from studies.storage import load_study
+from studies.workspace import Workspace
+
+HOLD = (
+    "import sys, time; from pathlib import Path; from studies.one_machine import only_machine;"
+    "from studies.workspace import Workspace\n"
+    "with only_machine(Workspace(Path(sys.argv[1]))):\n"
+    "    print('at work', flush=True); time.sleep(60)\n"
+)
+
+
+def signed(workspace: Workspace, host: str, age: float) -> Path:
+    path = workspace.root / SIGN
+    path.write_text(json.dumps({"host": host}))
+    os.utime(path, (time.time() - age,) * 2)
+    return path
+
+
+def test_trials_are_refused_while_another_machine_works(workspace: Workspace, machinery: Machinery) -> None:
+    path = signed(workspace, "ship", STALE_SECONDS - 5)
+    with pytest.raises(UserError, match=r"worked on by the machine ship .* docs/cluster\.md"):
+        tune_crf(workspace, machinery)
+    assert not load_study(workspace.database_path, "crf").trials
+    assert path.is_file()
+    signed(workspace, "ship", STALE_SECONDS + 1)
+    assert tune_crf(workspace, machinery).trials
+    assert not path.exists()
+
+
+def test_a_really_different_machine(workspace: Workspace) -> None:
+    """By a name space of host names of its own."""
+    script = 'hostname ship && exec "$@"'
+    command = ["unshare", "-u", "sh", "-c", script, "sh", sys.executable, "-c", HOLD, str(workspace.root)]
+    try:
+        other = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare command")
+    assert other.stdout is not None
+    if other.stdout.readline() != "at work\n":
+        pytest.skip(f"no host name of its own is allowed here: {other.communicate()[1].strip()}")
+    try:
+        with pytest.raises(UserError, match="the machine ship"), only_machine(workspace):
+            pytest.fail("it was let in")
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def test_workers_of_one_machine_do_not_mind_each_other(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(one_machine, "BEAT_SECONDS", 0.02)
+    path = workspace.root / SIGN
+    with only_machine(workspace):
+        with only_machine(workspace):
+            assert path.is_file()
+        end = time.monotonic() + 10
+        while not path.is_file():
+            assert time.monotonic() < end, "the worker that is left gives no sign any more"
+            time.sleep(0.01)
+    assert not path.exists()
+
+
+def test_on_a_server_any_machine_may_work(workspace: Workspace) -> None:
+    write_address(workspace.address_path, ServerAddress("postgresql://sonar@127.0.0.1:1/none", "bay"))
+    signed(workspace, "ship", 0)
+    with only_machine(workspace):
+        pass
+    assert json.loads((workspace.root / SIGN).read_text()) == {"host": "ship"}
