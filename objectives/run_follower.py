@@ -127,7 +127,8 @@ def follow_run(
                 _write_stopped(run_dir, stop)
             raise stop.because from None
         except KeyboardInterrupt:
-            end_group(process, signal.SIGINT, timing.grace)
+            # Not SIGINT, which a run inherits as ignored from a worker that leaves Ctrl-C to its launcher.
+            end_group(process, signal.SIGTERM, timing.grace)
             raise
         finally:
             end_group(process, signal.SIGTERM, timing.grace)

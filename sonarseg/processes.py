@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
@@ -54,6 +55,7 @@ def begin_worker(parent: int) -> None:
         Process id of the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     end_with_parent(parent)
 
 
@@ -67,6 +69,8 @@ def worker_pool(jobs: int, idle_seconds: float | None = None) -> ProcessPoolExec
     idle_seconds : float, optional
         Workers end when they had nothing to do for so long.
     """
+    # Before any worker: having started its own, Python lets signals through again that a caller holds back.
+    resource_tracker.ensure_running()
     # Not the one that joblib shares: that one would lend it ours without what it hangs on its own.
     return ProcessPoolExecutor(jobs, timeout=idle_seconds, initializer=begin_worker, initargs=(os.getpid(),))
 
@@ -102,7 +106,7 @@ def in_order(
     try:
         for item in items:
             # Workers are started here, and inherit the mask: Ctrl-C cannot hit one that is still loading.
-            with _interrupts_held():
+            with interrupts_held():
                 waiting.append(pool.submit(function, item))
             if len(waiting) >= 2 * jobs:
                 yield waiting.popleft().result()
@@ -123,8 +127,8 @@ def in_order(
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
-    """Let Ctrl-C wait until the end of the block."""
+def interrupts_held() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block, and keep it from worker processes started in it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -16,7 +16,7 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sonarseg.errors import DeviceLost, UserError
-from sonarseg.processes import begin_worker
+from sonarseg.processes import interrupts_held, worker_pool
 from studies.interrupts import interruptible
 from studies.worker import Ending, Errand, Lost, work
 
@@ -102,9 +102,12 @@ def _hopeless(kind: str, deaths: int) -> str:
 
 def _start(errand: Errand) -> _Slot | None:
     """Start a worker; None where it was killed at once."""
-    executor = ProcessPoolExecutor(max_workers=1, initializer=begin_worker, initargs=(os.getpid(),))
+    executor = worker_pool(1)
+    # Ctrl-C cannot hit a worker that is still loading.
+    with interrupts_held():
+        begun = executor.submit(os.getpid)
     try:
-        pid = executor.submit(os.getpid).result()
+        pid = begun.result()
     except TerminatedWorkerError:
         executor.shutdown(wait=False)
         return None

@@ -111,3 +111,33 @@ def test_killed_workers_and_launchers_lose_nothing(place: Workspace) -> None:
     assert len(again) == len(set(again))
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     assert study.best_value == max(toy_study.toy_value(trial.params) for trial in complete)
+
+
+def test_ctrl_c_while_workers_start_leaves_no_traceback(place: Workspace) -> None:
+    """As a terminal sends it: to the launcher and to the workers alike."""
+    program = (
+        "import sys, toy_study\n"
+        "try:\n"
+        "    print('starting', flush=True); toy_study.main(*sys.argv[1:])\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    command = [sys.executable, "-c", program, str(place.root), "10000", "2", "0.05"]
+    for wait in (0.1, 0.3, 0.5, 0.7, 0.9, 1.2, 1.6):
+        process = subprocess.Popen(
+            command,
+            env=toy_study.toy_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stdout.readline() == "starting\n"
+        time.sleep(wait)
+        os.killpg(process.pid, signal.SIGINT)
+        output = process.communicate(timeout=60)[0]
+        assert (process.returncode, output) == (130, ""), wait
+    assert not any(
+        trial.state == TrialState.RUNNING for trial in load_study(place.database_path, "crf").trials
+    )
