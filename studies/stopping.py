@@ -32,6 +32,10 @@ class StopRules:
     clock: Callable[[], float] = time.time
     started: float = field(default_factory=time.time)
 
+    def out_of_time(self) -> bool:
+        """Whether the hours are over."""
+        return self.hours is not None and self.clock() - self.started >= 3600 * self.hours
+
     def reason(self, finished: Sequence[FrozenTrial]) -> str | None:
         """Say why to stop; None to go on.
 
@@ -40,7 +44,7 @@ class StopRules:
         finished : sequence of FrozenTrial
             Trials of the budget that have ended.
         """
-        if self.hours is not None and self.clock() - self.started >= 3600 * self.hours:
+        if self.out_of_time():
             return f"the {self.hours:g} hours are over"
         if self.patience is not None and without_gain(finished) >= self.patience:
             return f"the last {self.patience} trials brought no better value"

@@ -123,8 +123,9 @@ def run_trials(
                     reason = "every point of the grid was tried"
                 if reason is not None:
                     _note_stop(study, reason, watch.progress, done, budget)
-                    return
-                trial = _ask(study, watch.device) if left > 0 else None
+                    if stop.out_of_time() or not _awaited(study, trials):
+                        return
+                trial = _ask(study, watch.device) if left > 0 and reason is None else None
             if trial is None:
                 # Should one of the others die, its trial is run again: who left now would leave it undone.
                 time.sleep(_LOOK_SECONDS)
@@ -136,6 +137,11 @@ def run_trials(
             if after_tell is not None:
                 after_tell()
             watch.ended(study, study.get_trials(deepcopy=False)[trial.number])
+
+
+def _awaited(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
+    """Whether others' trials may still change what follows: the loss study starts from the best CRF."""
+    return study.user_attrs.get("kind") == "crf" and any(t.state == TrialState.RUNNING for t in trials)
 
 
 def _note_stop(study: optuna.Study, reason: str, progress: Progress, done: int, budget: int) -> None:

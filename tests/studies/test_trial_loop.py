@@ -154,6 +154,32 @@ def test_a_stop_rule_ends_the_wait_and_a_study_that_goes_on_is_not_stopped(place
     assert study.user_attrs[STOPPED] is None
 
 
+def test_a_crf_study_out_of_patience_waits_for_what_others_still_find(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_loop, "_LOOK_SECONDS", 0.01)
+    study = load_study(place.database_path, "crf")
+    looks = 0
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+
+        def progress(what: str, done: int, total: int, note: str = "") -> None:
+            nonlocal looks
+            if note.startswith("stopped: "):
+                looks += 1
+                if looks == 3:
+                    study.tell(0, 7.0)
+
+        study.ask().set_user_attr("worker", process_identity(other.pid))
+        run_trials(study, lambda trial: 0.5, 9, place, stop=StopRules(patience=2), watch=Watch(progress))
+        other.kill()
+    # With a better value there is reason to go on.
+    assert study.best_trial.number == 0
+    assert [trial.value for trial in study.trials] == [7.0] + [0.5] * (len(study.trials) - 1)
+    assert looks >= 3
+    assert not [trial for trial in study.trials if trial.state == TrialState.RUNNING]
+
+
 @pytest.mark.parametrize("wants_to_write", [False, True])
 def test_a_trial_that_another_worker_took_over_is_dropped(
     place: Workspace, caplog: pytest.LogCaptureFixture, wants_to_write: bool

@@ -138,6 +138,3 @@ def test_ctrl_c_while_workers_start_leaves_no_traceback(place: Workspace) -> Non
         os.killpg(process.pid, signal.SIGINT)
         output = process.communicate(timeout=60)[0]
         assert (process.returncode, output) == (130, ""), wait
-    assert not any(
-        trial.state == TrialState.RUNNING for trial in load_study(place.database_path, "crf").trials
-    )
