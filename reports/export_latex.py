@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from reports.comparison import Gain
 from reports.crf_section import crf_section
 from reports.formatting import count, plain
+from reports.loss_gains import LossGains, loss_gains
 from reports.loss_table import TABLE_METRICS, loss_table
 from reports.study_records import Study
 
@@ -50,15 +52,20 @@ def _losses(study: Study) -> str:
     table = loss_table(study)
     if not table.rows:
         return ""
+    gains = loss_gains(study, table)
     columns = [[row.means.get(name) for row in table.rows] for name in TABLE_METRICS]
     cells = [_column(values) for values in columns]
-    rows = [
-        [latex_text(row.label), *(column[place] for column in cells), latex_text(row.setting)]
-        for place, row in enumerate(table.rows)
-    ]
+    rows = []
+    for place, row in enumerate(table.rows):
+        found = [None if gains is None else gains.of(row, name) for name in TABLE_METRICS]
+        stars = [_star(gain, table.seeds) for gain in found]
+        scores = [column[place] + star for column, star in zip(cells, stars, strict=True)]
+        rows.append([latex_text(row.label), *scores, latex_text(row.setting)])
+        if any(found):
+            rows.append(["", *(_below(gain) for gain in found), ""])
     caption = (
         f"Losses in their best settings on val of {latex_text(study.survey.get('name', 'the survey'))}, "
-        f"mean over {count(table.seeds, 'seed')}."
+        f"mean over {count(table.seeds, 'seed')}{_what_stands_below(study, gains, table.seeds)}."
     )
     head = ["Loss", *(rf"\texttt{{{latex_text(name)}}}" for name in TABLE_METRICS), "Setting"]
     return _table("lrrrl", head, rows, caption, "tab:losses")
@@ -99,6 +106,26 @@ def _confirmed(studies: dict[str, Study]) -> str:
     caption = rf"Winner and untuned baseline measured anew, 95\,\% intervals; {'; '.join(names)}."
     head = ["Study", "Split", "Metric", "Winner", "Baseline", "Difference"]
     return _table("lllrrl", head, rows, caption, "tab:confirmed")
+
+
+def _what_stands_below(study: Study, gains: LossGains | None, seeds: int) -> str:
+    """Tell in the caption what the small figures are."""
+    if gains is None:
+        return ""
+    words = "; below, the difference from cross-entropy"
+    if gains.known:
+        words += rf" with its 95\,\% interval over the {latex_text(study.units)} of val"
+        words += ", * where that leaves zero out" if seeds > 1 else ""
+    return words
+
+
+def _star(gain: Gain | None, seeds: int) -> str:
+    """Mark a difference that leaves zero out; with one seed a loss, none is sure."""
+    return "$^{*}$" if gain is not None and gain.certain and seeds > 1 else ""
+
+
+def _below(gain: Gain | None) -> str:
+    return "" if gain is None else rf"\scriptsize {_interval(gain.value, gain.low, gain.high)}"
 
 
 def _column(values: Sequence[float | None]) -> list[str]:

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from studies.commands.scores_table import figure
-from studies.commands.tables import calm_table, inert
+from studies.commands.tables import FittingTable, calm_table, inert
 from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _study_lines(study: dict[str, Any]) -> Iterator[str]:
         yield f"{study['trials_per_hour']:g} trials an hour; ends about {ends}"
 
 
-def _table(facts: dict[str, Any]) -> Table:
+def _table(facts: dict[str, Any]) -> FittingTable:
     begun = [study for study in facts["studies"].values() if study is not None]
     states = [state for state in _STATES if any(study["trials"][state] for study in begun)]
     rows = []
@@ -184,7 +184,7 @@ def _table(facts: dict[str, Any]) -> Table:
         best = "-" if study["best"] is None else figure(study["best"]["value"])
         counts = (str(study["trials"][state]) for state in states)
         rows.append([kind, f"{study['finished']} of {study['budget']}", *counts, best])
-    return calm_table(["study", "finished", *states, "best"], rows)
+    return FittingTable(["study", "finished", *states, "best"], rows)
 
 
 def _workers_table(kind: str, study: dict[str, Any]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -37,6 +37,28 @@ def calm_table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: 
     for row in rows:
         table.add_row(*(inert(cell) for cell in row))
     return table
+
+
+class FittingTable:
+    """A table of few rows that stands upright, a column a row, on a terminal too narrow for its figures.
+
+    Parameters
+    ----------
+    columns, rows
+        As `calm_table` takes them; the first column names the rows.
+    """
+
+    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        self._columns, self._rows = columns, rows
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay it out for the width there is."""
+        table = calm_table(self._columns, self._rows)
+        wanted = console.measure(table, options=options.update(max_width=PIPE_WIDTH)).maximum
+        if console.is_terminal and wanted > options.max_width:
+            names, *others = zip(self._columns, *self._rows, strict=True)
+            table = calm_table(["", *map(str, names[1:])], others)
+        yield table
 
 
 def inert(text: object) -> Text:

@@ -22,6 +22,7 @@ from reports.export import export
 from reports.export_figures import draw_figures
 from reports.export_latex import latex_text
 from reports.export_tables import inert_csv
+from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
 from sonarseg.errors import UserError
 from sonarseg.metrics.scores import miou
@@ -66,12 +67,23 @@ def test_latex_tables_hold_the_means_and_mark_the_best(workspace: Path, tmp_path
     export(workspace, tmp_path, ["latex"])
     text = (tmp_path / "table_1.tex").read_text()
     table = loss_table(read_studies(workspace)["loss"])
-    rows = re.findall(r"^    (?!Loss)([^\\\n]*&.*) \\\\$", text, re.MULTILINE)
+    found = re.findall(r"^    (?!Loss)([^\\\n]*&.*) \\\\$", text, re.MULTILINE)
+    rows = [row for row in found if not row.startswith(" & ")]
     assert [row.split(" & ")[0] for row in rows] == [row.label for row in table.rows]
     for row, expected in zip(rows, table.rows, strict=True):
         figure = f"{expected.means['miou_multiclass']:.3f}"
         best = expected is table.winner("miou_multiclass")
-        assert row.split(" & ")[3] == (rf"\textbf{{{figure}}}" if best else figure)
+        assert row.split(" & ")[3].removesuffix("$^{*}$") == (rf"\textbf{{{figure}}}" if best else figure)
+    gains = loss_gains(read_studies(workspace)["loss"], table)
+    assert gains is not None
+    below = [row.split(" & ")[3] for row in found if row.startswith(" & ")]
+    for row, expected in zip(below, table.rows[1:], strict=True):
+        gain = gains.of(expected, "miou_multiclass")
+        assert gain is not None
+        interval = f"${gain.value:+.3f}$ [${gain.low:+.3f}$, ${gain.high:+.3f}$]"
+        assert row == rf"\scriptsize {interval}"
+        (above,) = (row for row in rows if row.startswith(expected.label))
+        assert above.split(" & ")[3].endswith("$^{*}$") == (gain.low > 0 or gain.high < 0)
     crf = (tmp_path / "table_crf.tex").read_text()
     assert crf.count(r" \\") == 1 + len(PUBLISHED) + 1
     assert all(line.count(" & ") == 4 for line in crf.splitlines() if line.endswith(r"\\"))

@@ -111,6 +111,19 @@ def test_colours_on_a_terminal_and_none_on_a_pipe() -> None:
         assert (b"\x1b[" in os.read(leader, 1000)) is coloured
 
 
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_status_keeps_words_and_figures_whole_on_a_narrow_terminal(tuned: Workspace, width: int) -> None:
+    facts = gather(tuned)
+    for study in facts["studies"].values():
+        study["trials"] |= {"complete": 123, "pruned": 45, "failed": 6, "running": 7}
+    console = Console(file=io.StringIO(), width=width, force_terminal=True)
+    console.print(shown(facts))
+    lines = lines_of(console.file.getvalue())  # type: ignore[attr-defined]
+    assert max(map(len, lines)) <= width
+    for word in ("crf", "loss", "complete", "pruned", "failed", "running", "123", "45", "finished"):
+        assert any(word in line.split() for line in lines), word
+
+
 @pytest.mark.parametrize("terminal", [True, False])
 @pytest.mark.parametrize("width", [40, 200])
 def test_status_obeys_no_name_and_folds_no_figure(
