@@ -81,8 +81,22 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         sorted((name, " / ".join(dict.fromkeys(each))) for name, each in versions.items()),
         [(moment(time), plain(what)) for time, what in test_openings(found)],
         "" if config is None else json.dumps(config, indent=2, ensure_ascii=False),
-        f"sonarseg tune all {shlex.quote(plain(workspace.resolve().name))}",
+        _commands(found, plain(workspace.resolve().name)),
     )
+
+
+def _commands(studies: list[Study], workspace: str) -> str:
+    """Write what repeats the studies, and the confirmations that were made of them."""
+    named = shlex.quote(workspace)
+    commands = [f"sonarseg tune all {named}"]
+    for study in studies:
+        record = _dict(study.attrs.get("confirm"))
+        results, seeds = _dict(record.get("results")), record.get("seeds")
+        if results:
+            split = "test" if "test" in results else "val"
+            anew = f" --seeds {len(seeds)}" if study.kind == "loss" and isinstance(seeds, list) else ""
+            commands.append(f"sonarseg confirm {named} --study {study.kind} --split {split}{anew}")
+    return "\n".join(commands)
 
 
 def _energy(study: Study) -> list[tuple[str, str]]:

@@ -58,6 +58,11 @@ class TrialsTable:
     note: str | None
 
     @property
+    def parameters(self) -> list[str]:
+        """Names of the parameters, each a column on the screen; on paper they share one."""
+        return ordered(name for row in self.rows for name in row.trial.params)
+
+    @property
     def unprinted(self) -> int:
         """Number of listed trials that paper does not show."""
         return sum(not row.printed for row in self.rows)

@@ -76,6 +76,7 @@ def test_the_table_holds_means_over_seeds_on_both_splits(tmp_path: Path) -> None
         "Measured anew on test with 3 new seeds per side, winner and untuned baseline reach "
         in page.text["in-short"]
     )
+    assert f"sonarseg confirm {tmp_path.name} --study loss --split test --seeds 3" in page.text["provenance"]
     assert "<script>window.pwned=1</script>=cmd �[31m against" in page.text["confirmed"]
     assert not [script for script in page.scripts if script.startswith("window.pwned")]
     assert "confirmed gain" in page.text["in-short"]
