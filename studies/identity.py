@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -113,8 +116,19 @@ def check_compatible(study: optuna.Study, survey: Survey, config: StudyConfig, w
     if changed is not None:
         raise UserError(
             f"{changed} since the study in {workspace} began, and its trials could not be compared with new "
-            "ones: put it back, or start a new workspace."
+            f"ones: put it back, or begin a study of another name with `{_beside(Path(workspace))}`."
         )
+
+
+def _beside(workspace: Path) -> str:
+    """The commands that begin a study beside another one, where relative paths stay right, from its best."""
+    if not workspace.name:
+        # The current folder
+        workspace = Path("..", workspace.resolve().name)
+    number = next(n for n in count(2) if not workspace.with_name(f"{workspace.name}-{n}").exists())
+    other = workspace.with_name(f"{workspace.name}-{number}")
+    old, new = shlex.quote(str(workspace)), shlex.quote(str(other))
+    return f"mkdir {new} && cp {old}/study.toml {new} && sonarseg tune all {new} --from {old}"
 
 
 def _first_change(before: Mapping[str, Any], survey: Survey, config: StudyConfig) -> str | None:

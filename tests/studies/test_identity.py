@@ -1,3 +1,5 @@
+import shlex
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -5,8 +7,10 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from studies.identity import describe
-from studies.stages import open_studies
+from studies.pipeline import tune_crf
+from studies.stages import Machinery, open_studies
 from studies.storage import load_study
+from studies.warm_start import take_over
 from studies.workspace import Workspace
 from tests.studies.conftest import make_workspace, rewrite
 
@@ -73,7 +77,27 @@ def test_a_change_that_would_mix_trials_is_refused(
     with pytest.raises(UserError) as caught:
         open_studies(rewrite(workspace, old, new))
     assert named in str(caught.value)
-    assert "start a new workspace" in str(caught.value)
+    assert "put it back, or begin a study of another name" in str(caught.value)
+
+
+def test_what_a_refusal_names_begins_a_study_beside_the_other(
+    workspace: Workspace, machinery: Machinery
+) -> None:
+    before = tune_crf(workspace, machinery)
+    with pytest.raises(UserError) as caught:
+        open_studies(rewrite(workspace, "seed = 4", "seed = 5"))
+    beside, copied, tuned = str(caught.value).split("`")[1].split(" && ")
+    for command in (beside, copied):
+        subprocess.run(command, shell=True, check=True)
+    *tune, new, origin, old = shlex.split(tuned)
+    assert (tune, origin, Path(old)) == (["sonarseg", "tune", "all"], "--from", workspace.root)
+    fresh = Workspace(Path(new))
+    assert fresh.survey_path == workspace.survey_path
+    _, studies = open_studies(fresh)
+    assert take_over(studies, fresh, Path(old)) > 0
+    study = tune_crf(fresh, machinery)
+    assert study.user_attrs["config"]["seed"] == 5
+    assert len(load_study(workspace.database_path, "crf").trials) == len(before.trials)
 
 
 @pytest.mark.parametrize(
