@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -155,9 +156,17 @@ def test_a_worker_waits_for_a_server_that_let_its_launcher_in(  # type: ignore[n
     postgres, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     address = ServerAddress(postgres.url, "late")
-    # The server comes back while the worker pauses.
-    monkeypatch.setattr("time.sleep", lambda seconds: postgres.start())
+    main, sleep = threading.current_thread(), time.sleep
+
+    def pause(seconds: float) -> None:
+        """The server comes back while the worker pauses; what else has threads here goes on sleeping."""
+        if threading.current_thread() is main:
+            postgres.start()
+        else:
+            sleep(seconds)
+
     postgres.stop()
+    monkeypatch.setattr("time.sleep", pause)
     await_server(address)
     assert "the database does not answer" in caplog.text
     open_server(address).engine.dispose()
