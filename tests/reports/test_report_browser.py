@@ -179,6 +179,27 @@ def test_trials_are_sorted_by_a_click(browser: Browser, report: Path) -> None:
     assert browser.errors() == []
 
 
+def test_each_parameter_is_a_column_of_numbers_on_the_screen_and_one_text_on_paper(
+    browser: Browser, report: Path
+) -> None:
+    browser.open(report, 1440)
+    heads = "[...document.querySelectorAll('table.of-crf thead th')]"
+    shown = f"{heads}.filter(h => h.clientWidth > 0).map(h => h.textContent.trim())"
+    assert "sigma_beta" in browser.ask(shown)
+    assert "Parameters" not in browser.ask(shown)
+    place = browser.ask(f"{heads}.findIndex(h => h.textContent.trim() === 'sigma_beta')")
+    browser.driver.execute_script(f"{heads}[{place}].querySelector('button').click()")
+    cells = (
+        f"[...document.querySelectorAll('table.of-crf tbody tr')].map(r => r.cells[{place}].dataset.value)"
+    )
+    numbers = [float(value) for value in browser.ask(cells) if value]
+    assert len(set(numbers)) > 5
+    assert numbers == sorted(numbers)
+    browser.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert "sigma_beta" not in browser.ask(shown)
+    assert "Parameters" in browser.ask(shown)
+
+
 def test_classes_can_be_laid_over_the_tile(browser: Browser, report: Path) -> None:
     browser.open(report, 1440)
     browser.driver.execute_script("document.getElementById('overlay').click()")

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from fake_studies import (
     CLASSES,
@@ -27,7 +26,6 @@ from report_page import Page
 
 from reports.database import read_studies
 from reports.html import render, write_report
-from reports.loss_table import loss_table
 from reports.provenance import provenance
 from reports.summary import summarise
 from sonarseg.errors import UserError
@@ -147,94 +145,6 @@ def test_without_strips_tiles_are_resampled(tmp_path: Path) -> None:
     study = new_study(tmp_path, "crf", study_attrs("crf", CLASSES, groups=[None] * 24))
     fill_crf(study, searched=2)
     assert "tiles resampled" in page_of(tmp_path).text["in-short"]
-
-
-def test_metrics_that_disagree_are_pointed_out(tmp_path: Path) -> None:
-    study = new_study(tmp_path, "loss")
-    add(study, LOSS_SPACE, {"loss": "cross-entropy"}, 0.7, setting="cross-entropy", seed=0)
-    add(study, LOSS_SPACE, {"loss": "lovasz_softmax"}, 0.8, setting="lovasz_softmax", seed=0)
-    copy = new_study(tmp_path / "copy", "loss")
-    for trial, paper in zip(study.get_trials(), (0.99, 0.5), strict=True):
-        trial.user_attrs["metrics"]["miou_paper"] = paper
-        del trial.user_attrs["confusions"]
-        copy.add_trial(trial)
-    text = page_of(tmp_path / "copy").text["in-short"]
-    assert "Lovász-Softmax is best" in text
-    assert "By miou_paper Cross-entropy would be best instead" in text
-
-
-def test_equal_losses_have_no_winner(tmp_path: Path) -> None:
-    study = new_study(tmp_path, "loss")
-    for loss in ("cross-entropy", "lovasz_softmax"):
-        add(study, LOSS_SPACE, {"loss": loss}, 0.7, setting=loss, seed=0)
-    assert (
-        "No loss stands out (one seed each): all 2 reach miou_multiclass"
-        in page_of(tmp_path).text["in-short"]
-    )
-
-
-def test_a_weighted_baseline_with_fewer_seeds_cannot_win(tmp_path: Path) -> None:
-    study = new_study(tmp_path, "loss")
-    weighted = {"loss": "focal", "gamma": 0.0, "alpha": 1.0}
-    add(study, LOSS_SPACE, weighted, 0.9, name="class-weighted cross-entropy", setting="w", seed=0)
-    for seed in (0, 1):
-        for loss, params in (("cross-entropy", {}), ("focal", {"gamma": 2.0, "alpha": 0.0})):
-            add(study, LOSS_SPACE, {"loss": loss} | params, 0.7, noise=seed, setting=loss, seed=seed)
-    page = page_of(tmp_path)
-    rows = {row[0]: row for row in page.table("table-one", "Loss")[1:]}
-    assert list(rows) == ["Cross-entropy", "Class-weighted cross-entropy †", "Focal"]
-    assert "† 1 run only, so not compared." in page.text["table-one"]
-    assert "Class-weighted" not in page.text["in-short"]
-
-
-def losses(workspace: Path, runs: dict[str, list[float]], strips: int = 8) -> Page:
-    """A loss study with the given values of each loss, one a seed, and its report."""
-    tiles = [f"strip{tile % strips}_{tile}" for tile in range(24)]
-    groups = [tile.split("_")[0] for tile in tiles]
-    study = new_study(workspace, "loss", study_attrs("loss", CLASSES, tiles=tiles, groups=groups))
-    for loss, values in runs.items():
-        for seed, value in enumerate(values):
-            add(study, LOSS_SPACE, {"loss": loss}, value, noise=seed, setting=loss, seed=seed)
-    return page_of(workspace)
-
-
-def test_runs_that_are_left_out_are_told_and_who_would_win_with_them(tmp_path: Path) -> None:
-    page = losses(tmp_path, {"cross-entropy": [0.7], "lovasz_softmax": [0.6, 0.9, 0.9]})
-    table = loss_table(read_studies(tmp_path)["loss"])
-    head, *rows = page.table("table-one", "Loss")
-    runs, all_runs = head.index("Runs"), head.index("All runs")
-    assert [row[runs] for row in rows] == ["1 of 1", "1 of 3"]
-    values = [trial.value for trial in table.rows[1].all_trials]
-    assert rows[1][all_runs] == f"{np.mean(values):.3f} ± {np.std(values, ddof=1):.3f}"
-    text = page.text["in-short"]
-    assert "Cross-entropy is best" in text
-    instead = f"Lovász-Softmax would be best instead: {table.rows[1].all_runs} (3 runs) beside"
-    assert f"{instead} {table.rows[0].all_runs} (1 run) of Cross-entropy." in text
-
-
-def test_one_seed_earns_no_star_and_several_do(tmp_path: Path) -> None:
-    apart = {"cross-entropy": [0.5, 0.5], "lovasz_softmax": [0.9, 0.9]}
-    several = losses(tmp_path / "several", apart)
-    single = losses(tmp_path / "single", {loss: values[:1] for loss, values in apart.items()})
-    stars = [" ".join(page.table("table-one", "Loss")[2]).count("*") for page in (several, single)]
-    assert stars == [3, 0]
-    assert "* where it leaves zero out" in several.text["table-one"]
-    assert "* where it leaves zero out" not in single.text["table-one"]
-
-
-def test_two_strips_have_no_interval(tmp_path: Path) -> None:
-    page = losses(tmp_path, {"cross-entropy": [0.5], "lovasz_softmax": [0.9]}, strips=2)
-    assert "(no interval: 2 strips are too few, it takes 6)" in page.text["in-short"]
-    assert "No interval: 2 strips of val are too few, it takes 6." in " ".join(page.text["table-one"].split())
-    assert "[" not in " ".join(page.table("table-one", "Loss")[2])
-    assert "loss-gains" not in page.figures()
-
-
-def test_a_winning_baseline_is_set_beside_the_next(tmp_path: Path) -> None:
-    page = losses(tmp_path, {"cross-entropy": [0.8], "focal": [0.5], "lovasz_softmax": [0.6]})
-    text = page.text["in-short"]
-    assert "Cross-entropy is best" in text
-    assert re.search(r"; Lovász-Softmax is next, 0\.\d{3} worse \(95 % interval −", text)
 
 
 def test_openings_of_test_are_listed_once_by_time(tmp_path: Path) -> None:
