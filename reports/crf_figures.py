@@ -168,7 +168,8 @@ def _floor(study: Study) -> float:
 
 
 def _range(study: Study) -> list[float]:
-    return padded([max(value, _floor(study)) for value in _values(study)])
+    floor = _floor(study)
+    return padded([max(value, floor) for value in _values(study)])
 
 
 def _values(study: Study) -> list[float]:

@@ -49,18 +49,14 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class TrialsTable:
-    """All trials of one study."""
+    """All trials of one study; its `parameters` are each a column on the screen and share one on paper."""
 
     study: Study
     rows: list[TrialRow]
+    parameters: list[str]
     metrics: list[str]
     reasons: list[tuple[str, str, list[int]]]
     note: str | None
-
-    @property
-    def parameters(self) -> list[str]:
-        """Names of the parameters, each a column on the screen; on paper they share one."""
-        return ordered(name for row in self.rows for name in row.trial.params)
 
     @property
     def unprinted(self) -> int:
@@ -83,7 +79,8 @@ def trials_table(study: Study, best: Trial | None) -> TrialsTable:
         for trial in listed
     ]
     others = [name for name in ("miou_multiclass", "miou", "miou_paper") if name != study.metric]
-    return TrialsTable(study, rows, [study.metric, *others], _reasons(study), thinning_note(study))
+    names = ordered(name for trial in listed for name in trial.params)
+    return TrialsTable(study, rows, names, [study.metric, *others], _reasons(study), thinning_note(study))
 
 
 def trials_data(table: TrialsTable) -> dict[str, Any]:
