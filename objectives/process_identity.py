@@ -9,20 +9,28 @@ from typing import Any
 
 
 def process_identity(pid: int) -> dict[str, Any]:
-    """Host, process id and, where the system tells, when the process started.
+    """Host, process id and, where the system tells, when the process started and on which start of what.
 
-    Process ids are given out again; the start time tells a new process from the old one.
+    Process ids are given out again; the start time tells a new process from the old one. Cloned machines and
+    containers may share a host name; `machine` tells them apart.
     """
-    return {"host": socket.gethostname(), "pid": pid, "started": _start_time(pid)}
+    here = {"host": socket.gethostname(), "machine": _machine()}
+    return {**here, "pid": pid, "started": _start_time(pid)}
+
+
+def is_of_this_machine(identity: dict[str, Any]) -> bool:
+    """Whether a process, dead or alive, is one whose number this process can look up."""
+    machine = identity.get("machine") or _machine()
+    return bool(identity["host"] == socket.gethostname() and machine == _machine())
 
 
 def is_alive(identity: dict[str, Any]) -> bool:
     """Whether a process lives.
 
-    A workspace is worked on by one machine at a time, so a process of another host (the workspace
+    A workspace is worked on by one machine at a time, so a process of another machine (the workspace
     was copied, or a container started anew) counts as gone.
     """
-    if identity["host"] != socket.gethostname():
+    if not is_of_this_machine(identity):
         return False
     try:
         os.kill(identity["pid"], 0)
@@ -32,6 +40,15 @@ def is_alive(identity: dict[str, Any]) -> bool:
         return True
     started = _start_time(identity["pid"])
     return started == identity["started"] and not _is_zombie(identity["pid"])
+
+
+def _machine() -> str | None:
+    """What numbers processes: a start of the kernel, and a container; None where it is not told."""
+    try:
+        start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{start} {Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return None
 
 
 def _status_fields(pid: int) -> list[str]:

@@ -138,7 +138,7 @@ def _of_crf(section: CrfSection) -> list[str]:
 
 def _late(study: Study, best: Trial) -> str | None:
     """Tell the place of a best trial that came late and was a gain worth waiting for, or None."""
-    searched = [trial for trial in study.trials if not trial.name and trial.derived_from is None]
+    searched = [trial for trial in study.trials if trial.searched]
     order = [trial.number for trial in searched]
     origin = best.number if best.derived_from is None else best.derived_from
     if len(order) < LEAST_TRIALS or origin not in order or order.index(origin) + 1 < LATE * len(order):

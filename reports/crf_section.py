@@ -152,7 +152,7 @@ def _in_range(trial: FrozenTrial) -> bool:
 def _settings(study: Study, tuned: Trial | None, untuned: list[Trial]) -> list[Setting]:
     rows = []
     if tuned is not None:
-        searched = len([t for t in study.trials if not t.name and t.derived_from is None])
+        searched = sum(trial.searched for trial in study.trials)
         rows.append(Setting(f"Tuned, best of {searched} searched", tuned, True, None))
     for trial in untuned:
         gain = None if tuned is None else compare(study, tuned, trial)

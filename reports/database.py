@@ -152,6 +152,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
         retry_of=attrs.get("retry_of"),
         derived_from=attrs.get("derived_from"),
         taken_from=_origin(attrs.get("warm_start")),
+        inherited=_is_inherited(attrs.get("warm_start")),
         host=_host(attrs.get("worker")),
         worker=_worker(attrs.get("worker")),
         device=plain_or_none(attrs.get("device")),
@@ -182,12 +183,19 @@ def _stored_scores(metrics: object) -> tuple[dict[str, float | None], dict[str, 
 
 
 def _seconds(trial: FrozenTrial) -> float | None:
-    if "derived_from" in trial.user_attrs:
+    """Time that a trial took here; None where nobody knows it or another trial counts it."""
+    attrs = trial.user_attrs
+    if "derived_from" in attrs or _is_inherited(attrs.get("warm_start")):
         return None
-    stored = _number(trial.user_attrs.get("seconds"))
+    # An interrupted run is gone on with, and its time counted, by the next trial.
+    if attrs.get("interrupted"):
+        return None
+    stored = _number(attrs.get("seconds"))
     if stored is not None:
         return stored
-    return None if trial.duration is None else trial.duration.total_seconds()
+    # The end of a trial whose program died is when that was noticed, perhaps days later.
+    died = trial.state is TrialState.FAIL and "deaths" in attrs
+    return None if died or trial.duration is None else trial.duration.total_seconds()
 
 
 def _number(stored: object) -> float | None:
@@ -204,6 +212,10 @@ def _origin(origin: object) -> str | None:
         return None
     place = Path(plain(origin.get("database", ""))).parent.name or "another workspace"
     return f"trial {plain(origin.get('trial'))} of {place}"
+
+
+def _is_inherited(origin: object) -> bool:
+    return isinstance(origin, dict) and bool(origin.get("complete"))
 
 
 def _host(identity: object) -> str | None:

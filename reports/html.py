@@ -165,6 +165,6 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
     done = [section.study for section in (crf, loss) if section is not None]
     if done:
         note = " · ".join(study.progress for study in done)
-        number = sum(trial.derived_from is None for study in done for trial in study.trials)
+        number = sum(trial.counted for study in done for trial in study.trials)
         cards.append(Card("trials", str(number), note))
     return cards

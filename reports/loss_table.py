@@ -144,7 +144,7 @@ def _row(study: Study, key: str, all_runs: list[Trial], seeds: int, tried: int) 
         trials=runs,
         all_trials=all_runs,
         tried=tried,
-        means={name: _mean_score(runs, name) for name in (*TABLE_METRICS, study.metric)},
+        means={name: mean_score(runs, name) for name in (*TABLE_METRICS, study.metric)},
         spread=statistics.stdev(values) if len(values) > 1 else None,
         compared=len(runs) == seeds,
     )
@@ -162,7 +162,8 @@ def _mean(values: list[float | None]) -> float:
     return statistics.fmean(value for value in values if value is not None)
 
 
-def _mean_score(trials: list[Trial], name: str) -> float | None:
+def mean_score(trials: list[Trial], name: str) -> float | None:
+    """Mean score of runs; None where one of them has none."""
     values = [trial.scores.get(name) for trial in trials]
     return None if any(value is None for value in values) else _mean(values)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
 from reports.class_figure import ClassScores, class_figure
-from reports.comparison import Gain, compare_runs, gain_sentence
+from reports.comparison import compare_runs, gain_sentence
 from reports.crf_section import CrfSection, crf_section
 from reports.database import read_studies
 from reports.figures import Figure, axis, layout, line, padded, value_axis
 from reports.formatting import count, figure_text, listing, ordered, plain, score, seconds
 from reports.loss_section import LossSection, loss_section
+from reports.loss_table import mean_score
 from reports.palette import series_colour
 from reports.study_records import Study, Trial
 from sonarseg.errors import UserError
@@ -165,30 +167,42 @@ def same_ground(sides: list[Side]) -> tuple[bool, str]:
 def _verdicts(sides: list[Side], comparable: bool) -> list[str]:
     if not comparable:
         return []
-    crf = [(side, trial.value or 0.0, [trial]) for side in sides if (trial := side.best_crf) is not None]
+    crf = [(side, [trial]) for side in sides if (trial := side.best_crf) is not None]
     loss = [
-        (side, winner.means[side.metric] or 0.0, winner.trials)
+        (side, winner.trials)
         for side in sides
         if side.loss is not None and (winner := side.loss.table.winner(side.metric)) is not None
     ]
     return _verdict(crf, "pseudo-labels") + _verdict(loss, "networks")
 
 
-def _verdict(found: list[tuple[Side, float, list[Trial]]], what: str) -> list[str]:
-    """Compare the best with the next, on the same tiles."""
+def _verdict(found: list[tuple[Side, list[Trial]]], what: str) -> list[str]:
+    """Compare the best with the next, on the same tiles, over equally many runs."""
     if len(found) < 2:
         return []
-    (first, value, runs), (second, other, others) = sorted(found, key=lambda f: -f[1])[:2]
+    runs = min(len(trials) for _, trials in found)
+    uneven = any(len(trials) > runs for _, trials in found)
+    equal = [(side, trials[:runs]) for side, trials in found]
+    means = [(side, _mean_value(trials, side.metric), trials) for side, trials in equal]
+    (first, value, best), (second, other, others) = sorted(means, key=lambda f: -f[1])[:2]
     study = next(iter(first.studies.values()))
-    gain: Gain | None = compare_runs(study, runs, others, first.metric)
-    sure = "" if gain is None else f": {gain_sentence(gain, study.units)}"
+    gain = compare_runs(study, best, others, first.metric)
+    sure = "" if gain is None else f": {gain_sentence(gain, study.units, seeds=runs > 1)}"
+    number = count(runs, "run")
+    over = f" over {number} of each, since not all have more" if uneven else ""
     if score(value) == score(other):
         both = f"{first.label} and {second.label}"
-        return [f"The best {what} of {both} reach the same {first.metric}, {score(value)}."]
+        return [f"The best {what} of {both} reach the same {first.metric}, {score(value)}{over}."]
     return [
-        f"The best {what} are those of {first.label} with {first.metric} {score(value)}; the next, "
+        f"The best {what} are those of {first.label} with {first.metric} {score(value)}{over}; the next, "
         f"{second.label}, reach {score(other)}{sure}."
     ]
+
+
+def _mean_value(trials: list[Trial], metric: str) -> float:
+    """Mean score of some runs; of trials without scores, of their values."""
+    found = mean_score(trials, metric)
+    return statistics.fmean(trial.value or 0.0 for trial in trials) if found is None else found
 
 
 def _history(sides: list[Side], comparable: bool) -> Figure | None:

@@ -62,6 +62,8 @@ class Trial:
         The trial from whose other numbers of iterations this one was read off.
     taken_from : str or None
         The trial of another workspace that it was taken over from, or whose setting it tries again.
+    inherited : bool
+        Whether it was taken over complete, so that nothing ran here.
     host : str or None
         Machine that ran it.
     worker : str or None
@@ -90,12 +92,24 @@ class Trial:
     retry_of: int | None = None
     derived_from: int | None = None
     taken_from: str | None = None
+    inherited: bool = False
     host: str | None = None
     worker: str | None = None
     device: str | None = None
     tile_seconds: float | None = None
     intermediate: dict[int, float] = field(default_factory=dict)
     started: datetime | None = None
+
+    @property
+    def counted(self) -> bool:
+        """Whether it has begun and the budget counts it: no part of another trial, not taken over."""
+        own = self.derived_from is None and not self.inherited
+        return own and self.state not in ("waiting", INTERRUPTED)
+
+    @property
+    def searched(self) -> bool:
+        """Whether it ended here and its setting was chosen by the search."""
+        return self.counted and not self.name and self.state != "running"
 
 
 @dataclass(frozen=True)
@@ -165,11 +179,11 @@ class Study:
 
     @property
     def progress(self) -> str:
-        """How many trials were scored in full and how many not; those read off another one are left out."""
-        own = [trial for trial in self.trials if trial.derived_from is None]
+        """How many trials of the budget were scored in full and how many not."""
+        own = [trial for trial in self.trials if trial.counted]
         if not own:
             return f"{self.kind}: not begun"
-        complete = sum(trial.derived_from is None for trial in self.complete)
+        complete = sum(trial.counted for trial in self.complete)
         found = [f"{complete} scored in full"]
         for state, words in (("pruned", "ended early"), ("failed", "failed"), ("running", "running")):
             if number := sum(trial.state == state for trial in own):

@@ -210,6 +210,12 @@ def best_crf_trial(study: optuna.Study) -> FrozenTrial:
     return _best(complete)
 
 
+def hands_on(study: optuna.Study) -> bool:
+    """Whether the loss study can begin: a best trial is there, or nothing could be tuned at all."""
+    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return "untuned" in study.user_attrs or bool(complete)
+
+
 def _best(complete: Sequence[FrozenTrial]) -> FrozenTrial:
     return max(complete, key=lambda trial: (quality(trial), -trial.number))
 

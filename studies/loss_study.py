@@ -213,6 +213,14 @@ def best_loss(study: optuna.Study) -> LossConfig:
     return LossConfig.model_validate({"name" if key == "loss" else key: v for key, v in params.items()})
 
 
+def has_finished_run(workspace: Workspace) -> bool:
+    """Whether the loss study, or the one plain run where nothing could be tuned, has a model to use."""
+    study = load_study(workspace.database, "loss")
+    if "untuned" in study.user_attrs:
+        return (workspace.final_dir / SUMMARY).is_file()
+    return bool(compare_losses(study.get_trials(deepcopy=False)).best)
+
+
 def best_run_dir(workspace: Workspace) -> Path:
     """Find the run folder of the model to use; the one plain run where nothing could be tuned.
 

@@ -1,28 +1,29 @@
 """Trials whose worker died or was interrupted: found, failed, and run again.
 
-A worker of this machine is known by its process; one of another machine by its heartbeat, which storages on
-a server keep. A trial that is run again goes on in its run folder and is linked to the one before it, in
-Optuna's own way (`RetryHeartbeatStaleTrialCallback.retry_history`) and in the user attribute `retry_of`.
+A worker of this machine is known by its process; on a server, where workers of several machines beat, one
+that has not beaten for long is dead as well. A trial that is run again goes on in its run folder and is
+linked to the one before it, in Optuna's own way (`RetryHeartbeatStaleTrialCallback.retry_history`) and in
+the user attribute `retry_of`.
 """
 
 from __future__ import annotations
 
 import copy
 import os
-import socket
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.process_identity import is_alive, process_identity
+from objectives.process_identity import is_alive, is_of_this_machine, process_identity
 from studies.server_storage import GRACE_SECONDS
 
 INTERRUPTED = "interrupted"
@@ -50,19 +51,12 @@ def revive(study: optuna.Study) -> list[FrozenTrial]:
     list of FrozenTrial
         The trials of the study after that, but for the newly enqueued ones.
     """
-    storage = study._storage
     trials = study.get_trials(deepcopy=False)
     dead = _dead(study, [trial for trial in trials if trial.state == TrialState.RUNNING])
     for trial in dead:
-        deaths = trial.user_attrs.get("deaths", 0) + 1
-        storage.set_trial_user_attr(trial._trial_id, "deaths", deaths)
-        if deaths <= MOST_DEATHS:
-            storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-            storage.set_trial_user_attr(trial._trial_id, "reason", DIED)
-        else:
-            reason = f"its program ended {deaths} times before this trial did; it is not tried again."
-            storage.set_trial_user_attr(trial._trial_id, "reason", reason)
-        study.tell(trial.number, state=TrialState.FAIL)
+        # A worker that was taken for dead may tell its trial's end just now.
+        with suppress(UpdateFinishedTrialError):
+            _fail(study, trial)
     if dead:
         trials = study.get_trials(deepcopy=False)
     retried = {trial.user_attrs.get("retry_of") for trial in trials}
@@ -70,6 +64,19 @@ def revive(study: optuna.Study) -> list[FrozenTrial]:
         if is_interrupted(trial) and trial.number not in retried:
             _enqueue_again(study, trial)
     return trials
+
+
+def _fail(study: optuna.Study, trial: FrozenTrial) -> None:
+    storage = study._storage
+    deaths = trial.user_attrs.get("deaths", 0) + 1
+    storage.set_trial_user_attr(trial._trial_id, "deaths", deaths)
+    if deaths <= MOST_DEATHS:
+        storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
+        storage.set_trial_user_attr(trial._trial_id, "reason", DIED)
+    else:
+        reason = f"its program ended {deaths} times before this trial did; it is not tried again."
+        storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+    study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
 def _dead(study: optuna.Study, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -94,9 +101,12 @@ def _is_dead(trial: FrozenTrial, shared: bool, stale: set[int]) -> bool:
         # It died between asking and saying who it is. On one machine nobody else is there now; on a server
         # whoever asked may have lost its turn with its connection, and is about to say it.
         return not shared or _is_old(trial)
-    if worker["host"] != socket.gethostname():
+    if trial._trial_id in stale:
+        # Its process may live, and work on something else.
+        return True
+    if not is_of_this_machine(worker):
         # A workspace with a file of its own is worked on by one machine: it was copied from the other.
-        return trial._trial_id in stale if shared else True
+        return not shared
     return worker == worker_identity() or not is_alive(worker)
 
 
@@ -108,7 +118,7 @@ def _is_old(trial: FrozenTrial) -> bool:
 def died_here(trial: FrozenTrial) -> bool:
     """Whether a running trial's worker was a process of this machine that is gone."""
     worker = trial.user_attrs.get("worker")
-    return worker is not None and worker["host"] == socket.gethostname() and not is_alive(worker)
+    return worker is not None and is_of_this_machine(worker) and not is_alive(worker)
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:

@@ -50,16 +50,28 @@ def asked_address(option: str | None, name: str) -> ServerAddress | None:
     UserError
         Where it is no PostgreSQL address, or has a password where others can read it.
     """
-    if option is not None and _holds_password(_parsed(option)):
+    if option is not None:
+        refuse_password(_parsed(option))
+    text = option or os.environ.get(ADDRESS_VARIABLE)
+    if not text:
+        return None
+    return ServerAddress(_without_password(_parsed(text)).render_as_string(), name)
+
+
+def refuse_password(option: URL) -> None:
+    """Refuse a password on the command line.
+
+    Raises
+    ------
+    UserError
+        Where the address holds one.
+    """
+    if _holds_password(option):
         raise UserError(
             "--storage holds a password, which every user of this machine can read in the process list: "
             "leave it out, and put it into ~/.pgpass or the variable PGPASSWORD, or the whole address into "
             f"{ADDRESS_VARIABLE}."
         )
-    text = option or os.environ.get(ADDRESS_VARIABLE)
-    if not text:
-        return None
-    return ServerAddress(_without_password(_parsed(text)).render_as_string(), name)
 
 
 def _parsed(text: str) -> URL:
@@ -72,10 +84,11 @@ def _parsed(text: str) -> URL:
     """
     try:
         url = make_url(text)
-    except sqlalchemy.exc.ArgumentError as error:
+    except (sqlalchemy.exc.ArgumentError, ValueError):
+        # A password without its host is taken for a port, which is no number: not even the cause is shown.
         raise UserError(
             "the address of the storage cannot be read: expected postgresql://USER@HOST:5432/DATABASE."
-        ) from error
+        ) from None
     if url.get_backend_name() != "postgresql" or not url.database:
         raise UserError(
             f"a storage of the kind {url.drivername} is not supported: expected "

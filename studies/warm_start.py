@@ -30,7 +30,8 @@ def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, s
 
     Where survey, metric, warm-up and engine of two crf studies are the same, a value means the same: complete
     trials are added as they are, outside the budget. Otherwise the best settings are enqueued and tried anew.
-    Either way the user attribute `warm_start` says where a trial comes from.
+    Either way the user attribute `warm_start` says where a trial comes from. Settings with a name, the
+    published ones, are left there: every study tries them itself.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
     sources = study.user_attrs.get(SOURCES, [])
     if source in sources:
         return 0
-    new = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    new = [trial for trial in complete if not trial.user_attrs.get("name")]
     # The runs of two loss studies start from pseudo-labels of their own.
     comparable = study.user_attrs["kind"] == "crf" and _same_question(study.user_attrs, other.user_attrs)
     comparable = comparable and study.directions == other.directions
@@ -125,12 +127,13 @@ def _engine(study: optuna.Study, workspace: Workspace) -> str:
 
 
 def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
-    # The numbers of trials that some of them hold are those of the other study.
+    # The numbers of trials that some of them hold are those of the other study, and so is what they cost.
     dropped = (
         "worker",
+        "device",
+        "seconds",
         "run",
         "enqueued",
-        "name",
         "derived_from",
         "better_iterations",
         "retry_of",

@@ -89,9 +89,24 @@ def _open_url(url: str) -> BaseStorage:
     if path != url and not Path(path).is_file():
         raise UserError(f"{path} is missing: --storage shows a storage that exists.")
     try:
-        return optuna.storages.get_storage(url)
+        return optuna.storages.get_storage(_complete(url))
     except (sqlalchemy.exc.SQLAlchemyError, ImportError, RuntimeError, ValueError) as error:
         raise UserError(
             f"--storage cannot be opened ({type(error).__name__}): expected the URL of an Optuna storage, "
             "sqlite:///FILE or postgresql://USER@HOST/DATABASE."
-        ) from error
+        ) from None
+
+
+def _complete(url: str) -> str:
+    """Add the password of a server from the environment; on the command line none is taken."""
+    from sqlalchemy.engine import make_url
+
+    from studies.server_address import asked_address, refuse_password, with_password
+
+    named = make_url(url)
+    refuse_password(named)
+    if named.get_backend_name() != "postgresql":
+        return url
+    address = asked_address(url, "")
+    assert address is not None
+    return with_password(address).render_as_string(hide_password=False)

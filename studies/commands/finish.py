@@ -11,11 +11,10 @@ from reports.dashboard_notes import write_dashboard_notes
 from reports.html import write_report
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
-from sonarseg.training.record import SUMMARY
 from studies.commands.console import say
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.crf_study import best_crf_parameters, best_crf_trial
-from studies.loss_study import best_run_dir
+from studies.loss_study import best_run_dir, has_finished_run
 from studies.picture_rows import UNTUNED, write_picture_rows
 from studies.snapshot import refresh_snapshot, studies_on_server
 from studies.storage import load_study
@@ -77,8 +76,4 @@ def _write_pictures(workspace: Workspace) -> None:
 
 def _predictions(workspace: Workspace) -> Path | None:
     """Masks that the best run predicted for val; None while no run has finished."""
-    study = load_study(workspace.database, "loss")
-    tuned = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not tuned and not (workspace.final_dir / SUMMARY).is_file():
-        return None
-    return best_run_dir(workspace) / "masks"
+    return best_run_dir(workspace) / "masks" if has_finished_run(workspace) else None

@@ -124,6 +124,7 @@ def _tune(
     from studies.commands.finish import write_results
     from studies.commands.predict import predict
     from studies.commands.tables import inert, show
+    from studies.loss_study import has_finished_run
     from studies.stages import open_studies
     from studies.storage_choice import settle_storage
     from studies.warm_start import take_over
@@ -140,13 +141,34 @@ def _tune(
     _work(workspace, what, workers, hours, engine, scheduler, quiet, as_json)
     if as_json:
         return
-    if what == "all":
+    mapped = what == "all" and has_finished_run(workspace)
+    if mapped:
         predict(workspace.root)
     report = write_results(workspace)
     if quiet:
         say(f"Report: {report}")
-        return
-    show(console, *ending(workspace), inert(f"Report: {report}"))
+    else:
+        show(console, *ending(workspace), inert(f"Report: {report}"))
+    if what == "all" and not mapped:
+        _end_without_model(workspace)
+
+
+def _end_without_model(workspace: Workspace) -> None:
+    """Say why there are no maps; that all trials failed is a failure of the command too."""
+    from optuna.trial import TrialState
+
+    from reports.formatting import count
+    from studies.commands.console import say
+    from studies.commands.sentences import FAILED
+    from studies.storage import load_studies
+    from studies.trial_loop import finished
+
+    ended = [trial for study in load_studies(workspace.database).values() for trial in finished(study)]
+    failed = sum(trial.state == TrialState.FAIL for trial in ended)
+    why = f": {count(failed, 'trial')} failed, and `sonarseg status` tells why" if failed else ""
+    say(f"No run is complete, so no maps were written{why}. The same command goes on.")
+    if failed:
+        raise typer.Exit(FAILED)
 
 
 def _work(
@@ -161,6 +183,7 @@ def _work(
 ) -> None:
     from studies.commands.console import ConsoleProgress
     from studies.commands.trial_lines import json_line, trial_line
+    from studies.crf_study import hands_on
     from studies.interrupts import interruptible
     from studies.observer import ignore
     from studies.pipeline import Crew, tune_crf, tune_loss
@@ -170,9 +193,11 @@ def _work(
         ended = json_line if as_json else ignore if quiet else trial_line(workspace)
         crew = Crew(_number(workers), engine, _scheduler(engine, scheduler), hours, ended)
         machinery = Machinery(progress=progress)
+        going_on = True
         if what in ("crf", "all"):
-            tune_crf(workspace, machinery, crew)
-        if what in ("loss", "all"):
+            # Without pseudo-labels of a best CRF there is nothing that runs could train on.
+            going_on = hands_on(tune_crf(workspace, machinery, crew))
+        if what in ("loss", "all") and going_on:
             tune_loss(workspace, machinery, crew)
 
 

@@ -174,6 +174,7 @@ def test_identity_of_a_process() -> None:
     me = process_identity(os.getpid())
     assert is_alive(me)
     assert not is_alive(me | {"host": "another"})
+    assert not is_alive(me | {"machine": "a clone of the same name"})
     ended = subprocess.Popen([sys.executable, "-c", ""])
     identity = process_identity(ended.pid)
     ended.wait()

@@ -75,6 +75,20 @@ def test_on_one_survey_scores_are_compared(workspace: Path, tmp_path: Path) -> N
     assert page.figures()["sides-history"]["data"][0]["y"][-1] == best(workspace).value
 
 
+def test_unequal_numbers_of_seeds_are_compared_over_equally_many(workspace: Path, tmp_path: Path) -> None:
+    one_seed = full_workspace(tmp_path / "one", seeds=1)
+    page = Page(render_side_by_side([workspace, one_seed], NOW))
+    assert "over 1 run of each" in page.text["in-short"]
+
+    def first_run(side: Path) -> float:
+        trials = load(side, "loss").get_trials(states=(TrialState.COMPLETE,))
+        return next(t.value for t in trials if t.params["loss"] == "lovasz_softmax")
+
+    assert first_run(workspace) == first_run(one_seed)
+    expected = f"reach the same miou_multiclass, {first_run(one_seed):.3f} over 1 run of each"
+    assert f"The best networks of bay and one {expected}" in page.text["in-short"]
+
+
 def test_without_an_interval_nothing_is_left_of_it(tmp_path: Path) -> None:
     sides = []
     for name in ("few", "fewer"):

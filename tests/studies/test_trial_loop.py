@@ -1,17 +1,17 @@
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
 import pytest
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import TrialFailed
 from objectives.process_identity import process_identity
 from sonarseg.errors import UserError
-from studies import trial_loop
+from studies import retry, trial_loop
 from studies.retry import DIED, revive, worker_identity
 from studies.stopping import StopRules
 from studies.storage import create_database, load_study
@@ -217,6 +217,26 @@ def test_this_programs_own_leftover_is_dead(place: Workspace) -> None:
     study.ask().set_user_attr("worker", worker_identity())
     revive(study)
     assert study.trials[0].user_attrs["reason"] == DIED
+
+
+def test_a_trial_that_ends_while_it_is_taken_for_dead_keeps_its_value(
+    place: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = load_study(place.database_path, "crf")
+    study.ask().set_user_attr("worker", worker_identity())
+    late = study.ask()
+    late.set_user_attr("worker", worker_identity())
+    found = retry._dead
+
+    def dead(study: optuna.Study, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        trials = found(study, running)
+        study.tell(late.number, 0.5)
+        return trials[::-1]
+
+    monkeypatch.setattr(retry, "_dead", dead)
+    revive(study)
+    assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.WAITING]
+    assert study.trials[1].value == 0.5
 
 
 def test_a_database_that_cannot_be_written_is_one_sentence(place: Workspace) -> None:

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf
 from studies.stages import Machinery, open_studies
@@ -22,10 +23,16 @@ def _beside(tuned: Workspace, *changes: tuple[str, str]) -> Workspace:
     return workspace
 
 
+def _searched(workspace: Workspace) -> list[FrozenTrial]:
+    """Complete trials that are not of a published setting, which every study tries itself."""
+    trials = open_studies(workspace)[1]["crf"].trials
+    return [t for t in trials if t.state == TrialState.COMPLETE and not t.user_attrs.get("name")]
+
+
 def test_trials_of_the_same_question_are_taken_over_whole(tuned: Workspace, machinery: Machinery) -> None:
     second = _beside(tuned)
     _, studies = open_studies(second)
-    theirs = [t for t in open_studies(tuned)[1]["crf"].trials if t.state == TrialState.COMPLETE]
+    theirs = _searched(tuned)
     assert take_over(studies, second, tuned.root) == len(theirs)
     assert take_over(studies, second, tuned.root) == 0
     ours = studies["crf"].trials
@@ -39,7 +46,7 @@ def test_trials_of_the_same_question_are_taken_over_whole(tuned: Workspace, mach
 def test_of_another_question_the_best_settings_are_tried_anew(tuned: Workspace, machinery: Machinery) -> None:
     second = _beside(tuned, ("seed = 4", "seed = 5"))
     _, studies = open_studies(second)
-    theirs = [t for t in open_studies(tuned)[1]["crf"].trials if t.state == TrialState.COMPLETE]
+    theirs = _searched(tuned)
     best = sorted(theirs, key=lambda t: (-t.value, t.number))[:BEST]
     assert take_over(studies, second, tuned.root) == BEST
     assert take_over(studies, second, tuned.root) == 0
@@ -48,6 +55,20 @@ def test_of_another_question_the_best_settings_are_tried_anew(tuned: Workspace, 
     assert [t.user_attrs[ORIGIN]["trial"] for t in again] == [t.number for t in best][: len(again)]
     assert all(t.params == b.params for t, b in zip(again, best, strict=False))
     assert not any(t.user_attrs[ORIGIN]["complete"] for t in again)
+
+
+def test_what_was_taken_over_cost_nothing_here_and_is_no_published_setting(tuned: Workspace) -> None:
+    second = _beside(tuned)
+    take_over(open_studies(second)[1], second, tuned.root)
+    study = read_studies(second.root)["crf"]
+    assert study.trials
+    assert [trial.seconds for trial in study.trials] == [None] * len(study.trials)
+    assert not any(trial.counted or trial.device or trial.name for trial in study.trials)
+    assert study.progress == "crf: not begun"
+    published = {t.number for t in open_studies(tuned)[1]["crf"].trials if t.user_attrs.get("name")}
+    origins = {t.user_attrs[ORIGIN]["trial"] for t in open_studies(second)[1]["crf"].trials}
+    assert published
+    assert not published & origins
 
 
 def test_a_study_cannot_begin_with_itself(tuned: Workspace, tmp_path: Path) -> None:
@@ -61,7 +82,7 @@ def test_a_study_cannot_begin_with_itself(tuned: Workspace, tmp_path: Path) -> N
 def test_taking_over_that_was_interrupted_goes_on(tuned: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     second = _beside(tuned)
     _, studies = open_studies(second)
-    theirs = [t for t in open_studies(tuned)[1]["crf"].trials if t.state == TrialState.COMPLETE]
+    theirs = _searched(tuned)
     added, real = [], studies["crf"].add_trial
 
     def add(trial: FrozenTrial) -> None:
@@ -97,7 +118,7 @@ def test_values_of_another_engine_are_not_taken_over(tuned: Workspace) -> None:
 def test_numbers_of_interrupted_trials_are_not_taken_over(tuned: Workspace) -> None:
     """Else the trial of that number here, once interrupted, would pass for one that was tried again."""
     theirs = open_studies(tuned)[1]["crf"]
-    retried = next(t for t in theirs.trials if t.state == TrialState.COMPLETE)
+    retried = _searched(tuned)[0]
     retried.user_attrs |= {"retry_of": 3, "deaths": 2}
     theirs.add_trial(retried)
     second = _beside(tuned)

@@ -1,5 +1,6 @@
 """Workers of several workspaces on one PostgreSQL server, whose restart costs nothing."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -17,10 +18,12 @@ from sudden_death import kill_a_worker
 from toy_study import ATTRS, toy_workspace
 from typer.testing import CliRunner
 
+from objectives.process_identity import process_identity
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies import retry
 from studies.begin_anew import begin_anew, is_set_aside, successor
+from studies.commands.dashboard import _open_url
 from studies.main import app
 from studies.server_address import (
     ADDRESS_VARIABLE,
@@ -93,6 +96,28 @@ def test_a_worker_of_another_machine_is_dead_when_it_beats_no_more(  # type: ign
     retry.revive(study)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[1].user_attrs["retry_of"] == 0
+
+
+def test_a_worker_that_lives_counts_by_its_beats_too(  # type: ignore[no-untyped-def]
+    postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clone of this machine has its host name; a process may outlive its trial."""
+    workspace = _on_server(tmp_path, postgres.url, "alike")
+    create_database(workspace.database, {"crf": ATTRS})
+    study = load_study(workspace.database, "crf")
+    here = process_identity(os.getpid())
+    gone = {**here, "pid": 2**22 + 1}
+    for worker in (here, {**gone, "machine": "a clone"}, gone):
+        trial = study.ask()
+        trial.suggest_float("x", 0, 1)
+        trial.set_user_attr("worker", worker)
+        study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+    retry.revive(study)
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
+    monkeypatch.setattr(study._storage._backend, "grace_period", -1)  # type: ignore[attr-defined]
+    retry.revive(study)
+    assert [trial.state for trial in study.trials[:3]] == [TrialState.FAIL] * 3
 
 
 def test_a_snapshot_holds_what_the_server_holds(postgres, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -202,6 +227,41 @@ def test_an_address_in_a_file_holds_no_password(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"storage\.toml holds a password") as caught:
             read_address(path)
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "address", ["postgresql://sonar:topsecret/studies", "postgresql://sonar:topsecret@127.0.0.1:54x/studies"]
+)
+def test_an_address_that_cannot_be_read_is_not_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    workspace = toy_workspace(tmp_path)
+    create_database(workspace.database_path, {"crf": ATTRS})
+    monkeypatch.setenv(ADDRESS_VARIABLE, address)
+    by_variable = CliRunner().invoke(app, ["tune", "crf", str(tmp_path)])
+    by_option = CliRunner().invoke(app, ["dashboard", "--storage", address])
+    for shown in (by_variable, by_option):
+        assert shown.exit_code == 2
+        assert "postgresql://USER@HOST" in " ".join(shown.output.split())
+        assert "topsecret" not in shown.output
+        assert not isinstance(shown.exception, ValueError)
+
+
+@pytest.mark.parametrize("address", ["postgresql://sonar:deep@h/db", "mysql://sonar:deep@h/db"])
+def test_the_dashboard_takes_no_password_on_the_command_line(address: str) -> None:
+    shown = CliRunner().invoke(app, ["dashboard", "--storage", address])
+    assert shown.exit_code == 2
+    assert "holds a password" in shown.output
+    assert "deep" not in shown.output
+
+
+def test_the_dashboard_takes_the_password_from_the_environment(  # type: ignore[no-untyped-def]
+    postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_database(ServerAddress(postgres.url, "seen"), {"crf": ATTRS})
+    monkeypatch.delenv("PGPASSWORD")
+    monkeypatch.setenv(ADDRESS_VARIABLE, postgres.url.replace("sonar@", "sonar:deep%20water@"))
+    assert "seen/crf" in optuna.get_all_study_names(_open_url(postgres.url))
 
 
 def test_studies_do_not_move(postgres, place: Workspace, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
