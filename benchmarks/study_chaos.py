@@ -78,10 +78,11 @@ def rows() -> Iterator[dict[str, Any]]:
         )
         best = max(toy_study.toy_value(trial.params) for trial in done if trial.state == TrialState.COMPLETE)
         wrong += study.best_value != best
+        if wrong:
+            raise RuntimeError(f"{wrong} trials were lost, doubled, unfinished or wrong")
     yield {
         "case": f"{BUDGET} trials, {killed} workers and 5 launchers killed, {len(again)} trials run again, "
-        f"{given_up} given up, "
-        f"{seconds:.0f} s: trials lost, doubled, unfinished or wrong",
+        f"{given_up} given up, {seconds:.0f} s: trials lost, doubled, unfinished or wrong",
         "ours": wrong,
         "peer": None,
         "unit": "trials",

@@ -109,9 +109,15 @@ def mean_curve(curves: list[Curve]) -> Curve:
 
 
 def _lines(workspace: Path, run: Path) -> list[dict[str, Any]]:
-    """Lines of a run inside the workspace; one cut off by a crash is left out."""
+    """Lines of a run inside the workspace, up to one that a crash or a power cut has left half written."""
     path = (workspace / run / METRICS).resolve()
     if not path.is_relative_to(workspace.resolve()) or not path.is_file():
         return []
-    complete = path.read_text(encoding="utf-8").split("\n")[:-1]
-    return [json.loads(line) for line in complete if line.strip()]
+    whole = []
+    for text in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        whole.append(line)
+    return whole

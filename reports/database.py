@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from reports.formatting import plain, plain_or_none
-from reports.study_records import INTERRUPTED, STATES, Study, Trial
+from reports.study_records import INTERRUPTED, STATES, Study, Trial, workspace_name
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import METRICS, class_iou
@@ -210,8 +210,7 @@ def _origin(origin: object) -> str | None:
     """Name a trial of another workspace, without the way to it on the machine where it was."""
     if not isinstance(origin, dict):
         return None
-    place = Path(plain(origin.get("database", ""))).parent.name or "another workspace"
-    return f"trial {plain(origin.get('trial'))} of {place}"
+    return f"trial {plain(origin.get('trial'))} of {workspace_name(origin.get('database', ''))}"
 
 
 def _is_inherited(origin: object) -> bool:

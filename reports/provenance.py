@@ -80,15 +80,25 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         facts,
         sorted((name, " / ".join(dict.fromkeys(each))) for name, each in versions.items()),
         [(moment(time), plain(what)) for time, what in test_openings(found)],
-        "" if config is None else json.dumps(config, indent=2, ensure_ascii=False),
+        "" if config is None else _shown(config),
         _commands(found, plain(workspace.resolve().name)),
     )
 
 
+def _shown(config: object) -> str:
+    """Write the settings as JSON, with no character that changes how the others are read."""
+    lines = json.dumps(config, indent=2, ensure_ascii=False).split("\n")
+    return "\n".join(" " * (len(line) - len(line.lstrip())) + plain(line) for line in lines)
+
+
 def _commands(studies: list[Study], workspace: str) -> str:
-    """Write what repeats the studies, and the confirmations that were made of them."""
+    """Write what repeats the studies that were begun, and the confirmations that were made of them."""
     named = shlex.quote(workspace)
-    commands = [f"sonarseg tune all {named}"]
+    begun = [study.kind for study in studies if any(trial.counted for trial in study.trials)]
+    what = begun[0] if len(begun) == 1 else "all"
+    sources = dict.fromkeys(source for study in studies for source in study.sources)
+    commands = [f"sonarseg tune {what} {named} --from {shlex.quote(source)}" for source in sources]
+    commands = commands or [f"sonarseg tune {what} {named}"]
     for study in studies:
         record = _dict(study.attrs.get("confirm"))
         results, seeds = _dict(record.get("results")), record.get("seeds")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,11 @@ class Study:
         return plain_or_none(self.attrs.get("untuned"))
 
     @property
+    def sources(self) -> list[str]:
+        """Workspaces that it was begun with, without the way to them on the machine where they were."""
+        return [workspace_name(source) for source in self.attrs.get("warm_starts") or []]
+
+    @property
     def survey(self) -> dict[str, Any]:
         """Name, fingerprint, classes and tile counts of the survey."""
         survey = self.attrs.get("survey")
@@ -202,6 +208,14 @@ class Study:
             for name, distribution in trial.distributions.items()
             if isinstance(distribution, FloatDistribution | IntDistribution) and distribution.log
         }
+
+
+def workspace_name(database: object) -> str:
+    """Name a workspace by where its studies are: FOLDER/study.db, or ADDRESS (NAME) on a server."""
+    text = plain(database)
+    if "://" in text:
+        return text.rpartition(" (")[2].removesuffix(")")
+    return PurePath(text).parent.name or "another workspace"
 
 
 def test_openings(studies: Iterable[Study]) -> list[tuple[str, str]]:

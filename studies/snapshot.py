@@ -54,7 +54,8 @@ def refresh_snapshot(workspace: Workspace) -> None:
             target = SqliteStorage(partial)
             names = {study_name(address, kind): kind for kind in KINDS}
             with open_storage(address).engine.connect() as source, target.engine.begin() as copy:
-                _copy(source, copy, names)
+                # All tables as they are at one moment, whatever workers write meanwhile.
+                _copy(source.execution_options(isolation_level="REPEATABLE READ"), copy, names)
             target.engine.dispose()
             _remove_foreign_journal(path)
             partial.replace(path)

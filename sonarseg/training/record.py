@@ -15,12 +15,18 @@ LOG = "log.txt"
 
 
 def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Read the lines of metrics.jsonl; a last line cut off by a crash is left out."""
+    """Read the lines of metrics.jsonl, up to one that a crash or a power cut has left half written."""
     path = run_dir / METRICS
     if not path.is_file():
         return []
-    lines = path.read_text(encoding="utf-8").split("\n")
-    return [json.loads(line) for line in lines[:-1] if line]
+    whole = []
+    for text in path.read_bytes().split(b"\n")[:-1]:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            break
+        whole.append(line)
+    return whole
 
 
 def start_metrics(run_dir: Path, lines: list[dict[str, Any]]) -> None:

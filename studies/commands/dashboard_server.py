@@ -17,6 +17,7 @@ from optuna_dashboard import wsgi
 
 from reports.dashboard_notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
+from studies.begin_anew import is_set_aside
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.sentences import explain
 from studies.snapshot import refresh_snapshot, studies_on_server
@@ -102,7 +103,10 @@ def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threadin
     opened: dict[StudyKind, optuna.Study] | None = None
     while not stop.is_set():
         try:
-            opened = opened or studies_on_server(workspace)
+            if opened is None:
+                opened = studies_on_server(workspace)
+            elif any(is_set_aside(study) for study in opened.values()):
+                opened, filled = studies_on_server(workspace), None
             state = _state(workspace.database_path) if opened is None else _ended(opened)
             if state != filled:
                 refresh_snapshot(workspace)

@@ -45,7 +45,7 @@ def status(
     if as_json and watch:
         raise typer.BadParameter("--watch shows a display: leave --json out.", param_hint="--watch")
     if as_json:
-        typer.echo(json.dumps(gather(chosen), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(gather(chosen), indent=1))
         return
     if not watch:
         console.print(shown(gather(chosen)), soft_wrap=not console.is_terminal)

@@ -37,7 +37,7 @@ def trial_line(workspace: Workspace) -> Callable[[optuna.Study, FrozenTrial], No
 
 def json_line(study: optuna.Study, trial: FrozenTrial) -> None:
     """Print a trial as one line of JSON."""
-    typer.echo(json.dumps(trial_facts(study, trial), ensure_ascii=False))
+    typer.echo(json.dumps(trial_facts(study, trial)))
 
 
 def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-from fake_studies import CRF_SPACE, add, fill_crf, new_study
+from fake_studies import CRF_SPACE, LOSS_SPACE, add, fill_crf, new_study
 from optuna.trial import TrialState, create_trial
 from report_page import Page
 
 from reports.database import read_studies
 from reports.html import render
+from reports.provenance import provenance
 from studies.retry import revive
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -59,6 +61,27 @@ def test_a_day_that_nobody_worked_is_not_counted(study: optuna.Study, tmp_path: 
     died = read_studies(tmp_path)["crf"].trials[13]
     assert died.state == ("failed" if deaths else "interrupted")
     assert died.seconds is None
+
+
+def test_the_command_repeats_what_was_begun(study: optuna.Study, tmp_path: Path) -> None:
+    def commands() -> str:
+        return provenance(read_studies(tmp_path), tmp_path).command
+
+    assert commands() == f"sonarseg tune crf {tmp_path.name}"
+    add(new_study(tmp_path, "loss"), LOSS_SPACE, {"loss": "cross-entropy"}, 0.7, setting="c", seed=0)
+    assert commands() == f"sonarseg tune all {tmp_path.name}"
+    study.set_user_attr("warm_starts", ["/a/north bay/study.db", "postgresql://u@h/db (south)"])
+    assert commands().splitlines() == [
+        f"sonarseg tune all {tmp_path.name} --from 'north bay'",
+        f"sonarseg tune all {tmp_path.name} --from south",
+    ]
+
+
+def test_no_character_of_the_settings_turns_others_around(study: optuna.Study, tmp_path: Path) -> None:
+    study.set_user_attr("config", {"name": "a\u202eb é", "crf": {"trials": 9}})
+    shown = provenance(read_studies(tmp_path), tmp_path).config
+    assert json.loads(shown) == {"name": "a\N{REPLACEMENT CHARACTER}b é", "crf": {"trials": 9}}
+    assert '\n  "crf": {\n    "trials": 9' in shown
 
 
 def test_trials_that_are_run_again_are_counted_once(study: optuna.Study, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from fake_studies import metrics_line, write_metrics
 
 from reports.curves import Curve, mean_curve, read_run, read_trial
 from reports.study_records import Trial
+from sonarseg.training.record import read_metrics
 
 
 def trial(**more: object) -> Trial:
@@ -41,6 +42,18 @@ def test_a_line_cut_off_by_a_crash_is_left_out(tmp_path: Path) -> None:
     curve = read_run(tmp_path, Path("runs/a"))
     assert curve is not None
     assert curve.epochs == [1]
+
+
+@pytest.mark.parametrize("damage", [b"\0\0\0\n", b'{"epoch": 2\n{"epoch": 3}\n', b"\xff\xfe\n"])
+def test_lines_are_read_up_to_a_damaged_one(tmp_path: Path, damage: bytes) -> None:
+    run = tmp_path / "runs" / "a"
+    write_metrics(run, [metrics_line(1, 1, 0.5, 0.1, "")])
+    with (run / "metrics.jsonl").open("ab") as file:
+        file.write(damage)
+    curve = read_run(tmp_path, Path("runs/a"))
+    assert curve is not None
+    assert curve.epochs == [1]
+    assert [line["epoch"] for line in read_metrics(run)] == [1]
 
 
 def test_not_a_number_is_a_gap(tmp_path: Path) -> None:

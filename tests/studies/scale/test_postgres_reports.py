@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from reports.database import read_studies
+from studies.begin_anew import begin_anew, successor
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.finish import write_results
@@ -41,6 +42,11 @@ def pictures(study: optuna.Study) -> int:
     return sum(key.startswith("dashboard:artifacts:") for key in attrs)
 
 
+def has_note(study: optuna.Study) -> bool:
+    attrs = study._storage.get_study_system_attrs(study._study_id)
+    return any(key.startswith("dashboard:note") for key in attrs)
+
+
 def test_all_that_looks_at_studies_reads_and_writes_the_server(
     moved: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -66,10 +72,18 @@ def test_all_that_looks_at_studies_reads_and_writes_the_server(
             if len(read_studies(moved.root)["crf"].trials) == len(complete) + 1:
                 break
             stop.wait(0.05)
+        begin_anew(studies["loss"], "moved/loss, before", {}, first=0)
+        anew = successor(studies["loss"])
+        for _ in range(1200):
+            if has_note(anew):
+                break
+            stop.wait(0.05)
     finally:
         stop.set()
         thread.join()
     assert said == []
+    assert anew._study_id != studies["loss"]._study_id
+    assert has_note(anew)
     assert pictures(studies["crf"]) >= len(complete)
     assert len(read_studies(moved.root)["crf"].trials) == len(complete) + 1
 
