@@ -143,7 +143,8 @@ def test_a_storage_and_a_workspace_exclude_each_other(tuned: Workspace, tmp_path
         ({"workspace": tuned.root, "storage": "sqlite:///x.db"}, "both given"),
         ({"workspace": tuned.root, "artifacts": tmp_path}, "--artifacts goes with"),
         ({"storage": f"sqlite:///{tmp_path / 'no.db'}"}, "is missing"),
-        ({"storage": "nonsense://user:secret@host/"}, "cannot be opened"),
+        ({"storage": "nonsense://user@host/"}, "cannot be opened"),
+        ({"storage": "nonsense://user:secret@host/"}, "holds a password"),
     ):
         with pytest.raises(UserError, match=message) as raised:
             dashboard(**arguments)  # type: ignore[arg-type]
