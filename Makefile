@@ -39,6 +39,7 @@ $(VENV)/.installed: requirements.lock setup.cfg pyproject.toml
 	  $(BIN)/python -m pip install --quiet -e '.[dev]'; \
 	fi
 	$(BIN)/python -m sonarseg.densecrf
+	$(BIN)/python -m sonarseg.losses
 	@touch $@
 
 quickstart: install

@@ -147,6 +147,23 @@ def two_thread_case() -> Row:
     return row("2 threads and 1 process, 16 tiles of 256 x 256 x 6, all widths", mine, theirs)
 
 
+def thread_cases() -> list[Row]:
+    """The same by more and more threads of ours, beside one thread of ours."""
+    tiles = [speckled_tile(256, 6, seed) for seed in range(16)]
+    settings = [with_widths(WIDTHS[index % len(WIDTHS)]) for index in range(len(tiles))]
+    rows, threads = [], 2
+    while threads <= (os.cpu_count() or 1):
+        with ThreadPoolExecutor(threads) as many, ThreadPoolExecutor(1) as one:
+            times = in_turn(
+                lambda: list(many.map(ours, tiles, settings)),
+                lambda: list(one.map(ours, tiles, settings)),
+                5,
+            )
+        rows.append(row(f"{threads} threads of ours and 1 thread of ours, 16 tiles of 256 x 256 x 6", *times))
+        threads *= 2
+    return rows
+
+
 def scaling_cases() -> list[Row]:
     """One thread over tile size, classes and iterations; sigma 20, 5, 3."""
     rows = []
@@ -217,7 +234,8 @@ def cuda_case() -> Row:
     tiles = [speckled_tile(256, 6, seed) for seed in range(40)]
     p, device = with_widths((20, 5, 3)), torch.device("cuda")
     times = in_turn(
-        lambda: torch_engine.label_history(tiles, p, p.iterations, device=device),
+        # As studies call it
+        lambda: torch_engine.label_history(tiles, p, p.iterations, device=device, deterministic=True),
         lambda: [pydensecrf_grey(tile, p) for tile in tiles],
         3,
     )
@@ -253,7 +271,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="studies of the study benchmark")
     parser.add_argument("--no-study", action="store_true", help="leave the study benchmark out")
     arguments = parser.parse_args()
-    rows = [compile_case(), *one_thread_cases(), two_thread_case(), *scaling_cases(), memory_case()]
+    rows = [compile_case(), *one_thread_cases(), two_thread_case(), *thread_cases(), *scaling_cases()]
+    rows.append(memory_case())
     rows += [torch_on_cpu_case(), cuda_case()]
     if not arguments.no_study:
         rows += study_cases(arguments.seeds)

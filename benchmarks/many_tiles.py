@@ -17,8 +17,8 @@ SEVERAL = 32
 CLASSES = ("mud", "rock", "sand")
 
 
-def list_tiles(folder: Path, count: int) -> Path:
-    """Write a survey whose tiles are links to a few pictures, and a run folder for it.
+def list_tiles(folder: Path, count: int, size: int = SIZE) -> Path:
+    """Write a survey whose tiles are links to a few pictures of `size` x `size`, and a run folder for it.
 
     The first `SEVERAL` tiles show two classes, so that an epoch, which draws as many of each kind, is
     as long whatever `count` is.
@@ -28,7 +28,7 @@ def list_tiles(folder: Path, count: int) -> Path:
         (survey / part).mkdir(parents=True)
     generator = np.random.default_rng(0)
     for number in range(PICTURES):
-        grey = generator.gamma(4, 20 + number % 3 * 10, (SIZE, SIZE)).clip(0, 255).astype(np.uint8)
+        grey = generator.gamma(4, 20 + number % 3 * 10, (size, size)).clip(0, 255).astype(np.uint8)
         Image.fromarray(grey).save(survey / "pictures" / f"{number}.png")
     (survey / "classes.txt").write_text("\n".join(CLASSES) + "\n")
     rows = ["tile," + ",".join(CLASSES)]
@@ -38,7 +38,7 @@ def list_tiles(folder: Path, count: int) -> Path:
         shown = {number % 3, (number + 1) % 3} if number < SEVERAL else {number % 3}
         rows.append(f"{name}," + ",".join(str(int(k in shown)) for k in range(3)))
     for number, name in enumerate(names[count:]):
-        Image.fromarray(np.full((SIZE, SIZE), number % 3, np.uint8)).save(survey / "masks" / f"{name}.png")
+        Image.fromarray(np.full((size, size), number % 3, np.uint8)).save(survey / "masks" / f"{name}.png")
     (survey / "labels.csv").write_text("\n".join(rows) + "\n")
     (survey / "splits" / "train.txt").write_text("\n".join(names[:count]) + "\n")
     (survey / "splits" / "val.txt").write_text("\n".join(names[count:]) + "\n")

@@ -1,4 +1,4 @@
-"""Training runs beside what people write: steps a second, Lovász-Softmax, CAMs, start-up, memory.
+"""Training runs beside what people write: steps a second, Lovász-Softmax, CAMs, start-up, checkpoints, memory.
 
 `make bench-runs` writes benchmarks/results/runs.json.
 """
@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+from run_checkpoints import checkpoint_rows
 from run_cuda import deterministic_rows, idle_row
 from run_losses import lovasz_cases
 from run_rows import BATCH, NETWORKS, SIZES, TILES, Row, row
@@ -72,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--turns", type=int, default=7, help="turns of each side")
     parser.add_argument("--run-seconds", type=float, default=60, help="length of the whole run on the CPU")
-    parser.add_argument("--many", type=int, default=20_000, help="tiles of the memory case")
+    parser.add_argument("--many", type=int, default=100_000, help="tiles of the memory case")
     arguments = parser.parse_args()
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="sonarseg-bench-") as name:
@@ -94,6 +95,7 @@ def main() -> None:
                 found["ours"] for found in rows if found["case"].startswith(f"training steps, {device}")
             )
             rows += not_training_cases(survey_dir, device, length, rate)
+        rows += checkpoint_rows(folder)
         rows.append(memory_case(folder, arguments.many))
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 from numpy.typing import NDArray
 from PIL import Image
 
 from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.metrics.confusion import confusion
@@ -52,6 +54,14 @@ def chosen_tiles(survey: Survey, count: int = 3) -> list[str]:
     return [tiles[place] for place in places]
 
 
+def picture_engine(crf_study: optuna.Study) -> Engine:
+    """What computes the dense CRF of pictures: the study's engine.
+
+    In place of torch it is numba, whose labels are the same but for ties: the device is the study's.
+    """
+    return Engine("pydensecrf") if crf_study.user_attrs.get("engine") == "pydensecrf" else DEFAULT_ENGINE
+
+
 def write_picture_rows(
     folder: Path,
     survey: Survey,
@@ -60,6 +70,7 @@ def write_picture_rows(
     settings: dict[str, CrfParameters],
     predictions_dir: Path | None,
     count: int = 3,
+    engine: Engine = DEFAULT_ENGINE,
 ) -> None:
     """Write `folder/rows.json` and its pictures for tiles of `val`.
 
@@ -83,13 +94,15 @@ def write_picture_rows(
         Folder of predicted masks of `val` (a run's `masks`).
     count : int
         Rows by gain.
+    engine : Engine
+        What computes the dense CRF.
     """
     scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
     tiles = [tile for tile in scored if survey.shown(tile).sum() > 1] or scored
     if not tiles:
         tiles = list(survey.splits["val"][:count] or survey.splits["train"][:count])
     tiles = [tile for tile in tiles if (cams_dir / "val" / f"{tile}.npy").is_file()]
-    panels = {tile: _labels(survey, tile, cams_dir, scaling, settings) for tile in tiles}
+    panels = {tile: _labels(survey, tile, cams_dir, scaling, settings, engine) for tile in tiles}
     truths = {tile: survey.read_mask(tile) for tile in tiles if tile in scored}
     titles = list(settings)
     gains = [
@@ -106,7 +119,7 @@ def write_picture_rows(
     partial.mkdir(parents=True)
     rows = []
     for tile in shown:
-        labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings)
+        labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings, engine)
         truth = survey.read_mask(tile) if tile in scored else None
         scores = read_cam(cams_dir / "val" / f"{tile}.npy")
         row = _write_row(partial, survey, tile, scaling, scores, labels, truth, predictions_dir)
@@ -143,12 +156,18 @@ def _rank(gains: Sequence[float], index: int) -> dict[str, Any]:
 
 
 def _labels(
-    survey: Survey, tile: str, cams_dir: Path, scaling: GreyScaling, settings: dict[str, CrfParameters]
+    survey: Survey,
+    tile: str,
+    cams_dir: Path,
+    scaling: GreyScaling,
+    settings: dict[str, CrfParameters],
+    engine: Engine,
 ) -> dict[str, NDArray[np.uint8]]:
     scores = read_cam(cams_dir / "val" / f"{tile}.npy")
     image = scaling.apply(survey.read_image(tile))
+    shown, background_id = survey.shown(tile), survey.background_id
     return {
-        title: refine(scores, image, parameters, shown=survey.shown(tile), background_id=survey.background_id)
+        title: refine(scores, image, parameters, shown=shown, background_id=background_id, engine=engine)
         for title, parameters in settings.items()
     }
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import optuna
 
-from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.engine import Engine, pick_engine
 from sonarseg.progress import silent
 from studies.dask_workers import run_on_dask
 from studies.devices import crf_workers, seats
@@ -118,6 +118,8 @@ def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Cre
         study = ready.crf if kind == "crf" else ready.loss
         workers = crew.workers or _workers(workspace, study, kind)
         untuned = "untuned" in study.user_attrs
+        if kind == "crf" and not untuned:
+            machinery.progress("dense CRF engine", 1, 1, str(_engine(workspace)))
         if untuned or (crew.engine == "local" and workers == 1):
             return _alone(workspace, kind, machinery, stop, crew.ended)
         if kind == "loss":
@@ -149,5 +151,8 @@ def _workers(workspace: Workspace, study: optuna.Study, kind: StudyKind) -> int:
     config = workspace.config
     if kind == "loss":
         return len(seats(config.device, config.loss.runs_per_device))
-    engine = pick_engine(config.crf.engine, config.device)
-    return crf_workers(engine.name, config.device, len(study.user_attrs["tiles"]))
+    return crf_workers(_engine(workspace).name, config.device, len(study.user_attrs["tiles"]))
+
+
+def _engine(workspace: Workspace) -> Engine:
+    return pick_engine(workspace.config.crf.engine, workspace.config.device)

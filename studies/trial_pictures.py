@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from reports.dashboard_pictures import PicturePanel, trial_picture
 from reports.dashboard_store import DashboardStore
 from sonarseg.cam_store import read_cam
+from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.densecrf.refine import refine
@@ -22,7 +23,7 @@ from sonarseg.metrics.scores import miou
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
-from studies.picture_rows import chosen_tiles
+from studies.picture_rows import chosen_tiles, picture_engine
 from studies.quality import quality
 from studies.storage import KINDS, StudyKind, load_studies
 from studies.workspace import Workspace
@@ -57,10 +58,10 @@ def write_trial_pictures(
         Pictures made.
     """
     made = 0
-    sheet = _Sheet(workspace, workspace.survey(), scaling)
+    studies = opened or load_studies(workspace.database)
+    sheet = _Sheet(workspace, workspace.survey(), scaling, picture_engine(studies["crf"]))
     if not sheet.tiles:
         return made
-    studies = opened or load_studies(workspace.database)
     for kind in KINDS:
         store = DashboardStore(studies[kind])
         for trial in _without_picture(studies[kind], store):
@@ -95,6 +96,7 @@ class _Sheet:
     workspace: Workspace
     survey: Survey
     scaling: GreyScaling
+    engine: Engine
 
     @cached_property
     def tiles(self) -> list[str]:
@@ -147,6 +149,7 @@ class _Sheet:
             parameters,
             shown=self.survey.shown(tile),
             background_id=self.survey.background_id,
+            engine=self.engine,
         )
 
     def _score(self, truth: NDArray[np.uint8], labels: NDArray[np.uint8]) -> float | None:

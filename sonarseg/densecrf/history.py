@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.compiled import compiled
+from sonarseg.compiled import compiled
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.compiled import compiled_before, note_compiled
+from sonarseg.compiled import compiled_before, note_compiled
 from sonarseg.densecrf.kernels import bilateral_features
 from sonarseg.densecrf.numba_lattice import Lattice, build_lattice, spatial_lattice
 from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.compiled import compiled
+from sonarseg.compiled import compiled
 from sonarseg.densecrf.kept_lattices import KeptLattices
 from sonarseg.densecrf.kernels import (
     LARGEST_KEY,

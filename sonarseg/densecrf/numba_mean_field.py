@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.compiled import compiled
+from sonarseg.compiled import compiled
 from sonarseg.densecrf.numba_lattice import Lattice
 from sonarseg.densecrf.vector import (
     broadcast,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sonarseg.densecrf.compiled import compiled
+from sonarseg.compiled import compiled
 from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
 
 

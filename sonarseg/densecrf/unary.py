@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.compiled import compiled
+from sonarseg.compiled import compiled
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.seeds import DEFAULT_BACKGROUND_SCORE
 

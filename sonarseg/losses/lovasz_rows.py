@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.compiled import compiled
 from sonarseg.losses.lovasz_slopes import Slopes
 
 # Bits of the largest float32 that is not negative: larger than those of any error
@@ -52,7 +52,13 @@ def slopes_by_rows(probabilities: Tensor, target: Tensor, ignore_index: int, per
     return Slopes(slope, constant, counts[:, :, 0], counts[:, 0, 1])
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+def compile_rows() -> None:
+    """Compile, or load from the cache, what the loss needs."""
+    probabilities, target = torch.full((1, 2, 4), 0.5), torch.zeros((1, 4), dtype=torch.int64)
+    slopes_by_rows(probabilities, target, ignore_index=255, per_image=True)
+
+
+@compiled()
 def _fill_keys(p: Any, target: Any, c: int, ignore_index: int, keys: Any, counts: Any) -> None:
     """Whole numbers that sort as the errors fall: bits of the error, place in `p`, whether of the class.
 
@@ -85,7 +91,7 @@ def _fill_keys(p: Any, target: Any, c: int, ignore_index: int, keys: Any, counts
     counts[1] = valid
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _sorted(keys: NDArray[np.int64], spare: NDArray[np.int64]) -> NDArray[np.int64]:
     """Sort by the upper half of each key, in the two arrays in turn, and give the one that is sorted.
 
@@ -110,7 +116,7 @@ def _sorted(keys: NDArray[np.int64], spare: NDArray[np.int64]) -> NDArray[np.int
     return given
 
 
-@njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@compiled()
 def _fill_slopes(keys: NDArray[np.int64], counts: NDArray[np.int64], slope: Any) -> float:
     """Slopes of sorted pixels, put where the pixels are; gives the constant of the set."""
     members, valid = counts

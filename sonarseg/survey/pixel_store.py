@@ -102,11 +102,16 @@ class Source:
     settings: dict[str, Any]
 
     def times(self) -> str:
-        """Hash of the files' sizes and times of change: cheap to compare."""
+        """Hash of what changes with a file, cheap to compare.
+
+        Archives keep the times of files: one that takes another's place by its name has its inode still,
+        and a time of change of its own.
+        """
         digest = hashlib.sha256()
         for path in self.files:
             status = _existing(path).stat()
-            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+            known = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+            digest.update(f"{known}\n".encode())
         return digest.hexdigest()
 
     def content(self) -> str:

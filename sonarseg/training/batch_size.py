@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from sonarseg.errors import UserError
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import log, start_metrics, write_json
+from sonarseg.training.record import log, read_json, start_metrics, write_json
 
 CHOSEN = "batch_size.json"
 SMALLEST = 2
@@ -22,7 +22,11 @@ def chosen_batch_size(run_dir: Path, config: RunConfig) -> int | None:
     """The batch size of a run: what it has chosen, else what is set; None where neither is."""
     path = run_dir / CHOSEN
     if path.is_file():
-        return int(json.loads(path.read_text(encoding="utf-8"))["batch_size"])
+        advice = "put a copy back, or start a new run folder"
+        chosen = read_json(path, advice).get("batch_size")
+        if not isinstance(chosen, int):
+            raise UserError(f"{path} is damaged (batch_size is {chosen!r}, not a whole number): {advice}.")
+        return chosen
     configured = config.training.batch_size
     return None if configured == "auto" else configured
 

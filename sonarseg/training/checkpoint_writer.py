@@ -66,6 +66,17 @@ class CheckpointWriter:
             torch.cuda.synchronize(self._device)
         self._begun = self._thread.submit(self._write, self._copy, then)
 
+    def check(self) -> None:
+        """Raise what went wrong with the last checkpoint, if anything has by now; costs nothing.
+
+        Raises
+        ------
+        OSError
+            Where it could not be written.
+        """
+        if self._begun is not None and self._begun.done():
+            self.wait()
+
     def wait(self) -> None:
         """Wait until the last checkpoint is on disk; what was raised meanwhile is raised here."""
         begun, self._begun = self._begun, None

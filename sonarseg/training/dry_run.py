@@ -104,9 +104,9 @@ def dry_run(config: RunConfig, run_dir: Path, scratch: Path, progress: Progress 
     RunFailed
         Where memory runs out, or training is not possible for another reason.
     """
-    with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=scratch) as folder:
+    with tempfile.TemporaryDirectory(prefix=".dry-run-", dir=scratch.absolute()) as folder:
         temporary = Path(folder)
-        config = _moved(config, run_dir, temporary)
+        config = _moved(config, run_dir.absolute(), temporary)
         make_deterministic(config.training.deterministic)
         try:
             return _tried(config, temporary, progress)

@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sonarseg.errors import UserError
+
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 FAILURE = "failure.json"
@@ -67,8 +69,24 @@ def log(run_dir: Path, sentence: str) -> None:
 
 
 def read_summary(run_dir: Path) -> dict[str, Any]:
-    """Read summary.json of a finished run."""
-    content: dict[str, Any] = json.loads((run_dir / SUMMARY).read_text(encoding="utf-8"))
+    """Read summary.json of a finished run.
+
+    Raises
+    ------
+    UserError
+        Where it is damaged.
+    """
+    return read_json(run_dir / SUMMARY, "delete it, and the run goes on from its last checkpoint")
+
+
+def read_json(path: Path, advice: str) -> dict[str, Any]:
+    """Read a JSON file of a run; `advice` tells what to do where it is damaged (UserError)."""
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}): {advice}.") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} is damaged (it holds no JSON object): {advice}.")
     return content
 
 

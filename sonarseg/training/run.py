@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sonarseg.errors import UserError
@@ -20,6 +20,7 @@ from sonarseg.training import record
 from sonarseg.training.batch_size import choose_batch_size, smaller
 from sonarseg.training.checkpoint import CHECKPOINT, is_whole, load_newest
 from sonarseg.training.checkpoint_writer import CheckpointWriter
+from sonarseg.training.computes_on import ComputesOn, computes_on
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import free_memory, make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
@@ -30,7 +31,7 @@ from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
 from sonarseg.training.spent import Spent
 from sonarseg.training.summary import config_hash, summarise
-from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets, keep_frequencies
+from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets, keep_frequencies, refuse_lost_labels
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 
@@ -145,11 +146,14 @@ class _Run:
         self.tiles_hash = tiles_hash(data)
         self.spent = spent
         self.progress = progress
+        self.computes_on = computes_on(config, data.device)
         self.model = new_model(run_dir, config, data)
         self.trainer = Trainer(self.model, data.train, data.labelled, config)
         self.targets = RoundTargets(run_dir, config, data.survey, self.model, data.train)
         self.lines: list[dict[str, Any]] = []
         self.checkpoints = CheckpointWriter(run_dir / CHECKPOINT, data.device)
+        # A disk that is full ends the run at once, not after another epoch.
+        self.trainer.after_step = self.checkpoints.check
         self.done = self._resume()
 
     def _resume(self) -> int:
@@ -163,13 +167,16 @@ class _Run:
                     f"{self.data.survey.root}: tiles, labels, classes or masks were changed after the run "
                     f"{self.run_dir} began: start a new run folder, or put the survey back."
                 )
-            self._note_threads(state["threads"])
+            self._note_changes(ComputesOn(**state["computes_on"]))
             self.model.network.load_state_dict(state["network"])
             self.trainer.load_state(state["trainer"])
             self.spent.goes_on(state["spent"])
             self.lines = state["metrics"]
-            record.log(self.run_dir, f"resumed after epoch {len(self.lines)}")
+            if any(line["round"] > 0 for line in self.lines):
+                refuse_lost_labels(self.run_dir, self.config)
+            record.log(self.run_dir, f"resumed after epoch {len(self.lines)}, {self.computes_on}")
         else:
+            record.log(self.run_dir, f"begins {self.computes_on}")
             # Of a start whose network is lost or was given up: other batches, damaged checkpoints
             shutil.rmtree(self.run_dir / PSEUDO_LABELS, ignore_errors=True)
         done = len(self.lines)
@@ -180,12 +187,12 @@ class _Run:
         record.start_metrics(self.run_dir, self.lines)
         return done
 
-    def _note_threads(self, before: int) -> None:
-        if self.data.device.type == "cpu" and before != (now := torch.get_num_threads()):
+    def _note_changes(self, before: ComputesOn) -> None:
+        if changes := self.computes_on.changes(before):
             record.log(
                 self.run_dir,
-                f"goes on with {now} threads instead of {before}: figures may differ in the last digits "
-                "from those of a run that was not interrupted",
+                f"goes on {changes}: figures may differ in the last digits from those of a run that was not "
+                "interrupted",
             )
 
     def go(self) -> None:
@@ -240,7 +247,7 @@ class _Run:
             "spent": self.spent.now(),
             "config_hash": self.hashed,
             "tiles_hash": self.tiles_hash,
-            "threads": torch.get_num_threads(),
+            "computes_on": asdict(self.computes_on),
             "model": self.model.description(),
         }
 
@@ -277,6 +284,7 @@ class _Run:
                 "metrics": self._scores(last),
                 "frequencies": None if frequencies is None else [float(f) for f in frequencies],
                 "config_hash": self.hashed,
+                "crf_engine": self.computes_on.engine,
                 "skipped_steps": self.trainer.guard.skipped,
                 **self.spent.now(),
             },

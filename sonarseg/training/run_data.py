@@ -38,11 +38,11 @@ def read_config(run_dir: Path) -> RunConfig:
     if not path.is_file():
         raise UserError(f"{path} is missing: a run folder holds its settings in config.json.")
     try:
-        return RunConfig.model_validate_json(path.read_text(encoding="utf-8"))
+        return RunConfig.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {field}: {first['msg']}.") from error
+        raise UserError(f"{path}: {field + ': ' if field else ''}{first['msg']}.") from error
 
 
 @dataclass(frozen=True)

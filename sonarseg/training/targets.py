@@ -14,6 +14,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from sonarseg.densecrf.engine import pick_engine
+from sonarseg.errors import UserError
 from sonarseg.progress import Progress
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
@@ -193,8 +194,31 @@ def keep_frequencies(run_dir: Path, config: RunConfig, frequencies: Sequence[flo
         From its summary; None where the decoder was not trained.
     """
     folder = _round_folder(run_dir, config, 1)
+    if config.first_pseudo_labels is not None:
+        # Other runs share them; this one's are none of its own.
+        return
     if config.supervision == "labels" and frequencies is not None and not any(folder.glob("*.npy")):
         write_frequencies(folder, np.asarray(frequencies))
+
+
+def refuse_lost_labels(run_dir: Path, config: RunConfig) -> None:
+    """Refuse to go on with self-training where the first pseudo-labels, which all runs share, are gone.
+
+    They were made by the network of the warm-up: what this run's has become would make others.
+
+    Raises
+    ------
+    UserError
+        Where they are gone.
+    """
+    if config.first_pseudo_labels is None or config.supervision != "labels":
+        return
+    folder = config.path(run_dir, config.first_pseudo_labels)
+    if not folder.is_dir():
+        raise UserError(
+            f"{folder} is missing: it held the pseudo-labels with which {run_dir} began. The command that "
+            "began it (`sonarseg tune loss`, `sonarseg confirm`) makes them again."
+        )
 
 
 def _round_folder(run_dir: Path, config: RunConfig, number: int) -> Path:

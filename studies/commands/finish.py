@@ -9,13 +9,14 @@ from optuna.trial import TrialState
 
 from reports.dashboard_notes import write_dashboard_notes
 from reports.html import write_report
+from sonarseg.densecrf.engine import make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
-from studies.commands.console import say
+from studies.commands.console import ConsoleProgress, say
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir, has_finished_run
-from studies.picture_rows import UNTUNED, write_picture_rows
+from studies.picture_rows import UNTUNED, picture_engine, write_picture_rows
 from studies.snapshot import refresh_snapshot, studies_on_server
 from studies.storage import load_study
 from studies.workspace import Workspace
@@ -64,13 +65,17 @@ def _write_pictures(workspace: Workspace) -> None:
         name = best.user_attrs.get("name")
         title = f"after the best CRF ({name}, untuned)" if name else "after CRF tuned"
         settings[title] = best_crf_parameters(crf_study)
+    survey, engine = workspace.survey(), picture_engine(crf_study)
+    with ConsoleProgress() as progress:
+        make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
     write_picture_rows(
         workspace.pictures_dir,
-        workspace.survey(),
+        survey,
         workspace.cams_dir,
         scaling,
         settings,
         _predictions(workspace),
+        engine=engine,
     )
 
 

@@ -33,7 +33,8 @@ _REMEDIES = {
 _DATABASE_REMEDIES = {
     "disk is full": "free some space and run the same command again, it resumes",
     "readonly database": "make the workspace writable, or copy it to a place that is",
-    "unable to open database file": "make the workspace a folder you may write to",
+    "unable to open database file": "put it back if it was moved away, or make the workspace a folder that "
+    "you may write to",
     "disk i/o error": "check the disk and its free space, then run the same command again, it resumes",
     "database is locked": "another command holds it: wait for that one, then run this one again",
     "file is not a database": "it is damaged: put a copy back, or move it away and start anew",

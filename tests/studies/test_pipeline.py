@@ -35,6 +35,14 @@ def test_the_crf_study_holds_its_baselines_and_its_best(workspace: Workspace, ma
     assert study.user_attrs["device"] == "cpu"
 
 
+def test_the_engine_is_told(workspace: Workspace) -> None:
+    told: list[tuple[str, str]] = []
+    workspace = rewrite(workspace, "trials = 7", 'trials = 7\nengine = "pydensecrf"')
+    machinery = make_machinery("good", progress=lambda what, done, total, note="": told.append((what, note)))
+    tune_crf(workspace, machinery)
+    assert ("dense CRF engine", "pydensecrf on cpu") in told
+
+
 def test_more_trials_are_added_to_those_there_are(tuned: Workspace, machinery: Machinery) -> None:
     before = load_study(tuned.database_path, "crf").trials
     assert tune_crf(tuned, machinery).trials == before

@@ -11,13 +11,15 @@ import pytest
 from PIL import Image
 
 from reports.dashboard_pictures import PicturePanel
+from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
-from studies import trial_pictures
+from studies import picture_rows, trial_pictures
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, with_report
+from studies.commands.finish import write_results
 from studies.commands.scaling import workspace_scaling
 from studies.picture_rows import chosen_tiles
 from studies.pipeline import Machinery, tune_loss
@@ -61,6 +63,33 @@ def test_each_complete_crf_trial_gets_its_own_labels(
         expected = refine(scores, tile.pixels, best, shown=survey.shown(tile.title), background_id=None)
         assert np.array_equal(labels.pixels, expected)
         assert np.array_equal(truth.pixels, survey.read_mask(tile.title))
+
+
+@pytest.mark.parametrize(
+    ("begun_with", "expected"), [("pydensecrf", "pydensecrf"), ("numba", "numba"), ("torch", "numba")]
+)
+def test_pictures_are_made_by_the_engine_of_the_study(
+    tuned: Workspace,
+    drawn: list[list[list[PicturePanel]]],
+    monkeypatch: pytest.MonkeyPatch,
+    begun_with: str,
+    expected: str,
+) -> None:
+    used: list[str] = []
+
+    def refine_with(*arguments: object, engine: Engine, **options: object) -> np.ndarray:
+        used.append(engine.name)
+        return refine(*arguments, engine=engine, **options)  # type: ignore[call-overload, no-any-return]
+
+    load_study(tuned.database_path, "crf").set_user_attr("engine", begun_with)
+    for module in (trial_pictures, picture_rows):
+        monkeypatch.setattr(module, "refine", refine_with)
+    write_trial_pictures(tuned, workspace_scaling(tuned))
+    assert drawn
+    assert set(used) == {expected}
+    used.clear()
+    write_results(tuned)
+    assert set(used) == {expected}
 
 
 def test_a_loss_trial_shows_what_its_run_predicted(
@@ -115,8 +144,9 @@ def test_a_running_study_is_filled_in(tuned: Workspace, monkeypatch: pytest.Monk
         stop.set()
         thread.join()
     assert len(said) == 1
-    # Renamed before it was opened, or between that and the first statement.
-    assert "study.db is missing" in said[0] or "study.db cannot be read" in said[0]
+    # Renamed before it was opened, between that and the first statement, or later.
+    sentences = ("study.db is missing", "study.db cannot be read", "put it back if it was moved away")
+    assert any(sentence in said[0] for sentence in sentences)
 
 
 def test_the_report_is_served_as_it_is_now(tmp_path: Path) -> None:

@@ -185,6 +185,8 @@ def test_a_large_tile():
     parameters = CrfParameters(sigma_alpha=40, sigma_beta=60, w_bilateral=3, unary="soft", iterations=3)
     history = label_history(CrfTile(scores, image), parameters, 3)
     assert (history[3] == truth).mean() > (history[0] == truth).mean() + 0.05
+    expected = pydensecrf_engine.last_labels(CrfTile(scores, image), parameters)
+    assert (history[3] == expected).mean() >= 0.9999
     part = (slice(None), slice(0, 512), slice(0, 512))
     alone = label_history(CrfTile(np.ascontiguousarray(scores[part]), image[part[1:]].copy()), parameters, 3)
     # Away from the cut edges nothing depends on the rest of the tile.

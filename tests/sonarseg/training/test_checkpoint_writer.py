@@ -9,9 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from sonarseg.errors import UserError
 from sonarseg.training import checkpoint_writer
 from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
 from sonarseg.training.checkpoint_writer import CheckpointWriter
+from sonarseg.training.config import RunConfig
+from sonarseg.training.record import read_metrics
+from sonarseg.training.run import run
+from sonarseg.training.trainer import Trainer
+from tests.sonarseg.training.conftest import write_run
 
 CPU = torch.device("cpu")
 
@@ -84,4 +90,36 @@ def test_a_disk_that_is_full_is_told_at_the_next_and_at_the_end(
             raise KeyboardInterrupt
         with pytest.raises(OSError, match="No space"):
             writer.write({"network": {}}, pytest.fail)
+        writer.check()
         writer.write({"network": {}}, pytest.fail)
+
+
+def test_the_next_epoch_is_not_trained_to_its_end_where_the_disk_is_full(
+    tmp_path: Path, tiny_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third checkpoint cannot be written: the fourth epoch, which has begun, ends after a step."""
+    failed, steps = threading.Event(), 0
+    original_save, original_step = checkpoint_writer.save_checkpoint, Trainer._step
+
+    def save(path: Path, state: dict[str, Any]) -> None:
+        if state["epoch"] < 3:
+            original_save(path, state)
+            return
+        failed.set()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def step(trainer: Trainer, loss: torch.Tensor) -> None:
+        nonlocal steps
+        original_step(trainer, loss)
+        steps += 1
+        if steps > 9:
+            assert failed.wait(10)
+            time.sleep(0.1)
+
+    monkeypatch.setattr(checkpoint_writer, "save_checkpoint", save)
+    monkeypatch.setattr(Trainer, "_step", step)
+    run_dir = write_run(tmp_path / "run", tiny_config)
+    with pytest.raises(UserError, match=r"is full .* the same command goes on"):
+        run(run_dir)
+    assert steps == 3 * 3 + 1
+    assert len(read_metrics(run_dir)) == 2

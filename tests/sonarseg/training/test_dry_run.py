@@ -61,6 +61,18 @@ def test_a_trial_is_forecast_from_its_warm_up_on(tmp_path: Path, tiny_config: Ru
     assert list(after) == list(before)
 
 
+def test_tiles_of_a_workspace_named_from_where_one_stands_are_not_decoded_again(
+    tmp_path: Path, tiny_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(write_run(tmp_path / "here" / "runs" / "warm-up", changed(tiny_config, tiles="../tiles")))
+    config = changed(tiny_config, stage="self-training", warm_up="../warm-up", tiles="../tiles")
+    monkeypatch.chdir(tmp_path)
+    told: list[str] = []
+    dry_run(config, Path("here/runs/dry"), Path("here"), lambda what, *rest: told.append(what))
+    assert "steps" in told
+    assert "reading tiles" not in told
+
+
 def test_tiles_that_no_longer_fit_are_left_to_the_runs_that_use_them(
     tmp_path: Path, tiny_config: RunConfig
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sonarseg.densecrf.engine import Engine
 from sonarseg.errors import UserError
 from sonarseg.training import checkpoint
 from sonarseg.training.batch_size import choose_batch_size, start_over
@@ -157,6 +158,86 @@ def test_a_workspace_that_was_moved_resumes(tmp_path: Path, whole: Whole, superv
             mirror(place / "survey" / "masks" / "t01.png")
         stopped_after(place / "run", 3)
         assert "resumed after epoch 2" in (place / "run" / LOG).read_text()
+
+
+def test_pictures_that_change_names_are_noticed_though_their_sizes_and_times_are_alike(
+    tmp_path: Path, whole: Whole
+) -> None:
+    survey = tmp_path / "survey"
+    shutil.copytree(whole[0].survey, survey)
+    one, other, kept = (survey / "images" / name for name in ("t00.tif", "t06.tif", "kept"))
+    for path in (one, other):
+        Image.open(path.with_suffix(".png")).save(path)
+        path.with_suffix(".png").unlink()
+        os.utime(path, ns=(10**18, 10**18))
+    assert one.stat().st_size == other.stat().st_size
+    run_dir = write_run(tmp_path / "run", whole[0].model_copy(update={"survey": "../survey"}))
+    stopped_after(run_dir, 1)
+    for source, target in ((one, kept), (other, one), (kept, other)):
+        source.rename(target)
+    assert one.stat().st_mtime_ns == other.stat().st_mtime_ns == 10**18
+    with pytest.raises(UserError, match=r"changed after the run .* began"):
+        run(run_dir)
+
+
+def test_first_pseudo_labels_that_are_gone_are_not_made_from_another_network(
+    tmp_path: Path, whole: Whole
+) -> None:
+    warm_up, first = tmp_path / "warm-up", tmp_path / "first"
+    training = whole[0].training.model_copy(update={"warmup_epochs": 1, "epochs_per_round": 2})
+    config = whole[0].model_copy(update={"training": training})
+    run(write_run(warm_up, config.model_copy(update={"stage": "warm-up"})))
+    shared = {"stage": "self-training", "warm_up": "../warm-up", "first_pseudo_labels": "../first"}
+    run_dir = write_run(tmp_path / "run", config.model_copy(update=shared))
+    stopped_after(run_dir, 1)
+    first.rename(tmp_path / "away")
+    with pytest.raises(UserError, match=r"first is missing: .* makes them again"):
+        run(run_dir)
+    assert not first.exists()
+    (tmp_path / "away").rename(first)
+    run(run_dir)
+    labels = {path: path.read_bytes() for path in first.iterdir()}
+    undisturbed = write_run(tmp_path / "undisturbed", config.model_copy(update=shared))
+    run(undisturbed)
+    assert results(run_dir) == results(undisturbed)
+    assert {path: path.read_bytes() for path in first.iterdir()} == labels
+    # A finished run that trains its last epoch again leaves nothing in a folder that is not its own.
+    shutil.rmtree(first)
+    (run_dir / CHECKPOINT).unlink()
+    with pytest.raises(UserError, match="first is missing"):
+        run(run_dir)
+    assert not first.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "sentence"),
+    [
+        ("summary.json", b"\xff\xfe", r"summary.json is damaged .*: delete it, and the run goes on"),
+        ("summary.json", b"[]", r"summary.json is damaged .*no JSON object"),
+        ("batch_size.json", b"{", r"batch_size.json is damaged .*: put a copy back"),
+        ("batch_size.json", b"{}", r"batch_size.json is damaged .*batch_size is None"),
+        ("config.json", b"\xff\xfe{}", r"config.json: Invalid JSON"),
+    ],
+)
+def test_damaged_files_of_a_run_are_one_sentence(
+    tmp_path: Path, whole: Whole, name: str, content: bytes, sentence: str
+) -> None:
+    run_dir = write_run(tmp_path / "run", whole[0])
+    (run_dir / name).write_bytes(content)
+    with pytest.raises(UserError, match=sentence):
+        run(run_dir)
+
+
+def test_the_log_says_what_computes_and_what_has_changed(
+    tmp_path: Path, whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_dir = write_run(tmp_path / "run", whole[0])
+    stopped_after(run_dir, 5)
+    assert "begins on cpu, dense CRF by numba" in (run_dir / LOG).read_text()
+    monkeypatch.setattr("sonarseg.training.computes_on.pick_engine", lambda *_: Engine("pydensecrf"))
+    assert run(run_dir)["crf_engine"] == "pydensecrf"
+    assert "goes on with the dense CRF by pydensecrf instead of numba" in (run_dir / LOG).read_text()
+    assert read_summary(whole[1])["crf_engine"] == "numba"
 
 
 def test_other_threads_than_before_are_noted(

@@ -23,7 +23,7 @@ from sonarseg.training.endings import RunFailed
 from sonarseg.training.record import read_metrics
 from sonarseg.training.run import run
 from sonarseg.training.targets import RoundTargets
-from tests.sonarseg.training.conftest import write_run
+from tests.sonarseg.training.conftest import results, write_run
 
 
 def without_seconds(run_dir: Path) -> list[dict]:
@@ -184,7 +184,8 @@ def test_a_sigterm_that_python_drops_ends_the_run_all_the_same(
 
 def test_a_terminated_process_goes_on_later(tmp_path: Path, tiny_config: RunConfig) -> None:
     training = tiny_config.training.model_dump() | {"epochs_per_round": 8}
-    run_dir = write_run(tmp_path / "run", changed(tiny_config, training=training))
+    config = changed(tiny_config, training=training)
+    run_dir, undisturbed = (write_run(tmp_path / name, config) for name in ("run", "undisturbed"))
     command = [sys.executable, "-m", "sonarseg", str(run_dir)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -200,6 +201,8 @@ def test_a_terminated_process_goes_on_later(tmp_path: Path, tiny_config: RunConf
     after = read_metrics(run_dir)
     assert len(after) == 18
     assert after[: len(before)] == before
+    run(undisturbed)
+    assert results(run_dir) == results(undisturbed)
 
 
 @pytest.mark.parametrize("supervision", ["masks", "labels"])

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-import sonarseg.densecrf
-from sonarseg.densecrf import compiled, engine, numba_engine
-from sonarseg.densecrf.compiled import sources_hash
+import sonarseg
+from sonarseg import compiled
+from sonarseg.compiled import sources_hash
+from sonarseg.densecrf import engine, numba_engine
 
-FOLDER = next(iter(sonarseg.densecrf.__path__))
+FOLDER = Path(next(iter(sonarseg.__path__)))
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "network", "training")
 
 PROGRAM = """
 import numpy as np
@@ -21,50 +23,52 @@ energy = _seed_energy(np.ones((2, 3), np.float32), -1, np.float32(0), np.float32
 print(energy.sum(), sum(_seed_energy.stats.cache_hits.values()))
 """
 
+LOVASZ = """
+import torch
+from sonarseg.losses.lovasz_rows import slopes_by_rows
+found = slopes_by_rows(torch.tensor([[[0.5], [0.5]]]), torch.tensor([[1]]), ignore_index=255, per_image=False)
+print(found.slope.flatten().tolist())
+"""
+
+
+def program_output(source: str, folder: Path, **environment: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(folder), **environment}
+    environment.pop("XDG_CACHE_HOME", None)
+    command = [sys.executable, "-c", source]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
 
 def test_the_hash_follows_every_compiled_source(tmp_path):
-    copy = shutil.copytree(FOLDER, tmp_path / "densecrf", ignore=shutil.ignore_patterns("__pycache__"))
-    assert sources_hash(copy) == sources_hash(Path(FOLDER))
-    for name in ("vector.py", "numba_lattice.py", "numba_mean_field.py", "history.py", "unary.py"):
+    copy = shutil.copytree(FOLDER, tmp_path / "sonarseg", ignore=LEFT_OUT)
+    assert sources_hash(copy) == sources_hash(FOLDER)
+    names = ("vector", "numba_lattice", "numba_mean_field", "numba_simplex", "history", "unary")
+    for source in (*(copy / "densecrf" / f"{name}.py" for name in names), copy / "losses" / "lovasz_rows.py"):
         before = sources_hash(copy)
-        (copy / name).write_text((copy / name).read_text() + "\n# changed\n")
+        source.write_text(source.read_text() + "\n# changed\n")
         assert sources_hash(copy) != before
 
 
 def test_a_change_of_another_source_leaves_the_old_machine_code_alone(tmp_path):
     """vector.py changes; a function of unary.py, whose own file did not, is compiled anew."""
-    root = tmp_path / "sonarseg"
-    shutil.copytree(
-        Path(FOLDER).parent, root, ignore=shutil.ignore_patterns("__pycache__", "network", "training")
-    )
-
-    def run():
-        environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
-        command = [sys.executable, "-c", PROGRAM]
-        done = subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
-        )
-        return done.stdout.split()
-
-    assert run() == ["9.0", "0"]
-    assert run() == ["9.0", "1"]
+    root = shutil.copytree(FOLDER, tmp_path / "sonarseg", ignore=LEFT_OUT)
+    cache = str(tmp_path / "cache")
+    assert program_output(PROGRAM, tmp_path, NUMBA_CACHE_DIR=cache) == "9.0 0"
+    assert program_output(PROGRAM, tmp_path, NUMBA_CACHE_DIR=cache) == "9.0 1"
     vector = root / "densecrf" / "vector.py"
     vector.write_text(vector.read_text() + "\n# changed\n")
-    assert run() == ["9.0", "0"]
+    assert program_output(PROGRAM, tmp_path, NUMBA_CACHE_DIR=cache) == "9.0 0"
 
 
 def test_where_nothing_can_be_written_it_is_compiled_all_the_same(tmp_path):
-    root = tmp_path / "sonarseg"
-    left_out = shutil.ignore_patterns("__pycache__", "network", "training")
-    shutil.copytree(Path(FOLDER).parent, root, ignore=left_out)
+    root = shutil.copytree(FOLDER, tmp_path / "sonarseg", ignore=LEFT_OUT)
     # Files in the place of folders stop root, too.
-    blocked = root / "densecrf" / "__pycache__"
-    blocked.touch()
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": "", "HOME": str(blocked)}
-    environment.pop("XDG_CACHE_HOME", None)
-    command = [sys.executable, "-c", PROGRAM]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["9.0", "0"]
+    for folder in (root, root / "densecrf", root / "losses"):
+        (folder / "__pycache__").touch()
+    blocked = {"NUMBA_CACHE_DIR": "", "HOME": str(root / "__pycache__")}
+    assert program_output(PROGRAM, tmp_path, **blocked) == "9.0 0"
+    # One pixel of class 1 with an error of one half for both: the absent class 0 counts from 0 to 1.
+    assert program_output(LOVASZ, tmp_path, **blocked) == "[1.0, -1.0]"
 
 
 def test_sources_that_moved_are_not_noted_as_compiled(tmp_path, monkeypatch):

@@ -23,12 +23,12 @@ _HERE = Path(__file__).absolute().parent
 
 
 def sources_hash(folder: Path) -> str:
-    """Hash the sources in a folder that take part in compilation, and numba's version."""
+    """Hash the sources under a folder that take part in compilation, and numba's version."""
     found = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(folder.glob("*.py")):
+    for path in sorted(folder.rglob("*.py")):
         text = path.read_bytes()
-        if b"from numba" in text or b"densecrf.compiled" in text:
-            found.update(path.name.encode() + b"\0" + text)
+        if b"from numba" in text or b"sonarseg.compiled" in text:
+            found.update(path.relative_to(folder).as_posix().encode() + b"\0" + text)
     return found.hexdigest()[:16]
 
 
@@ -39,7 +39,7 @@ def cache_folder() -> Path | None:
     None where neither can be written: then every process compiles for itself.
     """
     for base in _places():
-        folder = base / f"densecrf-{sources_hash(_HERE)}"
+        folder = base / f"compiled-{sources_hash(_HERE)}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder):

@@ -1,0 +1,81 @@
+"""How long training waits for a checkpoint, beside `torch.save` and a flush in its place."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+from run_rows import NETWORKS, Row, row
+
+from sonarseg.network.model import SegmentationNetwork
+from sonarseg.training.checkpoint import CHECKPOINT
+from sonarseg.training.checkpoint_writer import CheckpointWriter
+
+TURNS = 5
+
+
+def training_state() -> dict[str, Any]:
+    """Network of a CUDA run and moments of its optimiser."""
+    settings = dict(NETWORKS["cuda"])
+    network = SegmentationNetwork(settings.pop("encoder"), 1, 4, **settings)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
+    for parameter in network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimiser.step()
+    return {"network": network.state_dict(), "trainer": {"optimiser": optimiser.state_dict()}}
+
+
+def _plain(state: dict[str, Any], path: Path) -> None:
+    with path.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def checkpoint_rows(folder: Path) -> list[Row]:
+    """Seconds that training waits, and seconds until the checkpoint is on disk."""
+    state, path = training_state(), folder / CHECKPOINT
+    waits: list[float] = []
+    writes: list[float] = []
+    plain: list[float] = []
+    with CheckpointWriter(path, torch.device("cpu")) as writer:
+        # The first makes the copy's memory.
+        for _ in range(TURNS + 1):
+            began = time.perf_counter()
+            waits.append(_seconds(lambda: writer.write(state, _nothing)))
+            writer.wait()
+            writes.append(time.perf_counter() - began)
+            plain.append(_seconds(lambda: _plain(state, folder / "plain.pt")))
+    size = f"{path.stat().st_size / 1e6:.0f} MB"
+    peer = median(plain[1:])
+    return [
+        row(
+            f"training waits for a checkpoint of {size}, cpu",
+            median(waits[1:]),
+            peer,
+            "s",
+            larger_is_better=False,
+        ),
+        row(
+            f"until a checkpoint of {size} is on disk, cpu",
+            median(writes[1:]),
+            peer,
+            "s",
+            larger_is_better=False,
+        ),
+    ]
+
+
+def _nothing() -> None:
+    """What follows a checkpoint."""
