@@ -1,4 +1,4 @@
-"""Training runs beside what people write: steps a second, Lovász-Softmax, CAMs, start-up, checkpoints, memory.
+"""Training runs beside what people write: steps, Lovász-Softmax, CAMs, start-up, checkpoints, memory.
 
 `make bench-runs` writes benchmarks/results/runs.json.
 """

@@ -1,7 +1,7 @@
 """Slopes of the Lovász-Softmax loss on the CPU, by numba and a radix sort, a class a thread.
 
-torch's sort, which moves an index along with each value, would take most of a training step; NumPy's takes
-ten times as long as a radix sort on chips whose AVX-512 it does not suit (AMD Zen 4).
+torch's sort, which moves an index along with each value, would take most of a training step; NumPy's is
+slow on chips whose AVX-512 it does not suit (AMD Zen 4).
 """
 
 from __future__ import annotations
