@@ -118,8 +118,8 @@ def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Cre
         study = ready.crf if kind == "crf" else ready.loss
         workers = crew.workers or _workers(workspace, study, kind)
         untuned = "untuned" in study.user_attrs
-        if kind == "crf" and not untuned:
-            machinery.progress("dense CRF engine", 1, 1, str(_engine(workspace)))
+        if kind == "crf" and not untuned and crew.engine == "local":
+            machinery.progress("dense CRF", 1, 1, str(_engine(workspace)))
         if untuned or (crew.engine == "local" and workers == 1):
             return _alone(workspace, kind, machinery, stop, crew.ended)
         if kind == "loss":

@@ -104,14 +104,12 @@ class Source:
     def times(self) -> str:
         """Hash of what changes with a file, cheap to compare.
 
-        Archives keep the times of files: one that takes another's place by its name has its inode still,
-        and a time of change of its own.
+        Archives keep the times of files, but one that takes another's name has a time of change of its own.
         """
         digest = hashlib.sha256()
         for path in self.files:
             status = _existing(path).stat()
-            known = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-            digest.update(f"{known}\n".encode())
+            digest.update(f"{status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}\n".encode())
         return digest.hexdigest()
 
     def content(self) -> str:

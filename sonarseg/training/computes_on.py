@@ -48,6 +48,8 @@ class ComputesOn:
 def computes_on(config: RunConfig, device: torch.device) -> ComputesOn:
     """What a run is computed on here."""
     refines = config.supervision == "labels" and config.stage != "warm-up"
+    if config.first_pseudo_labels is not None and config.training.rounds == 1:
+        refines = False
     return ComputesOn(
         device_name(device),
         torch.get_num_threads() if device.type == "cpu" else None,

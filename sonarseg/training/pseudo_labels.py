@@ -227,12 +227,6 @@ def read_pseudo_label(folder: Path, tile: str) -> NDArray[np.uint8]:
     return read_mask_file(folder / f"{tile}.png")
 
 
-def write_frequencies(folder: Path, frequencies: NDArray[np.float64]) -> None:
-    """Write what `read_frequencies` reads; the folder is made where it is missing."""
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "frequencies.npy", frequencies)
-
-
 def read_frequencies(folder: Path) -> NDArray[np.float64]:
     """Share of the labelled pixels of each class, (K,)."""
     frequencies: NDArray[np.float64] = np.load(folder / "frequencies.npy")

@@ -31,7 +31,7 @@ from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
 from sonarseg.training.spent import Spent
 from sonarseg.training.summary import config_hash, summarise
-from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets, keep_frequencies, refuse_lost_labels
+from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets, refuse_lost_labels
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 
@@ -68,14 +68,14 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
     """
     config = read_config(run_dir)
     finished = record.is_finished(run_dir)
-    if finished and record.read_summary(run_dir)["config_hash"] != config_hash(config):
+    if finished and record.read_summary(run_dir).get("config_hash") != config_hash(config):
         raise _changed_settings(run_dir)
     if finished and is_whole(run_dir / CHECKPOINT):
         return record.read_summary(run_dir)
     with locked(run_dir):
-        # Of a finished run whose network is lost, or a pruned one, that now goes on
         if finished:
-            keep_frequencies(run_dir, config, record.read_summary(run_dir)["frequencies"])
+            refuse_lost_labels(run_dir, config)
+        # Of a finished run whose network is lost, or a pruned one, that now goes on
         for name in (record.FAILURE, record.SUMMARY):
             (run_dir / name).unlink(missing_ok=True)
         try:
@@ -167,7 +167,7 @@ class _Run:
                     f"{self.data.survey.root}: tiles, labels, classes or masks were changed after the run "
                     f"{self.run_dir} began: start a new run folder, or put the survey back."
                 )
-            self._note_changes(ComputesOn(**state["computes_on"]))
+            self._note_changes(state.get("computes_on"))
             self.model.network.load_state_dict(state["network"])
             self.trainer.load_state(state["trainer"])
             self.spent.goes_on(state["spent"])
@@ -187,8 +187,9 @@ class _Run:
         record.start_metrics(self.run_dir, self.lines)
         return done
 
-    def _note_changes(self, before: ComputesOn) -> None:
-        if changes := self.computes_on.changes(before):
+    def _note_changes(self, before: dict[str, Any] | None) -> None:
+        changes = self.computes_on.changes(ComputesOn(**before)) if before else ""
+        if changes:
             record.log(
                 self.run_dir,
                 f"goes on {changes}: figures may differ in the last digits from those of a run that was not "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -28,7 +28,6 @@ from sonarseg.training.pseudo_labels import (
     make_pseudo_labels,
     read_frequencies,
     read_pseudo_label,
-    write_frequencies,
 )
 from sonarseg.training.tiles import Tiles, load_tiles, scaled_size
 
@@ -98,12 +97,17 @@ class RoundTargets:
         return self.frequencies
 
     def clean(self) -> None:
-        """Remove what only a resumed run would need; the last round's pseudo-labels stay."""
+        """Remove what only a resumed run would need.
+
+        The last round's pseudo-labels stay, and the class frequencies of the first: a run whose network is
+        lost trains its last epoch again.
+        """
         self._targets = None
         for folder in ("cams", "targets"):
             shutil.rmtree(self.run_dir / folder, ignore_errors=True)
         for number in range(1, self.config.training.rounds):
-            shutil.rmtree(self.run_dir / PSEUDO_LABELS / f"round-{number}", ignore_errors=True)
+            for path in (self.run_dir / PSEUDO_LABELS / f"round-{number}").glob("*.png"):
+                path.unlink()
 
     def _folder(self, number: int) -> Path:
         return _round_folder(self.run_dir, self.config, number)
@@ -183,24 +187,6 @@ class RoundTargets:
         return StoredPicture(smaller[0].to(torch.uint8).numpy(), disk_size)
 
 
-def keep_frequencies(run_dir: Path, config: RunConfig, frequencies: Sequence[float] | None) -> None:
-    """Put back what a finished run has cleaned away of its first round and needs to go on.
-
-    Parameters
-    ----------
-    run_dir : Path
-    config : RunConfig
-    frequencies : sequence of float, or None
-        From its summary; None where the decoder was not trained.
-    """
-    folder = _round_folder(run_dir, config, 1)
-    if config.first_pseudo_labels is not None:
-        # Other runs share them; this one's are none of its own.
-        return
-    if config.supervision == "labels" and frequencies is not None and not any(folder.glob("*.npy")):
-        write_frequencies(folder, np.asarray(frequencies))
-
-
 def refuse_lost_labels(run_dir: Path, config: RunConfig) -> None:
     """Refuse to go on with self-training where the first pseudo-labels, which all runs share, are gone.
 
@@ -216,8 +202,8 @@ def refuse_lost_labels(run_dir: Path, config: RunConfig) -> None:
     folder = config.path(run_dir, config.first_pseudo_labels)
     if not folder.is_dir():
         raise UserError(
-            f"{folder} is missing: it held the pseudo-labels with which {run_dir} began. The command that "
-            "began it (`sonarseg tune loss`, `sonarseg confirm`) makes them again."
+            f"{folder} is missing: it held the pseudo-labels with which {run_dir} began. Put it back from a "
+            "copy; `sonarseg tune loss` makes those of its study again."
         )
 
 

@@ -22,7 +22,7 @@ from studies.storage import load_study
 from studies.workspace import Workspace
 
 
-def write_results(workspace: Workspace, output: Path | None = None) -> Path:
+def write_results(workspace: Workspace, output: Path | None = None, *, quiet: bool = False) -> Path:
     """Make the picture rows anew, write the notes that Optuna Dashboard shows, and the report.
 
     Of a workspace where nothing may be written, the report alone is.
@@ -33,6 +33,8 @@ def write_results(workspace: Workspace, output: Path | None = None) -> Path:
         With a database.
     output : Path, optional
         Where the report goes; `report.html` in the workspace by default.
+    quiet : bool
+        Show no progress.
 
     Returns
     -------
@@ -41,14 +43,14 @@ def write_results(workspace: Workspace, output: Path | None = None) -> Path:
     """
     refresh_snapshot(workspace)
     if os.access(workspace.root, os.W_OK):
-        _write_pictures(workspace)
+        _write_pictures(workspace, quiet)
         write_dashboard_notes(workspace.root, studies_on_server(workspace))
     else:
         say(f"{workspace.root} is read-only: the report shows the pictures that are there.")
     return write_report(workspace.root, output)
 
 
-def _write_pictures(workspace: Workspace) -> None:
+def _write_pictures(workspace: Workspace, quiet: bool) -> None:
     if not has_warm_up(workspace) or not workspace.cams_dir.is_dir():
         return
     if not workspace.survey_path.is_dir():
@@ -66,7 +68,7 @@ def _write_pictures(workspace: Workspace) -> None:
         title = f"after the best CRF ({name}, untuned)" if name else "after CRF tuned"
         settings[title] = best_crf_parameters(crf_study)
     survey, engine = workspace.survey(), picture_engine(crf_study)
-    with ConsoleProgress() as progress:
+    with ConsoleProgress(quiet=quiet) as progress:
         make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
     write_picture_rows(
         workspace.pictures_dir,

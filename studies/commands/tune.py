@@ -144,7 +144,7 @@ def _tune(
     mapped = what == "all" and has_finished_run(workspace)
     if mapped:
         predict(workspace.root)
-    report = write_results(workspace)
+    report = write_results(workspace, quiet=quiet)
     if quiet:
         say(f"Report: {report}")
     else:

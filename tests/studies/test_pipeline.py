@@ -40,7 +40,7 @@ def test_the_engine_is_told(workspace: Workspace) -> None:
     workspace = rewrite(workspace, "trials = 7", 'trials = 7\nengine = "pydensecrf"')
     machinery = make_machinery("good", progress=lambda what, done, total, note="": told.append((what, note)))
     tune_crf(workspace, machinery)
-    assert ("dense CRF engine", "pydensecrf on cpu") in told
+    assert ("dense CRF", "pydensecrf on cpu") in told
 
 
 def test_more_trials_are_added_to_those_there_are(tuned: Workspace, machinery: Machinery) -> None:

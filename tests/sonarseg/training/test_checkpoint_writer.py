@@ -3,6 +3,7 @@
 import errno
 import threading
 import time
+from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any
 
@@ -98,24 +99,27 @@ def test_the_next_epoch_is_not_trained_to_its_end_where_the_disk_is_full(
     tmp_path: Path, tiny_config: RunConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The third checkpoint cannot be written: the fourth epoch, which has begun, ends after a step."""
-    failed, steps = threading.Event(), 0
-    original_save, original_step = checkpoint_writer.save_checkpoint, Trainer._step
+    steps, begun = 0, list[Future[None] | None]()
+    original_save, original_write = checkpoint_writer.save_checkpoint, CheckpointWriter.write
+    original_step = Trainer._step
 
     def save(path: Path, state: dict[str, Any]) -> None:
-        if state["epoch"] < 3:
-            original_save(path, state)
-            return
-        failed.set()
-        raise OSError(errno.ENOSPC, "No space left on device")
+        if state["epoch"] == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        original_save(path, state)
+
+    def write(writer: CheckpointWriter, *arguments: Any) -> None:
+        original_write(writer, *arguments)
+        begun.append(writer._begun)
 
     def step(trainer: Trainer, loss: torch.Tensor) -> None:
         nonlocal steps
         original_step(trainer, loss)
         steps += 1
-        if steps > 9:
-            assert failed.wait(10)
-            time.sleep(0.1)
+        if len(begun) == 3 and begun[2] is not None:
+            wait([begun[2]], 10)
 
+    monkeypatch.setattr(CheckpointWriter, "write", write)
     monkeypatch.setattr(checkpoint_writer, "save_checkpoint", save)
     monkeypatch.setattr(Trainer, "_step", step)
     run_dir = write_run(tmp_path / "run", tiny_config)

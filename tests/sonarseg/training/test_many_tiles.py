@@ -43,14 +43,15 @@ def in_tensors() -> int:
 
 
 def most_held(run_dir: Path) -> int:
-    """Bytes in tensors, at most, whenever an epoch has ended, and what Python held at most in between."""
+    """Bytes in tensors after the last epoch, and those that Python held at most."""
     most = 0
     tracemalloc.reset_peak()
 
-    def look(what: str, *rest: object) -> None:
+    def look(what: str, done: int, total: int, note: str = "") -> None:
         nonlocal most
-        if what == "training":
-            most = max(most, in_tensors())
+        # The last epoch is told of while nothing else is done.
+        if what == "training" and done == total:
+            most = in_tensors()
 
     run(run_dir, look)
     return most + tracemalloc.get_traced_memory()[1]
@@ -74,4 +75,4 @@ def test_tiles_that_are_held_are_noticed(tmp_path: Path, monkeypatch: pytest.Mon
         held.copy = torch.from_numpy(store.pixels).clone()  # type: ignore[attr-defined]
 
     monkeypatch.setattr(Feed, "__init__", hold)
-    assert bytes_a_tile(tmp_path) > SIZE * SIZE * 0.9
+    assert bytes_a_tile(tmp_path) > SIZE * SIZE / 2

@@ -63,7 +63,8 @@ def test_a_finished_run_that_lost_its_checkpoint_trains_its_last_epoch_again(
     assert results(run_dir) == results(undisturbed)
     ours, theirs = (torch.load(folder / CHECKPOINT)["network"] for folder in (run_dir, undisturbed))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert not (run_dir / "pseudo_labels" / "round-1").exists()
+    kept = [path.name for path in (run_dir / "pseudo_labels" / "round-1").iterdir()]
+    assert kept == ["frequencies.npy"]
 
 
 def test_two_damaged_checkpoints_begin_the_run_anew(tmp_path: Path, whole: Whole) -> None:
@@ -191,7 +192,7 @@ def test_first_pseudo_labels_that_are_gone_are_not_made_from_another_network(
     run_dir = write_run(tmp_path / "run", config.model_copy(update=shared))
     stopped_after(run_dir, 1)
     first.rename(tmp_path / "away")
-    with pytest.raises(UserError, match=r"first is missing: .* makes them again"):
+    with pytest.raises(UserError, match=r"first is missing: .* Put it back from a copy"):
         run(run_dir)
     assert not first.exists()
     (tmp_path / "away").rename(first)
@@ -207,6 +208,18 @@ def test_first_pseudo_labels_that_are_gone_are_not_made_from_another_network(
     with pytest.raises(UserError, match="first is missing"):
         run(run_dir)
     assert not first.exists()
+    assert (run_dir / "summary.json").is_file()
+
+
+def test_a_finished_run_whose_summary_was_damaged_goes_on_without_it(tmp_path: Path, whole: Whole) -> None:
+    run_dir = tmp_path / "run"
+    shutil.copytree(whole[1], run_dir)
+    (run_dir / "summary.json").write_bytes(b"{")
+    with pytest.raises(UserError, match="delete it, and the run goes on from its last checkpoint"):
+        run(run_dir)
+    (run_dir / "summary.json").unlink()
+    run(run_dir)
+    assert results(run_dir) == results(whole[1])
 
 
 @pytest.mark.parametrize(
@@ -214,6 +227,7 @@ def test_first_pseudo_labels_that_are_gone_are_not_made_from_another_network(
     [
         ("summary.json", b"\xff\xfe", r"summary.json is damaged .*: delete it, and the run goes on"),
         ("summary.json", b"[]", r"summary.json is damaged .*no JSON object"),
+        ("summary.json", b"{}", r"config.json was changed after this run began"),
         ("batch_size.json", b"{", r"batch_size.json is damaged .*: put a copy back"),
         ("batch_size.json", b"{}", r"batch_size.json is damaged .*batch_size is None"),
         ("config.json", b"\xff\xfe{}", r"config.json: Invalid JSON"),
