@@ -220,7 +220,7 @@ class CrfObjective:
             trial.report(race.expected(), race.scored)
             raise optuna.TrialPruned(
                 f"after {race.scored} of {race.total} tiles that need a CRF no number of iterations promised "
-                f"more than the best trial, {race.incumbent.value:.3f}: {race.expected():.3f} at most."
+                f"more than the best trial, {race.incumbent.value:.4f}: {race.expected():.4f} at most."
             ) from pruned
         curve = [METRICS[self.metric](histories[:, count]) for count in range(longest + 1)]
         value = curve[parameters.iterations]

@@ -150,24 +150,31 @@ def _incumbent(study: optuna.Study) -> Incumbent | None:
     return incumbent_of(confusions, study.user_attrs["metric"], quality(best))
 
 
-def add_better_iterations(study: optuna.Study, workspace: Workspace) -> None:
-    """Add the derived trials in this worker's turn, so that no two workers add the same."""
+def add_better_iterations(study: optuna.Study, workspace: Workspace) -> list[int]:
+    """As `add_missing_iterations`, in this worker's turn, so that no two workers add the same."""
     with turn(study, workspace):
-        add_missing_iterations(study)
+        return add_missing_iterations(study)
 
 
-def add_missing_iterations(study: optuna.Study) -> None:
+def add_missing_iterations(study: optuna.Study) -> list[int]:
     """Add a completed trial for every trial in which another number of iterations was better.
 
     One run of the dense CRF scores all numbers of iterations, so these trials cost nothing: they are
     marked as derived and are no part of the budget. Calling it again adds nothing twice.
+
+    Returns
+    -------
+    list of int
+        Numbers of the trials that were added.
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     done = {trial.user_attrs.get(DERIVED) for trial in trials}
+    sources = set[int]()
     for trial in trials:
         better = trial.user_attrs.get("better_iterations")
         if better is None or trial.number in done:
             continue
+        sources.add(trial.number)
         study.add_trial(
             create_trial(
                 state=TrialState.COMPLETE,
@@ -183,6 +190,9 @@ def add_missing_iterations(study: optuna.Study) -> None:
                 },
             )
         )
+    if not sources:
+        return []
+    return [t.number for t in study.get_trials(deepcopy=False) if t.user_attrs.get(DERIVED) in sources]
 
 
 def _enqueue_named(study: optuna.Study, settings: dict[str, dict[str, Any]]) -> None:

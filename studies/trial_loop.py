@@ -72,7 +72,7 @@ def run_trials(
     workspace: Workspace,
     *,
     before_ask: Callable[[int], bool | None] | None = None,
-    after_tell: Callable[[], None] | None = None,
+    after_tell: Callable[[], Sequence[int]] | None = None,
     stop: StopRules = NEVER,
     watch: Watch = Watch(),
 ) -> None:
@@ -95,7 +95,7 @@ def run_trials(
     before_ask : callable, optional
         Given the trials left, before each is asked for; may enqueue; False where nothing is left to try.
     after_tell : callable, optional
-        Called when a trial has ended; may add trials that are outside the budget.
+        Called when a trial has ended; may add trials that are outside the budget, and gives their numbers.
     stop : StopRules
         When to begin no more trials although the budget is not spent.
     watch : Watch
@@ -134,9 +134,10 @@ def run_trials(
                 ended = _run(study, trial, objective)
             if not ended:
                 continue
-            if after_tell is not None:
-                after_tell()
-            watch.ended(study, study.get_trials(deepcopy=False)[trial.number])
+            added = () if after_tell is None else after_tell()
+            trials = study.get_trials(deepcopy=False)
+            for number in (trial.number, *added):
+                watch.ended(study, trials[number])
 
 
 def _awaited(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:

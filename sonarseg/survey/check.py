@@ -214,9 +214,10 @@ def _find_notes(read: ReadSurvey, tallies: dict[str, SplitTally], problems: list
         if not survey.splits[split]:
             notes.append(f"The {split} split is empty: nothing can be scored on it.")
         elif tallies[split].masks < tallies[split].tiles:
-            lacking = tallies[split].tiles - tallies[split].masks
+            lacking = [tile for tile in survey.splits[split] if not survey.has_mask(tile)]
             notes.append(
-                f"{survey.root / 'masks'}: {lacking} of {tallies[split].tiles} {split} tiles have no mask."
+                f"{survey.root / 'masks'}: {len(lacking)} of {tallies[split].tiles} {split} tiles have no "
+                f"mask, {lacking[0]} for one."
             )
     without = sum(not survey.labels[tile].any() for tile in survey.splits["train"] if tile in survey.labels)
     if without:

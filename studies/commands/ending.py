@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from typing import Any
 
 from rich.table import Table
@@ -9,7 +11,9 @@ from rich.text import Text
 
 from reports.formatting import MISSING, difference, ordered, parameter, score
 from reports.summary import summarise
+from sonarseg.errors import UserError
 from studies.commands.tables import calm_table, inert
+from studies.commands.workspace_choice import find_workspace
 from studies.workspace import Workspace
 
 
@@ -23,8 +27,20 @@ def ending(workspace: Workspace) -> list[Table | Text]:
     parts.append(inert(f"{', '.join(metrics)} on val, on which the best were chosen."))
     parts += [inert(_setting(kind, facts)) for kind, facts in studies.items()]
     if studies and all(facts["best"] for facts in studies.values()):
-        parts.append(inert("Next: `sonarseg confirm --split test` measures both anew, with new seeds."))
+        command = f"sonarseg confirm{_as_argument(workspace)} --split test"
+        parts.append(inert(f"Next: `{command}` measures both anew, with new seeds."))
     return parts
+
+
+def _as_argument(workspace: Workspace) -> str:
+    """Name the workspace as a command needs it from here; empty where it is found without."""
+    try:
+        if find_workspace(None).root.resolve() == workspace.root.resolve():
+            return ""
+    except UserError:
+        # There is none here, or there are several: then it needs a name.
+        pass
+    return " " + shlex.quote(os.path.relpath(workspace.root.resolve()))
 
 
 def _row(kind: str, facts: dict[str, Any]) -> list[str]:

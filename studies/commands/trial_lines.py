@@ -75,6 +75,8 @@ def _describe(facts: dict[str, Any]) -> str:
         parts.append(f"{1000 * facts['seconds_a_tile']:.1f} ms a tile")
     if facts["seed"] is not None:
         parts.append(f"seed {facts['seed']}")
-    if facts["seconds"] is not None:
-        parts.append(f"{facts['seconds']:.1f} s")
+    if facts["derived_from"] is not None:
+        parts.append(f"from the same run as trial {facts['derived_from']}")
+    elif facts["seconds"] is not None:
+        parts.append(f"{facts['seconds']:.{1 if facts['seconds'] >= 1 else 2}f} s")
     return ", ".join(parts)

@@ -4,6 +4,7 @@ import io
 import os
 import pty
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -73,10 +74,14 @@ def test_progress_commands_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"{visible(HOSTILE)} 1/1: {visible(HOSTILE)}\n"
 
 
-def test_the_end_of_a_study_is_told_in_its_own_figures(tmp_path: Path) -> None:
+def test_the_end_of_a_study_is_told_in_its_own_figures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from reports.summary import summarise
 
     full_workspace(tmp_path / "bay")
+    (tmp_path / "bay" / "study.toml").touch()
+    monkeypatch.chdir(tmp_path / "bay")
     text = printed(*ending(Workspace(tmp_path / "bay")), width=100)
     facts = summarise(tmp_path / "bay")["studies"]
     lines = {line.split()[0]: line for line in lines_of(text) if line.strip()}
@@ -86,8 +91,27 @@ def test_the_end_of_a_study_is_told_in_its_own_figures(tmp_path: Path) -> None:
     gain = facts["crf"]["best"]["value"] - facts["crf"]["best_untuned"]["value"]
     assert f"+{gain:.3f}" in lines["crf"]
     assert facts["crf"]["best_untuned"]["name"] in lines["crf"]
-    assert "sonarseg confirm --split test" in text
+    assert "`sonarseg confirm --split test`" in text
     assert max(map(len, lines_of(text))) <= 100
+
+
+@pytest.mark.parametrize(
+    ("here", "named"), [("..", "'old bay'/study"), (".", ""), ("study", ""), ("../new", "'../old bay/study'")]
+)
+def test_the_next_command_works_from_where_one_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str, named: str
+) -> None:
+    root = tmp_path / "old bay"
+    (tmp_path / "new").mkdir()
+    full_workspace(root / "study")
+    (root / "study" / "study.toml").touch()
+    monkeypatch.chdir((root / here).resolve())
+    (line,) = (
+        line for line in lines_of(printed(*ending(Workspace(root / "study")), width=200)) if "Next" in line
+    )
+    command = shlex.split(line.split("`")[1])
+    assert command[:2] + command[-2:] == ["sonarseg", "confirm", "--split", "test"]
+    assert [Path(name).resolve() for name in command[2:-2]] == ([root / "study"] if named else [])
 
 
 def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:

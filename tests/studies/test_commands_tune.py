@@ -14,7 +14,7 @@ from tests.studies.conftest import make_machinery
 @pytest.fixture
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in of a run leaves no network that could draw them."""
-    monkeypatch.setattr(finish, "_write_pictures", lambda workspace: None)
+    monkeypatch.setattr(finish, "_write_pictures", lambda *_: None)
 
 
 def _end(workspace: Workspace, *options: str) -> tuple[int, str]:

@@ -215,7 +215,7 @@ def test_what_is_worth_knowing(root: Path, edit: Edit) -> None:
     for words in (
         "2 pictures are in no split",
         "The test split is empty",
-        "1 of 2 val tiles have no mask",
+        "1 of 2 val tiles have no mask, c1 for one",
         "1 train tiles show no class",
         "1 strips, a for one, have tiles in several splits",
         "masks of 1 tiles show a class that their labels deny, c2",
