@@ -27,13 +27,12 @@ from objectives.run_ending import (
     failure_kind,
 )
 from sonarseg.errors import DeviceLost, UserError
+from sonarseg.metrics_file import METRICS, read_metrics
 from sonarseg.training.parent_pipe import PARENT_PIPE
 from sonarseg.training.record import (
     FAILURE,
-    METRICS,
     SUMMARY,
     is_finished,
-    read_metrics,
     read_summary,
     write_json,
 )

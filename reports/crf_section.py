@@ -188,7 +188,7 @@ def _compared(settings: list[Setting]) -> list[_Shown]:
 
 def _class_figure(shown: list[_Shown]) -> Figure | None:
     series = [ClassScores(each.label, each.colour, each.symbol, each.trial.iou) for each in shown]
-    caption = "Pseudo-labels of the tuned setting beside the best untuned one and no CRF."
+    caption = "Pseudo-labels of the tuned setting beside untuned ones."
     return class_figure("crf-classes", series, caption) if series else None
 
 

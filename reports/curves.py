@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from reports.figures import finite
 from reports.study_records import Trial
+from sonarseg.metrics_file import read_metrics
 
 WARM_UP = Path("runs") / "warm-up"
 FINAL = Path("runs") / "final"
-METRICS = "metrics.jsonl"
 
 
 @dataclass(frozen=True)
@@ -109,15 +108,6 @@ def mean_curve(curves: list[Curve]) -> Curve:
 
 
 def _lines(workspace: Path, run: Path) -> list[dict[str, Any]]:
-    """Lines of a run inside the workspace, up to one that a crash or a power cut has left half written."""
-    path = (workspace / run / METRICS).resolve()
-    if not path.is_relative_to(workspace.resolve()) or not path.is_file():
-        return []
-    whole = []
-    for text in path.read_bytes().split(b"\n")[:-1]:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            break
-        whole.append(line)
-    return whole
+    """Lines of a run inside the workspace; none of one elsewhere."""
+    run_dir = (workspace / run).resolve()
+    return read_metrics(run_dir) if run_dir.is_relative_to(workspace.resolve()) else []

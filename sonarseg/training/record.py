@@ -9,26 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from sonarseg.errors import UserError
+from sonarseg.metrics_file import METRICS
 
-METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 FAILURE = "failure.json"
 LOG = "log.txt"
-
-
-def read_metrics(run_dir: Path) -> list[dict[str, Any]]:
-    """Read the lines of metrics.jsonl, up to one that a crash or a power cut has left half written."""
-    path = run_dir / METRICS
-    if not path.is_file():
-        return []
-    whole = []
-    for text in path.read_bytes().split(b"\n")[:-1]:
-        try:
-            line = json.loads(text)
-        except ValueError:
-            break
-        whole.append(line)
-    return whole
 
 
 def start_metrics(run_dir: Path, lines: list[dict[str, Any]]) -> None:

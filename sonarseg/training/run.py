@@ -73,11 +73,7 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
     if finished and is_whole(run_dir / CHECKPOINT):
         return record.read_summary(run_dir)
     with locked(run_dir):
-        if finished:
-            refuse_lost_labels(run_dir, config)
-        # Of a finished run whose network is lost, or a pruned one, that now goes on
-        for name in (record.FAILURE, record.SUMMARY):
-            (run_dir / name).unlink(missing_ok=True)
+        (run_dir / record.FAILURE).unlink(missing_ok=True)
         try:
             while True:
                 batch_size = _train(run_dir, config, progress)
@@ -185,6 +181,8 @@ class _Run:
             record.log(self.run_dir, sentence)
             self.progress("checkpoint", 1, 1, sentence)
         record.start_metrics(self.run_dir, self.lines)
+        # Of a finished run whose network is lost, or a pruned one: only now is it sure to go on.
+        (self.run_dir / record.SUMMARY).unlink(missing_ok=True)
         return done
 
     def _note_changes(self, before: dict[str, Any] | None) -> None:

@@ -104,9 +104,7 @@ def _complete(url: str) -> str:
     from studies.server_address import asked_address, refuse_password, with_password
 
     named = make_url(url)
+    if named.get_backend_name() == "postgresql" and (address := asked_address(url, "")) is not None:
+        return with_password(address).render_as_string(hide_password=False)
     refuse_password(named)
-    if named.get_backend_name() != "postgresql":
-        return url
-    address = asked_address(url, "")
-    assert address is not None
-    return with_password(address).render_as_string(hide_password=False)
+    return url

@@ -70,7 +70,7 @@ def _study_sentence(workspace: Workspace, forecast: Forecast) -> str:
     left = max(0, config.loss.trials - done)
     if not left:
         return f"The loss study is done: all {config.loss.trials} trials have ended."
-    workers = min(len(seats(config.device, config.loss.runs_per_device)), max(1, left))
+    workers = min(len(seats(config.device, config.loss.runs_per_device)), left)
     total = (forecast.epoch_seconds.get(WARM_UP, 0.0) * config.training.warmup_epochs) + (
         left * study_run_seconds(workspace, forecast) / workers
     )

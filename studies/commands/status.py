@@ -60,7 +60,8 @@ def status(
 def gather(workspace: Workspace) -> dict[str, Any]:
     """Collect what `sonarseg status` tells, fit for JSON."""
     from reports.summary import summarise
-    from sonarseg.training.record import is_finished, read_metrics
+    from sonarseg.metrics_file import read_metrics
+    from sonarseg.training.record import is_finished
     from studies.batch_size import study_batch_size
     from studies.snapshot import refresh_snapshot
     from studies.standing import standing

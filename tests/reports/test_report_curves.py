@@ -9,7 +9,7 @@ from fake_studies import metrics_line, write_metrics
 
 from reports.curves import Curve, mean_curve, read_run, read_trial
 from reports.study_records import Trial
-from sonarseg.training.record import read_metrics
+from sonarseg.metrics_file import read_metrics
 
 
 def trial(**more: object) -> Trial:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sonarseg.metrics_file import read_metrics
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import read_metrics, read_summary
+from sonarseg.training.record import read_summary
 from sonarseg.training.run import run
 
 Whole = tuple[RunConfig, Path]

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from sonarseg.errors import UserError
+from sonarseg.metrics_file import read_metrics
 from sonarseg.training import checkpoint_writer
 from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
 from sonarseg.training.checkpoint_writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import read_metrics
 from sonarseg.training.run import run
 from sonarseg.training.trainer import Trainer
 from tests.sonarseg.training.conftest import write_run

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sonarseg.errors import UserError
+from sonarseg.metrics_file import read_metrics
 from sonarseg.training import checkpoint
 from sonarseg.training.checkpoint import CHECKPOINT
-from sonarseg.training.record import read_metrics
 from sonarseg.training.run import run
 from tests.sonarseg.training.conftest import Whole, results, write_run
 

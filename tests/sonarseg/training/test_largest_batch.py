@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from sonarseg.metrics_file import read_metrics
 from sonarseg.training import largest_batch
 from sonarseg.training.batch_size import CHOSEN
 from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed
-from sonarseg.training.record import read_metrics, read_summary
+from sonarseg.training.record import read_summary
 from sonarseg.training.run import run
 from sonarseg.training.run_data import RunData, load_run_data
 from tests.sonarseg.training.conftest import write_run

@@ -105,6 +105,18 @@ def test_a_survey_that_was_changed_meanwhile_is_refused(tmp_path: Path, whole: W
     run(run_dir)
 
 
+def test_a_finished_run_that_cannot_go_on_keeps_its_summary(tmp_path: Path, whole: Whole) -> None:
+    survey, run_dir = tmp_path / "survey", tmp_path / "run"
+    shutil.copytree(whole[0].survey, survey)
+    run(write_run(run_dir, whole[0].model_copy(update={"survey": str(survey)})))
+    before = (run_dir / "summary.json").read_bytes()
+    cut(run_dir / CHECKPOINT)
+    mirror(survey / "images" / "t01.png")
+    with pytest.raises(UserError, match=r"changed after the run .* began"):
+        run(run_dir)
+    assert (run_dir / "summary.json").read_bytes() == before
+
+
 def swap(one: Path, other: Path) -> None:
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())

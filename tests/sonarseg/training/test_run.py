@@ -17,10 +17,10 @@ from PIL import Image
 from sonarseg.__main__ import main
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import confusion, unpack_confusions
+from sonarseg.metrics_file import read_metrics
 from sonarseg.survey.layout import Survey
 from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed
-from sonarseg.training.record import read_metrics
 from sonarseg.training.run import run
 from sonarseg.training.targets import RoundTargets
 from tests.sonarseg.training.conftest import results, write_run
