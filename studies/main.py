@@ -23,6 +23,7 @@ from studies.commands import (
     tune,
 )
 from studies.commands.sentences import SentenceGroup
+from studies.commands.tune_group import TuneGroup
 
 app = typer.Typer(
     name="sonarseg",
@@ -32,7 +33,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-tune_app = typer.Typer(help="Run the studies of a workspace; the same command resumes.", no_args_is_help=True)
+tune_app = typer.Typer(
+    help="Run the studies of a workspace; the same command resumes. Without a study's name, both.",
+    cls=TuneGroup,
+    no_args_is_help=True,
+)
 import_app = typer.Typer(help="Make a survey from other data.", no_args_is_help=True)
 
 

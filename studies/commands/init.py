@@ -62,7 +62,9 @@ def open_checked(root: Path, background: str | None) -> Survey:
     from sonarseg.survey.check import check_survey
     from sonarseg.survey.layout import open_survey
     from studies.commands.console import ConsoleProgress, say
+    from studies.commands.nearby import refuse_no_survey
 
+    refuse_no_survey(root)
     named = None if background == "none" else background
     with ConsoleProgress() as progress:
         found = check_survey(root, named, progress=progress)

@@ -27,7 +27,9 @@ def check(
 
     from sonarseg.survey.check import check_survey
     from studies.commands.console import ConsoleProgress, console, say
+    from studies.commands.nearby import refuse_no_survey
 
+    refuse_no_survey(survey)
     opened = ("train", "val", "test") if all_masks else ("val",)
     with ConsoleProgress() as progress:
         found = check_survey(survey, background, masks=opened, progress=progress)
@@ -93,7 +95,9 @@ def masks(
     """Write labels.csv of a survey from its masks, once. This opens the masks of every split."""
     from sonarseg.survey.mask_labels import write_labels
     from studies.commands.console import ConsoleProgress, say
+    from studies.commands.nearby import refuse_no_survey
 
+    refuse_no_survey(survey)
     with ConsoleProgress() as progress:
         path = write_labels(survey, least_area, background=background, progress=progress)
     say(f"Image-level labels: {path}")

@@ -34,25 +34,22 @@ def find_workspace(named: Path | None, here: Path | None = None) -> Workspace:
     Raises
     ------
     UserError
-        Where there is no study.toml, or several subfolders have one.
+        If there is no study.toml, with the folder that may be meant; if several subfolders have one.
     """
+    from studies.commands.nearby import is_workspace, not_a_workspace, nothing_here
     from studies.study_config import STUDY_TOML
     from studies.workspace import Workspace
 
     if named is not None:
-        if not (named / STUDY_TOML).is_file():
-            raise UserError(
-                f"{named} holds no {STUDY_TOML}: make it a workspace with `sonarseg init SURVEY -w {named}`."
-            )
+        if not is_workspace(named):
+            raise not_a_workspace(named, here)
         return Workspace(named)
     here = here or Path()
     if (here / STUDY_TOML).is_file():
         return Workspace(here)
     candidates = sorted(path.parent for path in here.glob(f"*/{STUDY_TOML}"))
     if not candidates:
-        raise UserError(
-            f"Neither this folder nor a subfolder holds a {STUDY_TOML}: make one with `sonarseg init SURVEY`."
-        )
+        raise nothing_here(here)
     if len(candidates) > 1:
         raise UserError(
             "Several workspaces are here; name one of them: "

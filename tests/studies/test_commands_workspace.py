@@ -3,10 +3,14 @@
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from sonarseg.errors import UserError
+from studies.commands import tune
 from studies.commands.evaluate import file_name
+from studies.commands.nearby import refuse_no_survey
 from studies.commands.workspace_choice import find_workspace
+from studies.main import app
 
 
 def make(folder: Path) -> Path:
@@ -21,7 +25,8 @@ def test_the_named_workspace_is_taken(tmp_path: Path) -> None:
 
 
 def test_a_named_folder_without_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"holds no study\.toml"):
+    (tmp_path / "none").mkdir()
+    with pytest.raises(UserError, match=r"holds no study\.toml: make it a workspace with"):
         find_workspace(tmp_path / "none", tmp_path)
 
 
@@ -60,3 +65,87 @@ def test_none_at_all_says_what_to_do(tmp_path: Path) -> None:
 )
 def test_evaluations_are_named_after_their_target(target: str, name: str) -> None:
     assert file_name(target) == name
+
+
+def make_survey(folder: Path) -> Path:
+    (folder / "images").mkdir(parents=True)
+    (folder / "classes.txt").write_text("sand\n")
+    return folder
+
+
+def refused(named: Path, here: Path) -> str:
+    with pytest.raises(UserError) as caught:
+        find_workspace(named, here)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("typed", ["reservoir", "reservoir_study", "Reservoir-Study", "resevoir-study"])
+def test_a_misspelt_workspace_is_answered_with_the_right_one(tmp_path: Path, typed: str) -> None:
+    make(tmp_path / "reservoir-study")
+    make(tmp_path / "bay-study")
+    said = refused(tmp_path / typed, tmp_path)
+    assert said == f"There is no folder {tmp_path / typed}: did you mean reservoir-study?"
+
+
+def test_a_folder_above_the_workspace_is_answered_with_it(tmp_path: Path) -> None:
+    make(tmp_path / "work" / "bay")
+    assert "did you mean work/bay?" in refused(tmp_path / "work", tmp_path)
+
+
+def test_a_part_of_a_workspace_is_answered_with_the_whole(tmp_path: Path) -> None:
+    (make(tmp_path / "bay-study") / "runs").mkdir()
+    assert "name the workspace, bay-study." in refused(tmp_path / "bay-study" / "runs", tmp_path)
+    assert "name the workspace, bay-study." in refused(tmp_path / "bay-study" / "study.toml", tmp_path)
+
+
+def test_a_survey_is_answered_with_its_workspace(tmp_path: Path) -> None:
+    survey = make_survey(tmp_path / "data" / "bay")
+    said = refused(survey, tmp_path)
+    assert said == f"{survey} is a survey, not a workspace: make its workspace with `sonarseg init data/bay`."
+    make(tmp_path / "other-study")
+    make(tmp_path / "first")
+    (tmp_path / "first" / "study.toml").write_text('name = "n"\nsurvey = "../data/bay"\n')
+    assert refused(survey, tmp_path) == f"{survey} is a survey, not a workspace: its workspace is first."
+
+
+def test_in_a_survey_the_command_names_its_workspace(tmp_path: Path) -> None:
+    survey = make_survey(tmp_path / "bay")
+    make(tmp_path / "bay-study")
+    (tmp_path / "bay-study" / "study.toml").write_text('name = "n"\nsurvey = "../bay"\n')
+    with pytest.raises(UserError, match=r"its workspace is \.\./bay-study\."):
+        find_workspace(None, survey)
+
+
+def test_a_workspace_is_no_survey(tmp_path: Path) -> None:
+    survey = make_survey(tmp_path / "bay")
+    workspace = make(tmp_path / "bay-study")
+    with pytest.raises(UserError, match="is a workspace, not a survey: name the folder of its tiles"):
+        refuse_no_survey(workspace, tmp_path)
+    (workspace / "study.toml").write_text('name = "n"\nsurvey = "../bay"\n')
+    with pytest.raises(UserError, match=r"is a workspace, not a survey: its survey is bay\."):
+        refuse_no_survey(workspace, tmp_path)
+    refuse_no_survey(survey, tmp_path)
+    with pytest.raises(UserError, match=r"is not there: did you mean bay\?"):
+        refuse_no_survey(tmp_path / "baye", tmp_path)
+
+
+def test_tune_without_the_name_of_a_study_runs_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "bay-study")
+    monkeypatch.chdir(tmp_path)
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr(tune, "_tune", lambda *arguments: given.append(arguments))
+    for words in (["bay-study"], ["bay-study", "--hours", "2"], ["--hours", "2", "bay-study"]):
+        result = CliRunner().invoke(app, ["tune", *words])
+        assert result.exit_code == 0, result.output
+        assert given[-1][:2] == (Path("bay-study"), "all")
+    assert given[-1][3] == 2.0
+    result = CliRunner().invoke(app, ["tune", "everything"])
+    assert (result.exit_code, len(given)) == (2, 3)
+
+
+def test_tune_of_a_wrong_folder_names_the_right_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "bay-study")
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, ["tune", "bay-stdy"])
+    assert result.exit_code == 2
+    assert result.stderr == "There is no folder bay-stdy: did you mean bay-study?\n"
