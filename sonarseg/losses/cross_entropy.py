@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonarseg.losses.precision import at_least_float32
+from sonarseg.losses.target_check import check_target
 from sonarseg.seeds import IGNORE
 
 
@@ -34,7 +35,13 @@ def cross_entropy(
     Returns
     -------
     float ()
+
+    Raises
+    ------
+    ValueError, IndexError
+        As `sonarseg.losses.target_check.check_target` does.
     """
+    check_target(logits, target, ignore_index)
     precise = at_least_float32(logits)
     weights = None if class_weights is None else class_weights.to(precise)
     # On CUDA, the loss itself sums in no fixed order, which torch refuses in its deterministic mode.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sonarseg.losses.precision import at_least_float32
+from sonarseg.losses.target_check import check_target
 from sonarseg.seeds import IGNORE
 
 
@@ -36,7 +37,13 @@ def focal(
     -------
     float ()
         0, with zero gradients, where no pixel is labelled.
+
+    Raises
+    ------
+    ValueError, IndexError
+        As `sonarseg.losses.target_check.check_target` does.
     """
+    check_target(logits, target, ignore_index)
     precise = at_least_float32(logits)
     valid = target != ignore_index
     labels = target.masked_fill(~valid, 0)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from sonarseg.losses.lovasz_slopes import slopes
 from sonarseg.losses.precision import at_least_float32
+from sonarseg.losses.target_check import check_target
 from sonarseg.seeds import IGNORE
 
 
@@ -45,7 +46,15 @@ def lovasz_softmax(
     -------
     float ()
         In 0..1; 0, with zero gradients, where no pixel is labelled.
+
+    Raises
+    ------
+    ValueError, IndexError
+        As `sonarseg.losses.target_check.check_target` does.
     """
+    check_target(logits, target, ignore_index)
+    if target.numel() == 0:
+        return at_least_float32(logits).sum() * 0
     probabilities = at_least_float32(logits).softmax(dim=1).flatten(2)
     found = slopes(probabilities.detach(), target.flatten(1), ignore_index, per_image)
     # An error is p for a pixel of another class and 1 - p for one of the class itself: `constant` is the sum
