@@ -14,7 +14,8 @@ from PIL import Image
 
 from reports.figures import finite
 from reports.formatting import difference, plain
-from reports.palette import NO_DATA, class_colour, class_rgb
+from reports.palette import NO_DATA
+from sonarseg.class_colours import class_colour, class_rgb
 from sonarseg.errors import UserError
 
 FOLDER = "pictures"

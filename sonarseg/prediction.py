@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 import csv
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from sonarseg.class_colours import NO_DATA, OVERLAY_SHARE, colour_table
+from sonarseg.class_legend import map_legend
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.pictures import read_picture, write_index_png, write_png
@@ -19,28 +20,10 @@ from sonarseg.training.model_file import Model
 from sonarseg.training.tiles import to_tensor
 
 PICTURE_SUFFIXES = {".png", ".tif", ".tiff"}
-# Okabe and Ito's colours, told apart with any colour vision.
-OKABE_ITO = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-    (120, 120, 120),
-)
+LEGEND = "legend.png"
 
 
-def class_colours(num_classes: int) -> NDArray[np.uint8]:
-    """One RGB colour a class, (K, 3); past eight classes, hues evenly spread."""
-    if num_classes <= len(OKABE_ITO):
-        return np.array(OKABE_ITO[:num_classes], dtype=np.uint8)
-    hues = [colorsys.hsv_to_rgb(k / num_classes, 0.65, 0.9) for k in range(num_classes)]
-    return (255 * np.array(hues)).round().astype(np.uint8)
-
-
-def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.uint8]:
+def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Lay class colours over a picture.
 
     Parameters
@@ -48,17 +31,15 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8], num_classes: in
     image : uint8 (H, W) or (H, W, 3)
     labels : uint8 (H, W)
         Class ids; 255 stays uncoloured.
-    num_classes : int
 
     Returns
     -------
     uint8 (H, W, 3)
     """
     rgb = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-    colours = np.zeros((256, 3), dtype=np.float32)
-    colours[:num_classes] = class_colours(num_classes)
-    mixed = 0.6 * rgb.astype(np.float32) + 0.4 * colours[labels]
-    return np.where((labels == 255)[..., None], rgb, mixed.round().astype(np.uint8))
+    colours = colour_table().astype(np.float32)
+    mixed = (1 - OVERLAY_SHARE) * rgb.astype(np.float32) + OVERLAY_SHARE * colours[labels]
+    return np.where((labels == NO_DATA)[..., None], rgb, mixed.round().astype(np.uint8))
 
 
 def find_pictures(folder: Path) -> dict[str, Path]:
@@ -96,7 +77,7 @@ def predict_pictures(
     output: Path,
     progress: Progress = silent,
 ) -> Path:
-    """Write masks/, confidence/, overlays/ and areas.csv for some tiles.
+    """Write masks/, confidence/, overlays/, legend.png and areas.csv for some tiles.
 
     Parameters
     ----------
@@ -117,6 +98,7 @@ def predict_pictures(
     folders = {name: output / name for name in ("masks", "confidence", "overlays")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
+    write_png(output / LEGEND, map_legend(model.classes))
     rows: list[Sequence[object]] = []
     for done, (name, path) in enumerate(pictures.items()):
         image = model.scaling.apply(read_picture(path))
@@ -125,7 +107,7 @@ def predict_pictures(
         write_index_png(folders["masks"] / f"{name}.png", labels)
         confidence = (255 * probabilities.max(axis=0)).round().astype(np.uint8)
         write_png(folders["confidence"] / f"{name}.png", confidence)
-        write_png(folders["overlays"] / f"{name}.png", overlay(image, labels, len(model.classes)))
+        write_png(folders["overlays"] / f"{name}.png", overlay(image, labels))
         pixels = np.bincount(labels.ravel(), minlength=len(model.classes))
         rows.append([name, *pixels.tolist(), *(round(float(p) / labels.size, 6) for p in pixels)])
         progress("predicting", done + 1, len(pictures))

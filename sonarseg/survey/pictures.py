@@ -15,6 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
 
 SUFFIXES = (".png", ".tif", ".tiff")
@@ -219,15 +220,21 @@ def read_mask_file(path: Path) -> NDArray[np.uint8]:
 
 
 def write_index_png(path: Path, mask: NDArray[np.uint8]) -> None:
-    """Write class ids (H, W) as an 8-bit PNG."""
-    write_png(path, mask)
+    """Write class ids, uint8 (H, W), as an 8-bit PNG whose palette holds the colours of the classes."""
+    picture = Image.fromarray(np.ascontiguousarray(mask))
+    picture.putpalette(colour_table().tobytes())
+    _save(path, picture)
 
 
 def write_png(path: Path, array: NDArray[np.uint8]) -> None:
     """Write uint8 (H, W) or (H, W, 3) beside `path` and move it into place."""
+    _save(path, Image.fromarray(np.ascontiguousarray(array)))
+
+
+def _save(path: Path, picture: Image.Image) -> None:
     partial = path.with_name(path.name + ".partial")
     try:
-        Image.fromarray(np.ascontiguousarray(array)).save(partial, format="PNG")
+        picture.save(partial, format="PNG")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

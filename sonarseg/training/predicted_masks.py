@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.prediction import overlay
+from sonarseg.class_legend import map_legend
+from sonarseg.prediction import LEGEND, overlay
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.training.run_data import RunData
 
@@ -19,17 +20,19 @@ PREVIEW_COUNT = 4
 def mask_writer(run_dir: Path, data: RunData) -> Callable[[str, NDArray[np.uint8]], None]:
     """Make what writes the predicted class ids, uint8 (H, W), of a tile of val.
 
-    They go to `run_dir/masks`; those of the first tiles also to `run_dir/previews`, in colour.
+    They go to `run_dir/masks`; those of the first tiles also to `run_dir/previews`, laid
+    over the tile. `run_dir/legend.png` explains the colours.
     """
     for folder in (MASKS, PREVIEWS):
         (run_dir / folder).mkdir(exist_ok=True)
+    write_png(run_dir / LEGEND, map_legend(data.survey.classes))
     shown = set(data.val.names[:PREVIEW_COUNT])
 
     def write(name: str, labels: NDArray[np.uint8]) -> None:
         write_index_png(run_dir / MASKS / f"{name}.png", labels)
         if name in shown:
             image = data.scaling.apply(data.survey.read_image(name))
-            preview = overlay(image, labels, data.survey.num_classes)
+            preview = overlay(image, labels)
             write_png(run_dir / PREVIEWS / f"{name}.png", preview)
 
     return write

@@ -26,7 +26,7 @@ def predict(
         str | None, typer.Option(help="Device; study.toml's where left out.", show_default=False)
     ] = None,
 ) -> None:
-    """Write masks/ (class ids), confidence/ (0 to 255), overlays/ (colour) and areas.csv."""
+    """Write masks/ (class ids), confidence/ (0 to 255), overlays/ (colour), legend.png and areas.csv."""
     from sonarseg.prediction import find_pictures, predict_pictures
     from sonarseg.training.device import pick_device
     from sonarseg.training.model_file import load_model

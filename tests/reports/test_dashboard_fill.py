@@ -23,7 +23,7 @@ from reports.dashboard_notes import write_dashboard_notes
 from reports.dashboard_pictures import PicturePanel, trial_picture
 from reports.dashboard_store import OWN_NOTES, DashboardStore
 from reports.database import read_studies
-from reports.palette import class_rgb
+from sonarseg.class_colours import class_rgb
 
 
 @pytest.fixture

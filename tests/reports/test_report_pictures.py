@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from reports.palette import NO_DATA, class_colour, class_rgb
+from reports.palette import NO_DATA
 from reports.pictures import activation_address, labels_address, read_gallery, tile_address
+from sonarseg.class_colours import class_rgb
 from sonarseg.errors import UserError
 from studies.picture_rows import evenly_ranked
 
@@ -51,12 +52,6 @@ def test_tile_is_compact(mode: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (1024, 600, 3), dtype=np.uint8)
     picture = decode(tile_address(Image.fromarray(noise).convert(mode)))
     assert picture.size == (300, 512)
-
-
-def test_class_colours_differ_and_stay() -> None:
-    colours = [class_colour(index) for index in range(40)]
-    assert len(set(colours)) == 40
-    assert colours[:3] == ["#0072b2", "#e69f00", "#009e73"]
 
 
 def test_gallery_is_read(workspace: Path) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from PIL import Image
 
+from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
 from sonarseg.survey import pictures
 from sonarseg.survey.pictures import picture_size, read_mask_file, read_picture, write_index_png, write_png
@@ -233,7 +234,10 @@ def test_huge_pictures_are_refused_before_they_fill_the_memory(
 def test_index_pictures_come_back(tmp_path: Path, mask: np.ndarray) -> None:
     write_index_png(tmp_path / "m.png", mask)
     np.testing.assert_array_equal(read_mask_file(tmp_path / "m.png"), mask)
-    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "m.png")), mask)
+    with Image.open(tmp_path / "m.png") as picture:
+        assert picture.mode == "P"
+        np.testing.assert_array_equal(np.asarray(picture), mask)
+        np.testing.assert_array_equal(np.asarray(picture.convert("RGB")), colour_table()[mask])
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

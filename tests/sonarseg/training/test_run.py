@@ -46,6 +46,7 @@ def test_a_run_leaves_metrics_summary_checkpoint_and_masks(tmp_path: Path, tiny_
     assert summary["metrics"]["miou"] == lines[-1]["miou"]
     assert {p.stem for p in (run_dir / "masks").iterdir()} == set(summary["tiles"])
     assert {p.stem for p in (run_dir / "previews").iterdir()} == set(summary["tiles"][:4])
+    assert (run_dir / "legend.png").is_file()
     assert (run_dir / "checkpoint.pt").is_file()
 
 
