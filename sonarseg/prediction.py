@@ -42,21 +42,35 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.u
     return np.where((labels == NO_DATA)[..., None], rgb, mixed.round().astype(np.uint8))
 
 
-def find_pictures(folder: Path) -> dict[str, Path]:
-    """Pictures of a folder by name.
+def find_pictures(*places: Path) -> dict[str, Path]:
+    """Pictures by tile name: those of folders, and files.
 
     Raises
     ------
     UserError
-        Where there is none.
+        If a place is missing or holds no picture, or two pictures have one name.
     """
-    found = (
-        {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES}
-        if folder.is_dir()
-        else {}
-    )
+    found: dict[str, Path] = {}
+    for place in places:
+        for path in _pictures_at(place):
+            other = found.setdefault(path.stem, path)
+            if other.resolve() != path.resolve():
+                raise UserError(
+                    f"{other} and {path} would get maps of one name: rename one, or map them apart."
+                )
+    return found
+
+
+def _pictures_at(place: Path) -> list[Path]:
+    if place.is_file():
+        if place.suffix.lower() not in PICTURE_SUFFIXES:
+            raise UserError(f"{place} is no .png, .tif or .tiff picture: name your tiles or their folder.")
+        return [place]
+    if not place.is_dir():
+        raise UserError(f"There is no file or folder {place}: name your tiles or their folder.")
+    found = [path for path in sorted(place.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES]
     if not found:
-        raise UserError(f"{folder} holds no .png, .tif or .tiff picture: name the folder of your tiles.")
+        raise UserError(f"{place} holds no .png, .tif or .tiff picture: name the folder of your tiles.")
     return found
 
 

@@ -23,6 +23,7 @@ from studies.commands import (
     tune,
 )
 from studies.commands.sentences import SentenceGroup
+from studies.commands.several_images import SeveralImages
 from studies.commands.tune_group import TuneGroup
 
 app = typer.Typer(
@@ -63,7 +64,7 @@ app.command()(status.status)
 app.command()(report.report)
 app.command()(dashboard.dashboard)
 app.command()(export.export)
-app.command()(predict.predict)
+app.command(cls=SeveralImages)(predict.predict)
 app.command()(evaluate.evaluate)
 app.command()(confirm.confirm)
 app.command()(refine.refine)

@@ -9,19 +9,27 @@ import typer
 
 from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 
+BEST = "best"
+
 
 def predict(
     workspace: WorkspaceArgument = None,
-    run: Annotated[str, typer.Option(metavar="RUN", help="best, loss:N, or a run folder.")] = "best",
+    run: Annotated[str, typer.Option(metavar="RUN", help="best, loss:N, or a run folder.")] = BEST,
     images: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            "--images", "--tiles", metavar="DIR", help="Tiles to map; by default all of the survey."
+            "--images",
+            "--tiles",
+            metavar="PATH...",
+            help="Tiles to map: files and folders; by default all of the survey.",
         ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="By default maps/ in the workspace.")
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Remove the maps of another run or of other tiles there.")
+    ] = False,
     device: Annotated[
         str | None, typer.Option(help="Device; study.toml's where left out.", show_default=False)
     ] = None,
@@ -31,13 +39,17 @@ def predict(
     from sonarseg.training.device import pick_device
     from sonarseg.training.model_file import load_model
     from studies.commands.console import ConsoleProgress, say
+    from studies.commands.maps_folder import claim, describe_maps
     from studies.commands.targets import run_target
 
     chosen = find_workspace(workspace)
     run_dir = run_target(chosen, run)
-    pictures = find_pictures(images or chosen.survey_path / "images")
+    pictures = find_pictures(*(images or [chosen.survey_path / "images"]))
     model = load_model(run_dir, pick_device(device or chosen.config.device))
     folder = output or chosen.maps_dir
+    # maps/ is the best model's: new maps of it take the place of those before.
+    its_own = output is None and images is None and run == BEST
+    claim(folder, describe_maps(run_dir, pictures), overwrite=overwrite or its_own)
     with ConsoleProgress() as progress:
         table = predict_pictures(model, pictures, folder, progress)
     say(f"{len(pictures)} tiles mapped by {run_dir}: {folder}; areas: {table}")

@@ -1,0 +1,97 @@
+"""Where `predict` writes, and which pictures it takes."""
+
+from pathlib import Path
+
+import pytest
+
+from sonarseg.errors import UserError
+from sonarseg.prediction import find_pictures
+from studies.commands.maps_folder import claim, describe_maps
+from studies.commands.several_images import repeat_option
+
+
+@pytest.fixture
+def run_dir(tmp_path: Path) -> Path:
+    return make_run(tmp_path / "runs" / "loss-0001")
+
+
+def make_run(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(b"weights")
+    return folder
+
+
+def write_maps(folder: Path, tiles: tuple[str, ...]) -> None:
+    (folder / "masks").mkdir(exist_ok=True)
+    for tile in tiles:
+        (folder / "masks" / f"{tile}.png").write_bytes(b"")
+    (folder / "areas.csv").write_text("tile\n")
+
+
+def test_the_same_maps_may_be_written_again(tmp_path: Path, run_dir: Path) -> None:
+    for _ in range(2):
+        claim(tmp_path / "maps", describe_maps(run_dir, ["a", "b"]), overwrite=False)
+        write_maps(tmp_path / "maps", ("a", "b"))
+
+
+@pytest.mark.parametrize("other", ["run", "tiles", "training"])
+def test_another_result_is_refused_and_stays(tmp_path: Path, run_dir: Path, other: str) -> None:
+    folder = tmp_path / "maps"
+    claim(folder, describe_maps(run_dir, ["a"]), overwrite=False)
+    write_maps(folder, ("a",))
+    if other == "training":
+        (run_dir / "checkpoint.pt").write_bytes(b"other weights")
+    second = make_run(tmp_path / "runs" / "loss-0002") if other == "run" else run_dir
+    maps = describe_maps(second, ["b"] if other == "tiles" else ["a"])
+    before = (folder / "maps.json").read_text()
+    with pytest.raises(UserError, match="--output, or add --overwrite"):
+        claim(folder, maps, overwrite=False)
+    assert (folder / "maps.json").read_text() == before
+    assert (folder / "masks" / "a.png").is_file()
+    (folder / "mine.txt").write_text("kept")
+    claim(folder, maps, overwrite=True)
+    assert {path.name for path in folder.iterdir()} == {"maps.json", "mine.txt"}
+
+
+def test_other_files_are_not_maps(tmp_path: Path, run_dir: Path) -> None:
+    folder = tmp_path / "drawn"
+    (folder / "masks").mkdir(parents=True)
+    (folder / "masks" / "a.png").write_bytes(b"drawn by hand")
+    maps = describe_maps(run_dir, ["b"])
+    with pytest.raises(UserError, match="holds other files"):
+        claim(folder, maps, overwrite=False)
+    claim(folder, maps, overwrite=True)
+    assert (folder / "masks" / "a.png").read_bytes() == b"drawn by hand"
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "study.toml"])
+def test_maps_never_go_into_a_survey_or_a_workspace(tmp_path: Path, run_dir: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    with pytest.raises(UserError, match="name another folder for the maps"):
+        claim(tmp_path, describe_maps(run_dir, ["a"]), overwrite=True)
+
+
+def test_pictures_of_files_and_folders(tmp_path: Path) -> None:
+    for name in ("one/a.png", "one/b.tif", "two/c.PNG", "two/notes.txt", "two/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert set(find_pictures(one, two / "c.PNG", one / "a.png")) == {"a", "b", "c"}
+    with pytest.raises(UserError, match="would get maps of one name"):
+        find_pictures(one, two)
+    with pytest.raises(UserError, match=r"notes\.txt is no \.png"):
+        find_pictures(two / "notes.txt")
+    with pytest.raises(UserError, match="There is no file or folder"):
+        find_pictures(tmp_path / "three")
+
+
+def test_the_option_takes_several_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.toml").write_text("")
+    assert repeat_option(["--images", "a.png", "dir", "-o", "out"]) == [
+        *("--images", "a.png", "--images", "dir"),
+        *("-o", "out"),
+    ]
+    assert repeat_option(["--images", "a.png", "study"]) == ["--images", "a.png", "study"]
+    assert repeat_option(["study", "--run", "best"]) == ["study", "--run", "best"]
