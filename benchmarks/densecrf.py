@@ -11,7 +11,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from sonarseg.densecrf.kernels import bilateral_features, spatial_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.unary import unary_energy
+from sonarseg.processes import PYTHON
 
 RESULTS = Path(__file__).parent / "results" / "densecrf.json"
 # sigma_alpha, sigma_beta (one channel), sigma_gamma: published ones, and a spread of the search space
@@ -211,7 +211,7 @@ def memory_case() -> Row:
     grown = []
     for call in ("ours", "pydensecrf_grey"):
         program = _MEMORY.format(folder=folder, call=call)
-        run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+        run = subprocess.run([*PYTHON, "-c", program], capture_output=True, text=True, check=True)
         grown.append(float(run.stdout))
     return row("peak memory of one tile, 1024 x 1024 x 6", *grown, unit="MiB")
 
@@ -221,7 +221,7 @@ def compile_case() -> Row:
     with tempfile.TemporaryDirectory() as cache:
         started = time.perf_counter()
         environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
-        command = [sys.executable, "-m", "sonarseg.densecrf"]
+        command = [*PYTHON, "-m", "sonarseg.densecrf"]
         subprocess.run(command, check=True, capture_output=True, env=environment)
         return row("compiling the numba engine, once for a machine", time.perf_counter() - started, None, "s")
 

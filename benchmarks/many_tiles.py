@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+from sonarseg.processes import PYTHON
 
 SIZE = 64
 PICTURES = 50
@@ -77,6 +78,6 @@ print(peak)
 
 def anonymous_peak(run_dir: Path) -> float:
     """Run it and give the peak of the memory that no file backs, MiB."""
-    command = [sys.executable, "-c", _PROGRAM, str(run_dir)]
+    command = [*PYTHON, "-c", _PROGRAM, str(run_dir)]
     ended = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(ended.stdout.splitlines()[-1])

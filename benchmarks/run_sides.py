@@ -121,7 +121,7 @@ def plain_training(
         **{"output_stride": 16, **settings},
     )
     training = PlainTraining(network, tiles, BATCH, torch.device(device), amp)
-    training.after_step = after_step
+    training.call_after_step(after_step)
     return training.epoch
 
 

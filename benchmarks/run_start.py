@@ -19,6 +19,8 @@ from statistics import median
 import run_sides
 from run_rows import BATCH, NETWORKS, Row, row, synchronise
 
+from sonarseg.processes import PYTHON
+
 FIRST_STEP = "first step"
 
 
@@ -96,9 +98,7 @@ def not_training_cases(survey_dir: Path, device: str, wanted: float, rate: float
     run_dir.mkdir()
     (run_dir / "config.json").write_text(json.dumps(config), encoding="utf-8")
     started = time.perf_counter()
-    ended = subprocess.run(
-        [sys.executable, "-c", _RUN, str(run_dir)], check=True, capture_output=True, text=True
-    )
+    ended = subprocess.run([*PYTHON, "-c", _RUN, str(run_dir)], check=True, capture_output=True, text=True)
     whole = time.perf_counter() - started
     parts = json.loads(ended.stdout.splitlines()[-1])
     parts["start and end"] = whole - sum(parts.values())

@@ -6,6 +6,7 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.record import write_atomically
 
 CONFIG = "config.json"
+# User attribute of a trial that has chosen its loss and seed
+SETTING = "setting"
 
 
 def _never() -> bool:
@@ -83,12 +86,12 @@ class LossObjective:
         UserError
             Where the run refused its input.
         """
-        run_dir, setting = self._prepare(trial)
-        title = f"trial {trial.number}, {setting}, seed {trial.user_attrs['seed']}"
+        if SETTING not in trial.user_attrs:
+            self.choose(trial)
+        run_dir = self._prepare(trial)
+        watcher = self._watcher(trial, judged_before(trial))
         try:
-            summary = follow_run(
-                run_dir, self._watcher(trial, title), command=self.command, timing=self.timing
-            )
+            summary = follow_run(run_dir, watcher, command=self.command, timing=self.timing)
         except OutOfMemory as error:
             if smaller(self.base.training.tiles_a_step) is None:
                 raise TrialFailed(str(error)) from error
@@ -103,19 +106,24 @@ class LossObjective:
             raise TrialFailed(f"{self.metric} of the finished run is undefined.")
         return float(value)
 
-    def _prepare(self, trial: optuna.Trial) -> tuple[Path, str]:
-        """Choose loss, seed and run folder, and write config.json.
+    def choose(self, trial: optuna.Trial) -> None:
+        """Choose loss and seed of a trial; several workers call it one at a time.
 
-        A trial that goes on with a dead one brings its seed and run folder along.
+        A trial that goes on with a dead one brings its seed along.
         """
-        loss = suggest_loss(trial)
-        setting = setting_text(loss)
-        trial.set_user_attr("setting", setting)
-        trial.set_user_attr("batch_size", self.base.training.tiles_a_step)
-        earlier = earlier_runs(trial.study.get_trials(deepcopy=False), trial.number, setting)
+        setting = setting_text(suggest_loss(trial))
         if "seed" not in trial.user_attrs:
-            trial.set_user_attr("seed", self.seed + earlier)
+            others = [other for other in trial.study.get_trials(deepcopy=False) if is_of(other, setting)]
+            earlier = sum("retry_of" not in other.user_attrs for other in others)
+            taken = {other.user_attrs.get("seed") for other in others}
+            trial.set_user_attr("seed", next(n for n in count(self.seed + earlier) if n not in taken))
             trial.set_user_attr("repetition", earlier > 0)
+        trial.set_user_attr("batch_size", self.base.training.tiles_a_step)
+        # Last: it tells that all is chosen.
+        trial.set_user_attr(SETTING, setting)
+
+    def _prepare(self, trial: optuna.Trial) -> Path:
+        """Name the run folder, and write config.json; one that goes on with a dead trial brings it along."""
         goes_on = "run" in trial.user_attrs
         if not goes_on:
             trial.set_user_attr("run", f"{self.runs_dir.name}/{self.folder}-{trial.number:04d}")
@@ -125,11 +133,15 @@ class LossObjective:
             shutil.rmtree(run_dir, ignore_errors=True)
         run_dir.mkdir(parents=True, exist_ok=True)
         if not (run_dir / CONFIG).is_file():
-            config = self.base.model_copy(update={"loss": loss, "seed": trial.user_attrs["seed"]})
+            # What is chosen already is given again.
+            chosen = {"loss": suggest_loss(trial), "seed": trial.user_attrs["seed"]}
+            config = self.base.model_copy(update=chosen)
             write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
-        return run_dir, setting
+        return run_dir
 
-    def _watcher(self, trial: optuna.Trial, title: str) -> Callable[[dict[str, Any]], None]:
+    def _watcher(self, trial: optuna.Trial, judged: int) -> Callable[[dict[str, Any]], None]:
+        title = f"trial {trial.number}, {trial.user_attrs[SETTING]}, seed {trial.user_attrs['seed']}"
+
         def on_epoch(line: dict[str, Any]) -> None:
             epoch = line["epoch"]
             if self.set_aside():
@@ -143,7 +155,7 @@ class LossObjective:
                 return
             trial.report(value, epoch)
             self.progress(title, epoch, self.epochs, f"{self.metric} {value:.3f}")
-            if self.prune and epoch < self.epochs and trial.should_prune():
+            if self.prune and judged < epoch < self.epochs and trial.should_prune():
                 raise StopRun(
                     optuna.TrialPruned(
                         f"{self.metric} was {value:.4f} after epoch {epoch}, "
@@ -155,12 +167,20 @@ class LossObjective:
         return on_epoch
 
 
-def earlier_runs(trials: Sequence[FrozenTrial], number: int, setting: str) -> int:
-    """Count the earlier trials of a setting, running ones included, retries of a trial left out."""
-    return sum(
-        1
-        for other in trials
-        if other.number < number
-        and other.user_attrs.get("setting") == setting
-        and "retry_of" not in other.user_attrs
-    )
+def is_of(trial: FrozenTrial, setting: str) -> bool:
+    """Whether a trial, running ones included, has chosen a setting."""
+    return trial.user_attrs.get(SETTING) == setting
+
+
+def judged_before(trial: optuna.Trial) -> int:
+    """The last epoch that the pruner saw of the interrupted trials which a trial goes on with; else 0.
+
+    The others' median has risen since: judged again, a run would end because it was interrupted.
+    """
+    trials = {other.number: other for other in trial.study.get_trials(deepcopy=False)}
+    judged = 0
+    before = trials.get(trial.user_attrs.get("retry_of", -1))
+    while before is not None:
+        judged = max(judged, before.last_step or 0)
+        before = trials.get(before.user_attrs.get("retry_of", -1))
+    return judged

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from objectives.run_ending import (
 )
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.metrics_file import METRICS, read_metrics
+from sonarseg.processes import PYTHON
 from sonarseg.training.parent_pipe import PARENT_PIPE
 from sonarseg.training.record import (
     FAILURE,
@@ -37,7 +37,7 @@ from sonarseg.training.record import (
     write_json,
 )
 
-RUN_COMMAND = (sys.executable, "-m", "sonarseg")
+RUN_COMMAND = (*PYTHON, "-m", "sonarseg")
 PROCESS = "process.json"
 FOLLOWER = "follower"
 OUT_OF_MEMORY = "out-of-memory"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,10 +14,15 @@ from multiprocessing import resource_tracker
 from typing import TypeVar
 
 from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import resource_tracker as loky_resource_tracker
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sonarseg.errors import UserError
 
+# Python that imports nothing from the current folder, whatever lies there; child processes are started with it
+PYTHON = (sys.executable, "-P")
+# The same for children whose command line is not ours
+_SAFE_PATH = {"PYTHONSAFEPATH": "1"}
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _LOOK_SECONDS = 0.5
@@ -70,9 +76,28 @@ def worker_pool(jobs: int, idle_seconds: float | None = None) -> ProcessPoolExec
         Workers end when they had nothing to do for so long.
     """
     # Before any worker: having started its own, Python lets signals through again that a caller holds back.
-    resource_tracker.ensure_running()
+    with _safe_path():
+        resource_tracker.ensure_running()
+        loky_resource_tracker.ensure_running()
     # Not the one that joblib shares: that one would lend it ours without what it hangs on its own.
-    return ProcessPoolExecutor(jobs, timeout=idle_seconds, initializer=begin_worker, initargs=(os.getpid(),))
+    return ProcessPoolExecutor(
+        jobs, timeout=idle_seconds, initializer=begin_worker, initargs=(os.getpid(),), env=_SAFE_PATH
+    )
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Keep child processes that the block starts from importing anything of the current folder."""
+    before = {name: os.environ.get(name) for name in _SAFE_PATH}
+    os.environ.update(_SAFE_PATH)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def in_order(

@@ -40,7 +40,8 @@ class _Slot:
 def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> None:
     """Run `workers` workers until they are done; one that dies is replaced, unless its device is lost.
 
-    The others go on with the trial of a lost device, while there is another.
+    The others go on with the trial of a lost device, while there is another. They also go on if a worker
+    cannot be started or dies again and again: then it is replaced only once they have finished a trial.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
     Raises
     ------
     UserError
-        What a worker raised, or where workers keep dying.
+        What a worker raised, or if workers keep dying until none is left.
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once all workers have ended.
     """
@@ -63,10 +64,13 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
     with interruptible():
         try:
             while missing or slots:
-                while missing and (slot := _start(errand)) is not None:
+                while missing and deaths <= _MOST_DEATHS:
+                    slot = _start(errand)
+                    if slot is None:
+                        deaths += 1
+                        break
                     slots.append(slot)
                     missing -= 1
-                deaths += missing
                 wait([slot.future for slot in slots], _LOOK_SECONDS, FIRST_COMPLETED)
                 if (now := observe()) > ended:
                     deaths, ended = 0, now
@@ -78,7 +82,11 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
                         missing += 1
                     elif isinstance(ending, Lost):
                         _retire(ending, len(slots) + missing)
-                if deaths > _MOST_DEATHS:
+                    else:
+                        # Nothing is left to begin, so nobody needs to be replaced.
+                        missing = 0
+                # Those that live go on, and a trial that they finish lets others be started again.
+                if deaths > _MOST_DEATHS and missing and not slots:
                     raise UserError(_hopeless(errand.kind, deaths))
         finally:
             _end(slots)

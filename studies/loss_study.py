@@ -118,6 +118,7 @@ def _run(
         config.trials,
         workspace,
         before_ask=partial(_prepare_next, study, workspace, watch.progress),
+        after_ask=objective.choose,
         stop=stop,
         watch=watch,
     )

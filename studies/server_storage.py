@@ -17,11 +17,12 @@ from optuna.storages import RDBStorage
 from sonarseg.errors import UserError
 from studies.server_address import ServerAddress, with_password
 
-# A worker beats this often, and counts as dead when it has not for so long: longer than a server's restart.
+# A worker beats this often.
 HEARTBEAT_SECONDS = 30
-GRACE_SECONDS = 300
 # So long a worker waits for a server that was there and is away.
-PATIENCE_SECONDS = 600.0
+PATIENCE_SECONDS = 600
+# A worker that has not beaten for so long is dead: one that still waited for the server would have given up.
+GRACE_SECONDS = PATIENCE_SECONDS + 4 * HEARTBEAT_SECONDS
 _log = logging.getLogger(__name__)
 # Addresses that let this process in: one that does not answer later is away, not wrong.
 _let_in: set[str] = set()

@@ -72,6 +72,7 @@ def run_trials(
     workspace: Workspace,
     *,
     before_ask: Callable[[int], bool | None] | None = None,
+    after_ask: Callable[[optuna.Trial], None] | None = None,
     after_tell: Callable[[], Sequence[int]] | None = None,
     stop: StopRules = NEVER,
     watch: Watch = Watch(),
@@ -94,6 +95,8 @@ def run_trials(
         Where the study lives.
     before_ask : callable, optional
         Given the trials left, before each is asked for; may enqueue; False where nothing is left to try.
+    after_ask : callable, optional
+        Given a trial before another worker asks for one: chooses what depends on the others' choices.
     after_tell : callable, optional
         Called when a trial has ended; may add trials that are outside the budget, and gives their numbers.
     stop : StopRules
@@ -126,6 +129,8 @@ def run_trials(
                     if stop.out_of_time() or not _awaited(study, trials):
                         return
                 trial = _ask(study, watch.device) if left > 0 and reason is None else None
+                if trial is not None and after_ask is not None:
+                    after_ask(trial)
             if trial is None:
                 # Should one of the others die, its trial is run again: who left now would leave it undone.
                 time.sleep(_LOOK_SECONDS)

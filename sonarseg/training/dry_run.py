@@ -6,7 +6,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ import numpy as np
 import torch
 
 from sonarseg.losses.build import build_loss
+from sonarseg.processes import PYTHON
 from sonarseg.progress import Progress, silent
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import device_name, make_deterministic
@@ -200,7 +200,7 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
 def _process_seconds() -> float:
     """Seconds until a process has loaded what a run needs: every run is a process of its own."""
     began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import sonarseg.training.run"], check=True)
+    subprocess.run([*PYTHON, "-c", "import sonarseg.training.run"], check=True)
     return time.monotonic() - began
 
 

@@ -149,7 +149,7 @@ class _Run:
         self.lines: list[dict[str, Any]] = []
         self.checkpoints = CheckpointWriter(run_dir / CHECKPOINT, data.device)
         # A disk that is full ends the run at once, not after another epoch.
-        self.trainer.after_step = self.checkpoints.check
+        self.trainer.call_after_step(self.checkpoints.check)
         self.done = self._resume()
 
     def _resume(self) -> int:

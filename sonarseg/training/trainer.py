@@ -64,8 +64,7 @@ class Trainer:
         self._shown = torch.from_numpy(tiles.shown).float()
         self.optimiser = self._new_optimiser()
         self.guard = StepGuard(model.network, model.device)
-        # Called after every step; a dry run counts and times the steps with it.
-        self.after_step: Callable[[], None] = _nothing
+        self._step_listeners: list[Callable[[], None]] = []
         self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self._scaler = torch.amp.GradScaler(model.device.type, enabled=needs_scaler(model.device))
 
@@ -75,6 +74,13 @@ class Trainer:
             training.learning_rate, head_factor=training.head_factor, weight_decay=training.weight_decay
         )
         return torch.optim.AdamW(groups, fused=True)
+
+    def call_after_step(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called after every step, behind those that are called already.
+
+        What it raises ends the epoch.
+        """
+        self._step_listeners.append(listener)
 
     def restart_optimiser(self) -> None:
         """Forget the moments: self-training starts as a stage of its own."""
@@ -141,7 +147,8 @@ class Trainer:
             self._step(self._weighted(classification, segmentation))
             sums += len(batch) * self.guard.finite_part(torch.stack([classification, segmentation]))
             self.guard.after_step(epoch.number)
-            self.after_step()
+            for listener in self._step_listeners:
+                listener()
         skipped = self.guard.end_epoch(epoch.number)
         drawn = sum(len(batch) for batch in batches)
         classification_mean, segmentation_mean = (sums / max(1, drawn)).tolist()
@@ -213,7 +220,3 @@ class Trainer:
         self.guard.judge(loss, norm, self.optimiser, scaled=self._scaler.is_enabled())
         self._scaler.step(self.optimiser)
         self._scaler.update()
-
-
-def _nothing() -> None:
-    """Do nothing after a step."""

@@ -82,7 +82,7 @@ def train_steps(
         if len(ends) > STEPS:
             raise _Enough
 
-    trainer.after_step = step_done
+    trainer.call_after_step(step_done)
     stage = WARM_UP if loss is None else SELF_TRAINING
     targets = None if loss is None else _targets(data.train, _drawn(trainer, stage))
     for epoch in _epochs(stage):

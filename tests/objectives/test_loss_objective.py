@@ -1,5 +1,6 @@
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ from objectives.loss_objective import LossObjective
 from objectives.outcome import TrialFailed
 from objectives.pruning import SameLossMedianPruner
 from objectives.run_follower import Timing
+from objectives.search_space import LOSSES
 from sonarseg.training.config import RunConfig, TrainingConfig
 from sonarseg.training.record import is_finished, read_summary
 
@@ -130,3 +132,55 @@ def test_a_trial_taken_up_again_goes_on_in_its_folder_with_its_seed(tmp_path: Pa
     assert study.trials[0].intermediate_values[1] == 0.11
     assert study.trials[0].value == pytest.approx(0.503)
     assert study.trials[0].user_attrs["run"] == "runs/loss-0042"
+
+
+def test_trials_chosen_one_after_the_other_never_share_a_seed(tmp_path: Path) -> None:
+    """However late their runs begin, and whoever holds a gap in the numbers."""
+    study = _study()
+    for _ in range(3):
+        study.enqueue_trial({"loss": "cross-entropy"})
+    objective = _objective(tmp_path, seed=7)
+    trials = [study.ask() for _ in range(3)]
+    for trial in reversed(trials):
+        objective.choose(trial)
+    assert [trial.user_attrs["seed"] for trial in trials] == [9, 8, 7]
+    assert objective(trials[1]) == pytest.approx(0.508)
+    assert trials[1].user_attrs["seed"] == 8
+
+
+def test_a_seed_that_a_retried_trial_holds_is_not_given_again(tmp_path: Path) -> None:
+    study = _study()
+    study.enqueue_trial({"loss": "cross-entropy"}, user_attrs={"seed": 8, "retry_of": 5})
+    study.enqueue_trial({"loss": "cross-entropy"})
+    study.enqueue_trial({"loss": "cross-entropy"})
+    objective = _objective(tmp_path, seed=7)
+    for _ in range(3):
+        objective.choose(study.ask())
+    assert [trial.user_attrs["seed"] for trial in study.trials] == [8, 7, 9]
+
+
+@pytest.mark.parametrize("interruptions", [1, 2])
+def test_epochs_before_an_interruption_are_not_judged_again(tmp_path: Path, interruptions: int) -> None:
+    study = _study()
+    first = study.ask({"loss": optuna.distributions.CategoricalDistribution(LOSSES)})
+    for epoch in (1, 2, 3):
+        first.report(0.1, epoch)
+    study.tell(first, state=TrialState.FAIL)
+    if interruptions == 2:
+        # It died before it had told of any epoch.
+        study.enqueue_trial({"loss": "cross-entropy"}, user_attrs={"retry_of": 0})
+        study.tell(study.ask(), state=TrialState.FAIL)
+    study.enqueue_trial({"loss": "cross-entropy"}, user_attrs={"retry_of": interruptions - 1})
+    judged: list[int | None] = []
+
+    class Judge(SameLossMedianPruner):
+        def prune(self, study: optuna.Study, trial: optuna.trial.FrozenTrial) -> bool:
+            judged.append(trial.last_step)
+            return False
+
+    study.pruner = Judge(first_step=1)
+    base = BASE.model_copy(update={"training": TrainingConfig(rounds=2, epochs_per_round=3)})
+    objective = replace(_objective(tmp_path), base=base)
+    study.optimize(objective, n_trials=1)
+    assert sorted(study.trials[-1].intermediate_values) == [1, 2, 3, 4, 5, 6]
+    assert judged == [4, 5]

@@ -12,7 +12,7 @@ import pytest
 
 from objectives.outcome import TrialFailed
 from objectives.process_identity import is_alive, process_identity
-from objectives.run_follower import StopRun, Timing, follow_run
+from objectives.run_follower import RUN_COMMAND, StopRun, Timing, follow_run
 from sonarseg.errors import UserError
 
 PROGRAM = Path(__file__).with_name("fake_run_program.py")
@@ -179,3 +179,13 @@ def test_identity_of_a_process() -> None:
     identity = process_identity(ended.pid)
     ended.wait()
     assert not is_alive(identity)
+
+
+def test_a_run_imports_nothing_of_the_current_folder(run_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder named as the package, as a clone's is, and a module named as a library's."""
+    (run_dir / "sonarseg").mkdir()
+    (run_dir / "sonarseg" / "__init__.py").write_text("raise SystemExit('a decoy')\n")
+    (run_dir / "torch.py").write_text("raise SystemExit('a decoy')\n")
+    monkeypatch.chdir(run_dir)
+    shown = subprocess.run([*RUN_COMMAND], capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stderr) == (2, "usage: python -m sonarseg RUN_DIR\n")

@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from sonarseg.errors import UserError
+from studies import server_storage
 from studies.storage import create_database, load_study, log_test_opening, open_storage
 
 ATTRS = {"crf": {"kind": "crf", "seed": 1}, "loss": {"kind": "loss", "seed": 1}}
@@ -107,3 +108,7 @@ def test_studies_of_another_program_are_refused(tmp_path: Path) -> None:
         optuna.create_study(storage=f"sqlite:///{path}", study_name=name)
     with pytest.raises(UserError, match="does not hold the studies of a workspace"):
         load_study(path, "crf")
+
+
+def test_a_worker_that_waits_for_the_server_is_not_taken_for_dead() -> None:
+    assert server_storage.GRACE_SECONDS > server_storage.PATIENCE_SECONDS + server_storage.HEARTBEAT_SECONDS

@@ -1,3 +1,4 @@
+import fcntl
 import sqlite3
 import subprocess
 import sys
@@ -258,3 +259,16 @@ def test_the_best_is_told(place: Workspace) -> None:
     study.enqueue_trial({"x": 0.5}, user_attrs={"name": "IRN"})
     run_trials(study, _plain, 1, place, watch=Watch(lambda *args: notes.append(args)))
     assert notes == [("crf study", 0, 1, ""), ("crf study", 1, 1, "best miou 0.500 (trial 0, IRN)")]
+
+
+def test_what_depends_on_the_others_is_chosen_in_the_workers_turn(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    chosen: list[int] = []
+
+    def choose(trial: optuna.Trial) -> None:
+        with (place.root / ".lock").open("a") as file, pytest.raises(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        chosen.append(trial.number)
+
+    run_trials(study, _plain, 2, place, after_ask=choose)
+    assert chosen == [0, 1]

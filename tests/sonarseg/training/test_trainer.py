@@ -133,3 +133,12 @@ def test_gradients_that_stay_infinite_under_a_scaler_end_the_run() -> None:
         for _ in range(100):
             guard.judge(finite, infinite, optimiser, scaled=True)
             guard.after_step(1)
+
+
+def test_every_listener_is_called_after_every_step(trainer_of: Callable[[int], Trainer]) -> None:
+    trainer = trainer_of(2)
+    called: list[str] = []
+    trainer.call_after_step(lambda: called.append("disk"))
+    trainer.call_after_step(lambda: called.append("clock"))
+    trainer.train_epoch(EPOCH, None, None)
+    assert called == ["disk", "clock"] * len(trainer.batches(EPOCH))

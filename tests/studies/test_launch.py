@@ -1,0 +1,83 @@
+"""Workers that cannot be started: each counts once, and those that live go on."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future
+
+import pytest
+
+from sonarseg.errors import UserError
+from studies import launch
+from studies.launch import run_workers
+from studies.worker import Ending, Errand
+
+ERRAND = Errand("nowhere", "crf", 1)
+
+
+class Executor:
+    """Stands in for the pool of a worker."""
+
+    def shutdown(self, wait: bool, kill_workers: bool = False) -> None:
+        """Do nothing."""
+
+
+@pytest.fixture(autouse=True)
+def no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stand-ins are no processes: nothing must be signalled in their name."""
+    monkeypatch.setattr(launch, "_signal", lambda pid, number: None)
+
+
+def living(future: "Future[Ending]") -> launch._Slot:
+    return launch._Slot(Executor(), os.getpid(), future)  # type: ignore[arg-type]
+
+
+def test_a_start_that_fails_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[str] = []
+
+    def start(errand: Errand) -> launch._Slot | None:
+        starts.append("failed" if len(starts) < 3 else "well")
+        if starts[-1] == "failed":
+            return None
+        future: Future[Ending] = Future()
+        future.set_result("done")
+        return living(future)
+
+    monkeypatch.setattr(launch, "_start", start)
+    run_workers(ERRAND, 5, lambda: 0)
+    assert starts == ["failed"] * 3 + ["well"] * 5
+
+
+def test_workers_go_on_while_others_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    futures: list[Future[Ending]] = []
+    failed = 0
+
+    def start(errand: Errand) -> launch._Slot | None:
+        nonlocal failed
+        if futures:
+            failed += 1
+            return None
+        futures.append(Future())
+        return living(futures[0])
+
+    def looks(limit: int) -> Callable[[], int]:
+        seen = 0
+
+        def observe() -> int:
+            nonlocal seen
+            seen += 1
+            if seen == limit:
+                futures[0].set_result("done")
+            return 0
+
+        return observe
+
+    monkeypatch.setattr(launch, "_start", start)
+    monkeypatch.setattr(launch, "_LOOK_SECONDS", 0.001)
+    run_workers(ERRAND, 4, looks(100))
+    assert failed == launch._MOST_DEATHS + 1
+
+
+def test_it_ends_when_no_worker_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch, "_start", lambda errand: None)
+    with pytest.raises(UserError, match="13 workers of the crf study died"):
+        run_workers(ERRAND, 2, lambda: 0)
