@@ -19,7 +19,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sonarseg.errors import UserError
 
-# Python that imports nothing from the current folder, whatever lies there; child processes are started with it
+# Python that imports nothing from the current folder, whatever lies there: how child processes are started
 PYTHON = (sys.executable, "-P")
 # The same for children whose command line is not ours
 _SAFE_PATH = {"PYTHONSAFEPATH": "1"}
