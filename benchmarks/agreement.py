@@ -39,7 +39,7 @@ def tile_confusions(
     """Confusion matrices of a tile by each of `WAYS`."""
     scores, image, shown = (
         read_cam(cams / f"{tile}.npy"),
-        scaling.apply(survey.read_image(tile)),
+        scaling.read(survey.image_path(tile)),
         survey.shown(tile),
     )
     labels = [

@@ -131,7 +131,7 @@ def _prepare(
     path = cam_dir / f"{tile}.npy"
     if not path.is_file():
         raise UserError(f"{path} is missing: delete the folder {cam_dir} and start again.")
-    scores, image, shown = read_cam(path), scaling.apply(survey.read_image(tile)), survey.shown(tile)
+    scores, image, shown = read_cam(path), scaling.read(survey.image_path(tile)), survey.shown(tile)
     if scores.shape[1:] != image.shape[:2]:
         raise UserError(
             f"{path} holds scores of {scores.shape[1]} x {scores.shape[2]} pixels, but its image is "

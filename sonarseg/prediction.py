@@ -14,7 +14,7 @@ from sonarseg.class_colours import NO_DATA, OVERLAY_SHARE, colour_table
 from sonarseg.class_legend import map_legend
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from sonarseg.survey.pictures import read_picture, write_index_png, write_png
+from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.training.device import autocast
 from sonarseg.training.model_file import Model
 from sonarseg.training.tiles import to_tensor
@@ -108,14 +108,21 @@ def predict_pictures(
     -------
     Path
         The table of areas: pixels and share of each class a tile.
+
+    Raises
+    ------
+    UserError
+        If a picture has another depth than the model's tiles; nothing is written then.
     """
+    for path in pictures.values():
+        model.scaling.refuse_other_depth(path)
     folders = {name: output / name for name in ("masks", "confidence", "overlays")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     write_png(output / LEGEND, map_legend(model.classes))
     rows: list[Sequence[object]] = []
     for done, (name, path) in enumerate(pictures.items()):
-        image = model.scaling.apply(read_picture(path))
+        image = model.scaling.read(path)
         probabilities = predict_probabilities(model, image)
         labels = probabilities.argmax(axis=0).astype(np.uint8)
         write_index_png(folders["masks"] / f"{name}.png", labels)

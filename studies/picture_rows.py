@@ -164,7 +164,7 @@ def _labels(
     engine: Engine,
 ) -> dict[str, NDArray[np.uint8]]:
     scores = read_cam(cams_dir / "val" / f"{tile}.npy")
-    image = scaling.apply(survey.read_image(tile))
+    image = scaling.read(survey.image_path(tile))
     shown, background_id = survey.shown(tile), survey.background_id
     return {
         title: refine(scores, image, parameters, shown=shown, background_id=background_id, engine=engine)
@@ -195,7 +195,7 @@ def _write_row(
     if truth is not None:
         pictures["truth"] = truth
     panels: list[dict[str, Any]] = [{"title": "tile", "file": f"{number}-0.png", "miou": None}]
-    write_png(folder / f"{number}-0.png", scaling.apply(survey.read_image(tile)))
+    write_png(folder / f"{number}-0.png", scaling.read(survey.image_path(tile)))
     panels.append({"title": "CAM", "file": f"{number}-1.png", "miou": None, "kind": "activation"})
     _write_activation(folder / f"{number}-1.png", scores)
     for position, (title, picture) in enumerate(pictures.items(), start=2):

@@ -105,7 +105,7 @@ class _Sheet:
 
     @cached_property
     def _images(self) -> dict[str, NDArray[np.uint8]]:
-        return {tile: self.scaling.apply(self.survey.read_image(tile)) for tile in self.tiles}
+        return {tile: self.scaling.read(self.survey.image_path(tile)) for tile in self.tiles}
 
     @cached_property
     def _truths(self) -> dict[str, NDArray[np.uint8]]:

@@ -16,7 +16,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.densecrf.refine_settings import refuse_other_settings, settings_of, write_settings
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
-from sonarseg.densecrf.score_files import WHOLE_RANGE, ScoreFiles, read_any_picture
+from sonarseg.densecrf.score_files import ScoreFiles, read_any_picture
 from sonarseg.errors import UserError
 from sonarseg.processes import in_order
 from sonarseg.progress import Progress, silent
@@ -82,7 +82,8 @@ def refine_files(
     everything = np.ones(files.num_classes, dtype=np.bool_)
 
     def load(name: str) -> ScoredTile:
-        image = _scaled(files.pictures[name], scaling)
+        path = files.pictures[name]
+        image = scaling.apply(read_any_picture(path), path)
         return ScoredTile(
             _read_scores(files.scores[name]), image, everything if shown is None else shown[name]
         )
@@ -123,18 +124,6 @@ def _refuse_to_overwrite_inputs(files: ScoreFiles, *, probabilities: bool) -> No
         for path in files.targets(name, probabilities=probabilities):
             if path.resolve() in inputs:
                 raise UserError(f"{path} is an input and would be overwritten: choose another OUT.")
-
-
-def _scaled(path: Path, scaling: GreyScaling) -> NDArray[np.uint8]:
-    picture = read_any_picture(path)
-    whole = (scaling.low, scaling.high) == WHOLE_RANGE
-    # The scaling is found from a sample: a picture outside it may be of the other depth.
-    if (picture.max() > WHOLE_RANGE[1]) if whole else picture.dtype == np.uint8:
-        raise UserError(
-            f"{path} has {picture.itemsize * 8} bits, other pictures have not: "
-            "save all pictures alike, so that a grey level means the same everywhere."
-        )
-    return scaling.apply(picture)
 
 
 def _read_scores(path: Path) -> NDArray[np.floating]:

@@ -19,8 +19,6 @@ from sonarseg.survey.scaling import SAMPLE, GreyScaling, is_grey, scaling_of
 
 Result = TypeVar("Result")
 _JPEG = (".jpg", ".jpeg")
-# The scaling that changes nothing
-WHOLE_RANGE = (0.0, 255.0)
 
 
 @dataclass(frozen=True)
@@ -185,9 +183,9 @@ def fit_pictures(pictures: Sequence[Path]) -> GreyScaling:
     jpegs = [path for path in pictures if path.suffix.lower() in _JPEG]
     others = [path for path in pictures if path.suffix.lower() not in _JPEG]
     scaling = scaling_of(others) if others else GreyScaling()
-    if jpegs and (scaling.low, scaling.high) != WHOLE_RANGE:
+    if jpegs and scaling.bits != 8:
         raise UserError(
-            f"{jpegs[0]} has 8 bits but {others[0]} has 16: "
+            f"{jpegs[0]} has 8 bits but {others[0]} has {scaling.bits}: "
             "save all pictures alike, so that a grey level means the same everywhere."
         )
     if all(is_grey(read_any_picture(path)) for path in jpegs[:SAMPLE]):

@@ -182,6 +182,25 @@ def picture_size(path: Path) -> tuple[int, int]:
             return picture.height, picture.width
 
 
+def picture_bits(path: Path) -> int:
+    """Read from its header how many bits the grey levels of a picture have: 8, 16, or 32 for floating point.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read.
+    """
+    with _readable(path):
+        if not _is_tiff(path):
+            return 16 if _png_kind(path)[0] == 16 else 8
+        with tifffile.TiffFile(path) as file:
+            page = file.series[0].keyframe
+            kind = np.dtype(page.dtype or np.uint8)
+            if page.photometric == tifffile.PHOTOMETRIC.PALETTE or kind.kind == "b" or kind == np.uint8:
+                return 8
+            return 32 if kind.kind == "f" else 16
+
+
 def _read_png_ids(path: Path) -> NDArray[np.generic]:
     depth, kind = _png_kind(path)
     with Image.open(path) as picture:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from sonarseg.errors import UserError
-from sonarseg.survey.pictures import Picture, read_picture
+from sonarseg.survey.pictures import Picture, picture_bits, read_picture
 
 if TYPE_CHECKING:
     from sonarseg.survey.layout import Survey
@@ -20,6 +26,9 @@ if TYPE_CHECKING:
 SAMPLE = 200
 PIXELS = 4096
 PERCENTILES = (0.5, 99.5)
+# The scaling that changes nothing
+WHOLE_RANGE = (0.0, 255.0)
+FLOATING: Literal[32] = 32
 
 
 class GreyScaling(BaseModel):
@@ -31,6 +40,9 @@ class GreyScaling(BaseModel):
         Values that become 0 and 255.
     channels : int
         1 (grey) or 3 (RGB).
+    bits : int
+        Depth of the pictures that it was found from: 8, 16, or 32 for floating point. By default 8 where
+        the scaling changes nothing, else 16.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -38,18 +50,82 @@ class GreyScaling(BaseModel):
     low: float = 0.0
     high: float = 255.0
     channels: Literal[1, 3] = 1
+    bits: Literal[8, 16, 32] = 8
 
-    def apply(self, image: Picture) -> NDArray[np.uint8]:
-        """Scale a picture, (H, W) or (H, W, 3), to uint8 (H, W) for one channel, (H, W, 3) for three."""
+    @model_validator(mode="before")
+    @classmethod
+    def _infer_bits(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or "bits" in content:
+            return content
+        return {**content, "bits": _usual_bits(content.get("low", 0.0), content.get("high", 255.0))}
+
+    @model_serializer(mode="wrap")
+    def _without_usual_bits(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Stores and checkpoints are known by this text: it stays what it was before depths were noted.
+        content: dict[str, Any] = handler(self)
+        if self.bits == _usual_bits(self.low, self.high):
+            del content["bits"]
+        return content
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Read a picture file and scale it; see `apply`."""
+        return self.apply(read_picture(path), path)
+
+    def refuse_other_depth(self, path: Path) -> None:
+        """Refuse a picture file of another depth, by its header where that tells.
+
+        Raises
+        ------
+        UserError
+        """
+        if picture_bits(path) != self.bits:
+            self.apply(read_picture(path), path)
+
+    def apply(self, image: Picture, path: Path | None = None) -> NDArray[np.uint8]:
+        """Scale a picture, (H, W) or (H, W, 3), to uint8 (H, W) for one channel, (H, W, 3) for three.
+
+        Parameters
+        ----------
+        image : uint8, uint16 or float32 (H, W) or (H, W, 3)
+        path : Path, optional
+            The file that a refusal names.
+
+        Raises
+        ------
+        UserError
+            If the picture has another depth than those that the scaling was found from.
+        """
+        bits = _bits(image)
+        # Grey levels up to 255 mean the same with 16 bits.
+        same_levels = (self.bits, bits) == (8, 16) and int(image.max()) <= WHOLE_RANGE[1]
+        if bits != self.bits and not same_levels:
+            raise UserError(
+                f"{path or 'A picture'} has {depth_name(bits)}, but the grey levels were scaled for pictures "
+                f"of {depth_name(self.bits)}: save it like those, so that a grey level means the same "
+                "everywhere."
+            )
         array: NDArray[np.generic] = image
         if self.channels == 1 and array.ndim == 3:
             array = array[..., 0] if is_grey(image) else image.astype(np.float32).mean(axis=2)
         elif self.channels == 3 and array.ndim == 2:
             array = np.repeat(array[..., None], 3, axis=2)
-        if array.dtype == np.uint8 and (self.low, self.high) == (0.0, 255.0):
+        if array.dtype == np.uint8 and (self.low, self.high) == WHOLE_RANGE:
             return np.ascontiguousarray(array, dtype=np.uint8)
         scaled = (array.astype(np.float32) - self.low) * (255.0 / max(self.high - self.low, 1e-6))
         return scaled.round().clip(0, 255).astype(np.uint8)
+
+
+def _bits(image: Picture) -> int:
+    return FLOATING if image.dtype.kind == "f" else image.itemsize * 8
+
+
+def _usual_bits(low: float, high: float) -> int:
+    return 8 if (low, high) == WHOLE_RANGE else 16
+
+
+def depth_name(bits: int) -> str:
+    """Words for a depth: "8 bits", "16 bits" or "32 bits (floating point)"."""
+    return f"{bits} bits (floating point)" if bits == FLOATING else f"{bits} bits"
 
 
 def is_grey(image: Picture) -> bool:
@@ -62,12 +138,12 @@ def is_grey(image: Picture) -> bool:
 def fit_scaling(survey: Survey) -> GreyScaling:
     """Find a survey's scaling from a bounded sample of its train tiles.
 
-    8-bit tiles stay as they are; 16-bit tiles are scaled between their 0.5 and 99.5 percentiles.
+    8-bit tiles stay as they are; deeper ones are scaled between their 0.5 and 99.5 percentiles.
 
     Raises
     ------
     UserError
-        Where the train split is empty, or holds 8-bit and 16-bit tiles.
+        If the train split is empty, or holds tiles of several depths.
     """
     tiles = survey.splits["train"]
     if not tiles:
@@ -81,7 +157,7 @@ def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
     Raises
     ------
     UserError
-        Where 8-bit and 16-bit pictures are mixed.
+        If pictures of several depths are mixed.
     """
     count = len(pictures)
     chosen = [pictures[i] for i in np.linspace(0, count - 1, min(SAMPLE, count)).astype(int)]
@@ -92,18 +168,22 @@ def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
     for path in chosen:
         picture = read_picture(path)
         grey = grey and is_grey(picture)
-        depths.setdefault(picture.itemsize * 8, path)
-        if picture.dtype == np.uint16:
+        depths.setdefault(_bits(picture), path)
+        if picture.dtype != np.uint8:
             # Drawn at random: a regular step through the rows would meet the same columns again and again.
             flat = picture.ravel()
             values.append(flat[generator.integers(flat.size, size=min(PIXELS, flat.size))])
     if len(depths) > 1:
+        few, many = min(depths), max(depths)
         raise UserError(
-            f"{depths[8]} has 8 bits but {depths[16]} has 16: "
+            f"{depths[few]} has {depth_name(few)} but {depths[many]} has {many}: "
             "save all tiles alike, so that a grey level means the same everywhere."
         )
     channels: Literal[1, 3] = 1 if grey else 3
     if not values:
         return GreyScaling(channels=channels)
-    low, high = np.percentile(np.concatenate(values), PERCENTILES)
-    return GreyScaling(low=float(low), high=float(max(high, low + 1)), channels=channels)
+    low, high = (float(value) for value in np.percentile(np.concatenate(values), PERCENTILES))
+    bits: Literal[16, 32] = FLOATING if FLOATING in depths else 16
+    # Whole numbers are at least 1 apart.
+    least = 1.0 if bits == 16 else max(abs(low) * 1e-6, 1e-6)
+    return GreyScaling(low=low, high=max(high, low + least), channels=channels, bits=bits)

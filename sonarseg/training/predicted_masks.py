@@ -31,7 +31,7 @@ def mask_writer(run_dir: Path, data: RunData) -> Callable[[str, NDArray[np.uint8
     def write(name: str, labels: NDArray[np.uint8]) -> None:
         write_index_png(run_dir / MASKS / f"{name}.png", labels)
         if name in shown:
-            image = data.scaling.apply(data.survey.read_image(name))
+            image = data.scaling.read(data.survey.image_path(name))
             preview = overlay(image, labels)
             write_png(run_dir / PREVIEWS / f"{name}.png", preview)
 

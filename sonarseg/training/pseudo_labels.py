@@ -105,7 +105,7 @@ def make_pseudo_labels(
 
     def load(tile: str) -> ScoredTile:
         several = survey.shown(tile).sum() > 1
-        image = scaling.apply(survey.read_image(tile))
+        image = scaling.read(survey.image_path(tile))
         return labelling.prepared(tile, image, read_cam(cam_dir / f"{tile}.npy") if several else None)
 
     with _whole(folder) as partial:

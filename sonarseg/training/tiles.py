@@ -133,7 +133,7 @@ def load_tiles(
     """
 
     def read(index: int) -> StoredPicture:
-        image = scaling.apply(survey.read_image(names[index]))
+        image = scaling.read(survey.image_path(names[index]))
         return StoredPicture(to_tensor(image, tile_scale).numpy(), (image.shape[0], image.shape[1]))
 
     if store is None:

@@ -109,3 +109,53 @@ def test_an_empty_train_split_is_refused(root: Path) -> None:
 def test_a_stored_scaling_comes_back() -> None:
     scaling = GreyScaling(low=12.5, high=4000, channels=3)
     assert GreyScaling.model_validate_json(scaling.model_dump_json()) == scaling
+
+
+def scaling_of_bits(bits: int) -> GreyScaling:
+    return {8: GreyScaling(), 16: GreyScaling(low=200, high=9000), 32: GreyScaling(low=-3, high=2, bits=32)}[
+        bits
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "tile", "sentence"),
+    [
+        (8, np.full((2, 3), 9000, np.uint16), "t.tif has 16 bits, but .* pictures of 8 bits"),
+        (8, np.full((2, 3, 3), 256, np.uint16), "t.tif has 16 bits, but .* pictures of 8 bits"),
+        (16, np.full((2, 3), 90, np.uint8), "t.tif has 8 bits, but .* pictures of 16 bits"),
+        (16, np.full((2, 3, 3), 90, np.uint8), "t.tif has 8 bits, but .* pictures of 16 bits"),
+        (16, np.full((2, 3), 0.5, np.float32), "t.tif has 32 bits .floating point., but .* of 16 bits"),
+        (32, np.full((2, 3), 90, np.uint16), "t.tif has 16 bits, but .* pictures of 32 bits"),
+    ],
+)
+def test_a_tile_of_another_depth_is_refused(model: int, tile: np.ndarray, sentence: str) -> None:
+    with pytest.raises(UserError, match=sentence):
+        scaling_of_bits(model).apply(tile, Path("t.tif"))
+
+
+def test_8_bit_levels_in_a_16_bit_file_mean_the_same() -> None:
+    # Workspaces of 8-bit levels saved as 16 bits noted no depth.
+    levels = np.array([[0, 7, 255]], np.uint16)
+    np.testing.assert_array_equal(GreyScaling().apply(levels), levels)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_scaling_of_an_older_workspace_has_the_depth_that_its_range_tells(bits: int) -> None:
+    text = {8: '{"low":0.0,"high":255.0,"channels":1}', 16: '{"low":200.0,"high":9000.0,"channels":1}'}[bits]
+    scaling = GreyScaling.model_validate_json(text)
+    assert scaling.bits == bits
+    # Stores and checkpoints that it made are found by the same text.
+    assert scaling.model_dump_json() == text
+
+
+def test_an_unusual_depth_is_stored() -> None:
+    scaling = GreyScaling(low=0, high=255, bits=16)
+    assert GreyScaling.model_validate_json(scaling.model_dump_json()) == scaling
+    assert scaling != GreyScaling()
+
+
+def test_16_bit_tiles_of_the_range_of_8_bits_are_known_as_such(root: Path) -> None:
+    for tile in TILES:
+        (root / "images" / f"{tile}.png").unlink()
+        tifffile.imwrite(root / "images" / f"{tile}.tif", np.array([[0, 255] * 30] * 6, np.uint16))
+    assert fit_scaling(open_survey(root)) == GreyScaling(low=0, high=255, bits=16)
