@@ -206,6 +206,20 @@ def _sizes(survey: Survey) -> list[tuple[int, int]]:
     return [survey.read_image(tile).shape[:2] for tile in chosen]
 
 
+def refuse_existing(workspace: Path) -> None:
+    """Refuse a folder that is a workspace already.
+
+    Raises
+    ------
+    UserError
+    """
+    path = workspace / STUDY_TOML
+    if path.exists():
+        raise UserError(
+            f"{path} exists and is not overwritten: edit it, or name another folder with --workspace."
+        )
+
+
 def write_study_toml(workspace: Path, config: StudyConfig) -> Path:
     """Make the workspace and write its study.toml.
 
@@ -215,10 +229,7 @@ def write_study_toml(workspace: Path, config: StudyConfig) -> Path:
         Where there is one already.
     """
     path = workspace / STUDY_TOML
-    if path.exists():
-        raise UserError(
-            f"{path} exists and is not overwritten: edit it, or name another folder with --workspace."
-        )
+    refuse_existing(workspace)
     workspace.mkdir(parents=True, exist_ok=True)
     write_atomically(path, study_toml(config))
     return path

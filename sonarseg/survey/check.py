@@ -10,6 +10,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.background import propose_background
 from sonarseg.survey.layout import ReadSurvey, Survey, read_survey
 from sonarseg.survey.lists import find_pictures
+from sonarseg.survey.split_notes import split_notes
 from sonarseg.survey.splits import SPLITS
 from sonarseg.survey.tally import SplitTally, tally_split
 
@@ -200,9 +201,8 @@ def _unknown_to_train(read: ReadSurvey, tallies: dict[str, SplitTally]) -> list[
 
 
 def _find_notes(read: ReadSurvey, tallies: dict[str, SplitTally], problems: list[str]) -> list[str]:
-    survey, notes = read.survey, []
-    if read.made_splits:
-        notes.append(f"{survey.root / 'splits'} holds no lists: splits were made by group.")
+    survey = read.survey
+    notes = split_notes(read)
     if read.inferred_background:
         notes.append(
             f'{survey.root / "labels.csv"} has no column for "{survey.background}": it is the background.'

@@ -15,7 +15,7 @@ from sonarseg.survey.layout import Survey, check_mask, open_survey
 from sonarseg.survey.lists import find_pictures, read_table, tile_name
 from sonarseg.survey.mask_labels import write_labels_csv
 from sonarseg.survey.pictures import SUFFIXES, read_mask_file, read_picture
-from sonarseg.survey.splits import write_splits
+from sonarseg.survey.split_lists import write_splits
 
 SPLITS = ("train", "val")
 

@@ -13,7 +13,7 @@ from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
 from sonarseg.survey.pictures import Picture, picture_size, read_mask_file, read_picture
-from sonarseg.survey.splits import split_by_group
+from sonarseg.survey.split_lists import added_to_train, make_splits
 
 LEAST_AREA = 0.01
 
@@ -39,6 +39,8 @@ class Survey:
         Tile to picture file.
     opened : frozenset of str
         Splits whose masks may be read.
+    added : tuple of str
+        Tiles of train that came after sonarseg made the lists, and are in none of them.
     """
 
     root: Path
@@ -49,6 +51,7 @@ class Survey:
     groups: dict[str, str]
     images: dict[str, Path] = field(repr=False)
     opened: frozenset[str] = frozenset({"val"})
+    added: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -178,7 +181,8 @@ def check_mask(path: Path, mask: NDArray[np.uint8], size: tuple[int, int], num_c
 def open_survey(root: Path, background: str | None = None) -> Survey:
     """Read a survey's lists: classes, splits, labels and groups. No picture is opened.
 
-    Splits that are missing are made by group, the same every time; `write_splits` keeps them.
+    Splits that are missing are made by group, the same every time; `write_splits` keeps them. Tiles
+    that are added later then go to train.
     A single class without a column in labels.csv is the background where none is named.
 
     Parameters
@@ -246,13 +250,22 @@ def read_survey(root: Path, background: str | None, problems: list[str]) -> Read
         background = labels.unlabelled[0]
     groups = read_groups(root, problems)
     splits = read_splits(root, problems)
+    made = splits is None
+    added: tuple[str, ...] = ()
+    if splits is None:
+        has_masks = bool(find_pictures(root / "masks", []))
+        splits = make_splits(list(images), groups, labels.shown, has_masks=has_masks)
+    else:
+        added = added_to_train(root, splits, images, groups, labels.shown.keys())
+        splits = {**splits, "train": splits["train"] + added}
     survey = Survey(
         root.resolve(),
         classes,
         background,
-        split_by_group(list(images), groups, labels=labels.shown) if splits is None else splits,
+        splits,
         labels.shown,
         groups,
         images,
+        added=added,
     )
-    return ReadSurvey(survey, labels.lines, splits is None, inferred)
+    return ReadSurvey(survey, labels.lines, made, inferred)

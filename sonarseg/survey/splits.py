@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-
-from sonarseg.errors import UserError
 
 SPLITS = ("train", "val", "test")
 SHARES = (0.6, 0.15, 0.25)
@@ -93,22 +90,3 @@ def _deal_by_class(
     for name, number in zip(names, home, strict=True):
         dealt[SPLITS[number]] += members[name]
     return dealt
-
-
-def write_splits(root: Path, splits: Mapping[str, Sequence[str]]) -> None:
-    """Write `root/splits/{train,val,test}.txt`, one tile a line.
-
-    Raises
-    ------
-    UserError
-        Where one of them is there already.
-    """
-    folder = root / "splits"
-    for split in SPLITS:
-        if (folder / f"{split}.txt").exists():
-            raise UserError(f"{folder / f'{split}.txt'} exists and is not overwritten: move it away first.")
-    folder.mkdir(exist_ok=True)
-    for split in SPLITS:
-        partial = folder / f"{split}.partial"
-        partial.write_text("".join(f"{tile}\n" for tile in splits[split]), encoding="utf-8")
-        partial.replace(folder / f"{split}.txt")

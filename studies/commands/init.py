@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from studies.commands.strips_choice import StripsChoice
+
 if TYPE_CHECKING:
     from sonarseg.survey.layout import Survey
 
@@ -26,21 +28,48 @@ def init(
             metavar="CLASS", help="Class that every tile may hold; none for none.", show_default="found out"
         ),
     ] = None,
+    groups: Annotated[
+        StripsChoice | None,
+        typer.Option(
+            help="Strips, if there is no groups.csv: from the tiles' names (line4-0012), or none.",
+            show_default="asks",
+        ),
+    ] = None,
+    resplit: Annotated[
+        bool, typer.Option("--resplit", help="Make train, val and test again, from all tiles.")
+    ] = False,
 ) -> None:
-    """Check a survey and write a commented study.toml that fits it and this machine."""
+    """Check a survey and write a commented study.toml that fits it and this machine.
+
+    Strips and splits that are missing are written into the survey, so that they stay.
+    """
     import torch
 
     from studies.commands.console import say
-    from studies.init import new_study, write_study_toml
+    from studies.init import new_study, refuse_existing, write_study_toml
 
     opened = open_checked(survey, background)
     root = workspace or Path(f"{opened.name}-study")
+    refuse_existing(root)
+    opened = _with_lists(opened, groups, resplit)
     cuda = torch.cuda.is_available()
     path = write_study_toml(root, new_study(opened, root, cuda=cuda))
     counts = ", ".join(f"{len(tiles)} {split}" for split, tiles in opened.splits.items())
     say(f"{opened.name}: {counts} tiles; classes {', '.join(opened.classes)}.")
     say(f"Settings for {'CUDA' if cuda else 'CPU'} written to {path}; look at them, then run:")
     say(f"  sonarseg tune all {shlex.quote(str(root))}")
+
+
+def _with_lists(survey: Survey, groups: StripsChoice | None, resplit: bool) -> Survey:
+    """Write the strips and splits that are missing, and open the survey as it is then."""
+    from sonarseg.survey.layout import open_survey
+    from studies.commands.survey_lists import settle_splits, settle_strips
+
+    if settle_strips(survey, groups):
+        survey = open_survey(survey.root, survey.background)
+    made = not any((survey.root / "splits" / f"{split}.txt").is_file() for split in survey.splits)
+    settle_splits(survey, made=made, resplit=resplit)
+    return open_survey(survey.root, survey.background)
 
 
 def open_checked(root: Path, background: str | None) -> Survey:

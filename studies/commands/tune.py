@@ -119,6 +119,7 @@ def _tune(
     quiet: bool,
     as_json: bool,
 ) -> None:
+    from sonarseg.survey.split_notes import added_note
     from studies.commands.console import console, say
     from studies.commands.ending import ending
     from studies.commands.finish import write_results
@@ -133,6 +134,8 @@ def _tune(
     _scheduler(engine, scheduler)
     workspace = find_workspace(named)
     settle_storage(workspace, storage)
+    if not (quiet or as_json) and (added := workspace.survey()).added:
+        say(f"note: {added_note(added)}")
     if warm_start is not None:
         _, studies = open_studies(workspace)
         taken = take_over(studies, workspace, warm_start)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.splits import SPLITS, split_by_group, write_splits
+from sonarseg.survey.split_lists import write_splits
+from sonarseg.survey.splits import SPLITS, split_by_group
 
 K = 4
 GROUPS = st.lists(

@@ -1,0 +1,93 @@
+"""What `sonarseg init` writes into a survey: strips that the names tell, and the splits."""
+
+from __future__ import annotations
+
+import errno
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import typer
+
+from sonarseg.survey.layout import Survey
+from sonarseg.survey.lists import find_pictures
+from sonarseg.survey.split_lists import make_splits, write_splits
+from sonarseg.survey.strips_from_names import strips_from_names, write_groups
+from studies.commands.console import say
+from studies.commands.strips_choice import StripsChoice
+
+_READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def settle_strips(
+    survey: Survey,
+    choice: StripsChoice | None,
+    ask: Callable[[str], bool] | None = None,
+) -> bool:
+    """Write groups.csv from the names of the tiles, if they tell strips and the person agrees.
+
+    Parameters
+    ----------
+    survey : Survey
+    choice : StripsChoice or None
+        None asks; without a terminal it is "none".
+    ask : callable, optional
+        Asks a question; by default on the terminal.
+
+    Returns
+    -------
+    bool
+        Whether it was written.
+    """
+    if survey.groups or (survey.root / "groups.csv").is_file() or choice is StripsChoice.NONE:
+        return False
+    strips = strips_from_names(survey.images)
+    if not strips:
+        if choice is StripsChoice.FROM_NAMES:
+            say("The names of the tiles do not count along six lines or more: no strips were written.")
+        return False
+    count, example = len(set(strips.values())), next(iter(strips))
+    found = f"The names of {len(strips)} tiles count along {count} lines ({example} is of {strips[example]})"
+    if choice is None:
+        if ask is None and not sys.stdin.isatty():
+            say(f"{found}: --groups from-names takes them as strips, which stay in one split.")
+            return False
+        ask = ask or typer.confirm
+        if not ask(f"{found}. Take them as strips, which stay in one split?"):
+            return False
+    with _unless_read_only(survey):
+        say(f"{count} strips, taken from the names: {write_groups(survey.root, strips)}")
+        return True
+    return False
+
+
+def settle_splits(survey: Survey, *, made: bool, resplit: bool) -> None:
+    """Write the splits that were made, so that tiles added later do not change them.
+
+    Parameters
+    ----------
+    survey : Survey
+    made : bool
+        Whether the survey has no lists of its own.
+    resplit : bool
+        Make all splits again; lists that are there are kept in `splits/before-N`.
+    """
+    if not (made or resplit):
+        return
+    has_masks = bool(find_pictures(survey.root / "masks", []))
+    splits = make_splits(list(survey.images), survey.groups, survey.labels, has_masks=has_masks)
+    with _unless_read_only(survey):
+        write_splits(survey.root, splits, marked=True, replace=resplit)
+        again = "" if made else " again; the lists before are in before-N there"
+        say(f"Splits were made{again}: {survey.root / 'splits'}")
+
+
+@contextmanager
+def _unless_read_only(survey: Survey) -> Iterator[None]:
+    """Say that a survey cannot be written to, and go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _READ_ONLY:
+            raise
+        say(f"{survey.root} is read-only: strips and splits are not written, and made each time.")
