@@ -19,6 +19,7 @@ from reports.figures import (
     padded,
     points,
     value_axis,
+    whole_ticks,
 )
 from reports.formatting import PARAMETER_UNITS, count, figure_text, score
 from reports.palette import ACCENT, NEUTRAL, WARNING
@@ -61,7 +62,10 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
     return Figure(
         "crf-history",
         data,
-        layout(xaxis=axis("trial", rangemode="tozero"), yaxis=value_axis(metric, range=_range(study))),
+        layout(
+            xaxis=axis("trial", rangemode="tozero", **whole_ticks(0, numbers[-1])),
+            yaxis=value_axis(metric, range=_range(study)),
+        ),
         "Optimisation history",
         f"{study.metric} of the pseudo-labels on val, of every completed trial"
         + (", and the estimate on which others were ended early." if ended else ", and the best so far.")

@@ -14,13 +14,15 @@ from reports.confusion_table import ConfusionTable, confusion_table
 from reports.crf_figures import below_the_floor, history_figure, importance_figure, slice_figure
 from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure, places
 from reports.figures import Figure
-from reports.formatting import ordered, plain
+from reports.formatting import count, ordered, plain
 from reports.interval_figure import Differences, interval_figure
 from reports.iteration_figures import front_figure, quality_figure, time_figure
 from reports.palette import ACCENT, NEUTRAL, WARNING
 from reports.study_records import Study, Trial, best_of
 from reports.tile_figures import TileScores, tile_scores, tiles_figure
 
+# Scores of trials that differ by less are all the same: what they seem to tell of the parameters is chance
+LEAST_SPREAD = 0.005
 # Below this many completed trials the best tenth that PED-ANOVA looks at is a handful of chance
 LEAST_FOR_IMPORTANCE = 20
 
@@ -74,15 +76,17 @@ def crf_section(study: Study) -> CrfSection:
     parameters = ordered(name for trial in study.complete for name in trial.params)
     figures: list[Figure | None] = []
     notes: list[str] = []
+    flat = ""
     if study.complete:
         shown = _compared(settings)
         figures += [history_figure(study, best_of(untuned)), _gain_figure(study, settings)]
-        surface, importance = map_figure(study), parameter_importance(study)
+        flat = _all_alike(study)
+        surface, importance = (None, None) if flat else (map_figure(study), parameter_importance(study))
         figures += [_class_figure(shown), surface]
         figures.append(None if importance is None else importance_figure(importance, study.metric))
         figures += [parallel_figure(study), _tiles_figure(study, shown)]
         figures += [quality_figure(study, tuned, untuned), time_figure(study), front_figure(study)]
-        notes = _notes(study, surface is None, importance is None)
+        notes = [flat] if flat else _notes(study, surface is None, importance is None)
     slices = [slice_figure(study, name, place) for place, name in enumerate(parameters)]
     return CrfSection(
         study=study,
@@ -91,9 +95,21 @@ def crf_section(study: Study) -> CrfSection:
         settings=settings,
         parameters=parameters,
         figures=[figure for figure in figures if figure is not None],
-        slices=slices if len(study.complete) > 1 else [],
+        slices=slices if len(study.complete) > 1 and not flat else [],
         confusions=_confusions(study, settings),
         notes=notes,
+    )
+
+
+def _all_alike(study: Study) -> str:
+    """Say why nothing is drawn of the parameters if all completed trials score alike; "" if they do not."""
+    values = [trial.value for trial in study.complete if trial.value is not None]
+    if len(values) < 2 or (spread := max(values) - min(values)) > LEAST_SPREAD:
+        return ""
+    return (
+        "Parameter importance, the map of sigma_alpha by sigma_beta and the slices are left out: the "
+        f"{count(len(values), 'completed trial')} differ by {spread:.4f} in {study.metric} at most. Up to "
+        f"{LEAST_SPREAD}, such differences tell nothing of the parameters."
     )
 
 

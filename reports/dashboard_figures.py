@@ -1,4 +1,4 @@
-"""The figures that a study shows in Optuna Dashboard: Table I, curves, confusion matrix, IoU of classes."""
+"""The figures that a study shows in Optuna Dashboard: losses, curves, confusion matrix, IoU of classes."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _iterations_figure(study: Study, best: Trial) -> graph_objects.Figure:
 
 
 def _table_figure(study: Study, table: LossTable) -> graph_objects.Figure:
-    """Draw Table I: the losses in their best settings."""
+    """Draw the table of the losses in their best settings."""
     columns = [
         ["loss", *(figure_text(name) for name in TABLE_METRICS), "setting", "trials"],
         [
@@ -169,7 +169,7 @@ def _table_figure(study: Study, table: LossTable) -> graph_objects.Figure:
         "header": {"values": columns[0], "align": align, **style, **lines},
         "cells": {"values": columns[1], "align": align, **style, **lines},
     }
-    title = f"Table I: each loss in its best setting, mean over {count(table.seeds, 'seed')}, on val"
+    title = f"Each loss in its best setting, mean over {count(table.seeds, 'seed')}, on val"
     return _figure([drawn], layout(margin={"l": 10, "r": 10, "b": 10}), title)
 
 

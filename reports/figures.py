@@ -167,6 +167,12 @@ def log_ticks(values: list[float]) -> Spec:
     return {"type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
 
 
+def whole_ticks(low: float, high: float) -> Spec:
+    """Place at most nine ticks at whole numbers, on an axis of epochs, iterations or trials."""
+    step = next(s * 10**power for power in range(9) for s in (1, 2, 5) if (high - low) / (s * 10**power) <= 8)
+    return {"tick0": 0, "dtick": step}
+
+
 def padded(values: list[float], share: float = 0.08) -> list[float]:
     """Find a range that leaves room round the values; shares stay within 0 and 1."""
     low, high = min(values), max(values)

@@ -6,7 +6,20 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
-from reports.figures import Figure, Key, Spec, axis, finite, layout, line, linked, padded, points, value_axis
+from reports.figures import (
+    Figure,
+    Key,
+    Spec,
+    axis,
+    finite,
+    layout,
+    line,
+    linked,
+    padded,
+    points,
+    value_axis,
+    whole_ticks,
+)
 from reports.formatting import count, figure_text, score, seconds
 from reports.palette import ACCENT, FAINT, NEUTRAL, WARNING
 from reports.study_records import Study, Trial
@@ -48,12 +61,13 @@ def quality_figure(study: Study, tuned: Trial | None, untuned: list[Trial]) -> F
         chosen = int(tuned.params.get("iterations", 0))
         point = points([chosen], [tuned.value], "chosen", ACCENT, size=11, **_SILENT)
         data.append(point)
+    longest = max(len(curve) for *_, curve in drawn) - 1
     reached = [value for *_, curve in drawn for value in curve if value is not None]
     return Figure(
         "crf-iterations",
         data,
         layout(
-            xaxis=axis("mean-field iterations", rangemode="tozero", nticks=8),
+            xaxis=axis("mean-field iterations", rangemode="tozero", **whole_ticks(0, longest)),
             yaxis=value_axis(metric, range=padded(reached)),
         ),
         "Quality by iterations",
@@ -88,7 +102,7 @@ def time_figure(study: Study) -> Figure | None:
             line(numbers, medians, "median", ACCENT, **_SILENT),
         ],
         layout(
-            xaxis=axis("mean-field iterations", rangemode="tozero", nticks=8),
+            xaxis=axis("mean-field iterations", rangemode="tozero", **whole_ticks(0, numbers[-1])),
             yaxis=value_axis(_cost_title(study), rangemode="tozero"),
         ),
         "Time by iterations",

@@ -1,11 +1,11 @@
-"""The plots of the loss study: losses and mIoU over the epochs (the paper's Figs 3 to 10)."""
+"""The plots of the loss study: losses and mIoU over the epochs."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from reports.curves import Curve
-from reports.figures import Figure, Key, axis, layout, line, value_axis
+from reports.figures import Figure, Key, axis, layout, line, value_axis, whole_ticks
 from reports.formatting import count, score
 from reports.loss_table import LossRow
 from reports.palette import NEUTRAL
@@ -27,7 +27,7 @@ def loss_figure(row: LossRow, mean: Curve) -> Figure:
         f"loss-{_slug(row.key)}-losses",
         data,
         layout(
-            xaxis=axis("epoch", anchor="y2"),
+            xaxis=axis("epoch", anchor="y2", **whole_ticks(min(mean.epochs), max(mean.epochs))),
             yaxis=value_axis("segmentation", domain=[0.54, 1], rangemode="tozero", nticks=4),
             yaxis2=value_axis("classification", domain=[0, 0.46], rangemode="tozero", nticks=4),
             shapes=shapes,
@@ -100,7 +100,8 @@ def _runs(row: LossRow) -> dict[str, Any]:
 
 def _self_training_axis(curve: Curve) -> dict[str, Any]:
     """Epochs from the first round on: before it no decoder is trained, and no mIoU measured."""
-    return axis("epoch", range=[curve.warm_up_end + 0.5, max(curve.epochs) + 0.5])
+    ends = [curve.warm_up_end + 0.5, max(curve.epochs) + 0.5]
+    return axis("epoch", range=ends, **whole_ticks(*ends))
 
 
 def _bands(curve: Curve) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -13,6 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from reports import formatting
 from reports.figures import Figure
+from reports.loss_table import PAPER
 from reports.study_records import Study
 from reports.trials_table import TrialsTable, trials_data, value
 from sonarseg import __version__
@@ -89,6 +90,7 @@ def _environment() -> Environment:
         "fewest_groups": FEWEST_GROUPS,
         "metric_value": value,
         "metric_meanings": formatting.METRIC_MEANINGS,
+        "paper": PAPER,
         "units": formatting.PARAMETER_UNITS,
         "state_counts": _state_counts,
     }

@@ -10,7 +10,7 @@ from reports.class_figure import ClassScores, class_figure
 from reports.comparison import compare_runs, gain_sentence
 from reports.crf_section import CrfSection, crf_section
 from reports.database import read_studies
-from reports.figures import Figure, axis, layout, line, padded, value_axis
+from reports.figures import Figure, axis, layout, line, padded, value_axis, whole_ticks
 from reports.formatting import count, figure_text, listing, ordered, plain, score, seconds
 from reports.loss_section import LossSection, loss_section
 from reports.loss_table import mean_score
@@ -226,7 +226,7 @@ def _history(sides: list[Side], comparable: bool) -> Figure | None:
         "sides-history",
         data,
         layout(
-            xaxis=axis("trial", rangemode="tozero"),
+            xaxis=axis("trial", rangemode="tozero", **whole_ticks(0, max(max(trace["x"]) for trace in data))),
             yaxis=value_axis("best so far" if comparable else "gain so far", range=padded(reached)),
         ),
         "Best pseudo-labels so far" if comparable else "Gain of the pseudo-labels so far",

@@ -24,7 +24,7 @@ from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.scores import survey_scores
 
 CLASSES = ["mud", "sand ripples", "rock", "seagrass"]
-FREQUENCIES = np.array([0.5, 0.23, 0.14, 0.13])
+FREQUENCIES = np.array([0.5, 0.23, 0.14, 0.13, 0.1, 0.1, 0.1, 0.1])
 TILES = [f"strip{i // 4}_tile{i:03d}" for i in range(24)]
 CRF_SPACE: dict[str, BaseDistribution] = {
     "sigma_alpha": FloatDistribution(2, 100, log=True),
