@@ -28,6 +28,7 @@ from studies.batch_size import follow_with_fitting_batches, note_batch_size, stu
 from studies.crf_study import best_crf_trial, run_crf_study
 from studies.identity import check_compatible, describe, directions_of
 from studies.loss_study import run_loss_study
+from studies.masks_drawn_later import take_masks_in
 from studies.stopping import StopRules
 from studies.storage import StudyKind, create_database, has_studies, load_studies, storage_errors
 from studies.trial_loop import Watch, finished
@@ -93,6 +94,8 @@ def open_studies(
         if not has_studies(path):
             create_database(path, describe(survey, config), directions_of(config))
         studies = load_studies(path)
+        if masks := take_masks_in(studies, survey, config):
+            progress("val", masks, masks, "tiles have masks now, so settings are tuned; the warm-up is kept")
         for study in studies.values():
             check_compatible(study, survey, config, str(workspace.root))
             if study.user_attrs["config"] != config.model_dump(mode="json"):

@@ -119,7 +119,9 @@ def _check_same(workspace: Workspace, survey: Survey) -> None:
             f"{run_dir} was trained with other settings than study.toml has now: "
             "put them back, or start a new workspace."
         )
-    if read_summary(run_dir).get("survey_fingerprint", "") != survey_fingerprint(survey):
+    trained_on = read_summary(run_dir).get("survey_fingerprint", "")
+    # Masks of val that were drawn after a start without any teach a warm-up nothing.
+    if trained_on not in (survey_fingerprint(survey), survey_fingerprint(survey, masks=False)):
         raise UserError(
             f"{run_dir} was trained on another state of the survey {survey.root}: start a new workspace."
         )

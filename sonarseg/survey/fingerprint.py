@@ -11,8 +11,14 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.splits import SPLITS
 
 
-def survey_fingerprint(survey: Survey) -> str:
+def survey_fingerprint(survey: Survey, *, masks: bool = True) -> str:
     """Hash the content that can change a study's results.
+
+    Parameters
+    ----------
+    survey : Survey
+    masks : bool
+        False hashes the survey as if val had no masks: all that a warm-up depends on.
 
     Returns
     -------
@@ -30,7 +36,8 @@ def survey_fingerprint(survey: Survey) -> str:
         for tile in survey.splits[split]:
             labels = survey.labels.get(tile)
             shown = None if labels is None else labels.astype(int).tolist()
-            mask = _content(survey.mask_path(tile)) if split == "val" and survey.has_mask(tile) else None
+            scored = masks and split == "val" and survey.has_mask(tile)
+            mask = _content(survey.mask_path(tile)) if scored else None
             _add(digest, split, tile, shown, _content(survey.image_path(tile)), mask)
     return digest.hexdigest()[:16]
 

@@ -119,7 +119,7 @@ def _tune(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from sonarseg.survey.split_notes import added_note
+    from sonarseg.survey.split_notes import notes_on_additions
     from studies.commands.console import console, say
     from studies.commands.ending import ending
     from studies.commands.finish import write_results
@@ -134,8 +134,9 @@ def _tune(
     _scheduler(engine, scheduler)
     workspace = find_workspace(named)
     settle_storage(workspace, storage)
-    if not (quiet or as_json) and (added := workspace.survey()).added:
-        say(f"note: {added_note(added)}")
+    if not (quiet or as_json):
+        for note in notes_on_additions(workspace.survey()):
+            say(f"note: {note}")
     if warm_start is not None:
         _, studies = open_studies(workspace)
         taken = take_over(studies, workspace, warm_start)

@@ -1,0 +1,63 @@
+"""Studies that began without val masks go on with masks drawn later: nothing was scored before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import optuna
+import sqlalchemy
+from optuna.storages import RDBStorage
+from optuna.storages._rdb.models import StudyUserAttributeModel
+
+from sonarseg.survey.fingerprint import survey_fingerprint
+from sonarseg.survey.layout import Survey
+from studies.identity import describe, val_tiles
+from studies.storage import StudyKind
+from studies.study_config import StudyConfig
+
+UNTUNED = "untuned"
+# What masks change of what a study knows of itself
+_OF_MASKS = ("metric", "metric_note", "survey", "tiles", "groups")
+
+
+def take_masks_in(studies: Mapping[StudyKind, optuna.Study], survey: Survey, config: StudyConfig) -> int:
+    """Note in untuned studies the val masks that were drawn since, if nothing else of the survey changed.
+
+    Parameters
+    ----------
+    studies : mapping
+        The studies of a workspace, in a database.
+    survey : Survey
+        As it is now.
+    config : StudyConfig
+
+    Returns
+    -------
+    int
+        Val tiles that have a mask now; 0 if the studies stay as they are.
+    """
+    untuned = [study for study in studies.values() if UNTUNED in study.user_attrs]
+    tiles = val_tiles(survey)
+    if not untuned or not tiles:
+        return 0
+    before = untuned[0].user_attrs["survey"]["fingerprint"]
+    known = {survey_fingerprint(survey, masks=False), survey_fingerprint(survey)}
+    if before not in known:
+        return 0
+    for kind, attributes in describe(survey, config).items():
+        for name in _OF_MASKS:
+            if name in attributes:
+                studies[kind].set_user_attr(name, attributes[name])
+        # Last: until then the same call begins again.
+        _forget(studies[kind], UNTUNED)
+    return len(tiles)
+
+
+def _forget(study: optuna.Study, name: str) -> None:
+    """Delete a user attribute, which Optuna itself cannot."""
+    storage = getattr(study._storage, "_backend", study._storage)
+    assert isinstance(storage, RDBStorage)
+    model = StudyUserAttributeModel
+    chosen = sqlalchemy.delete(model).where(model.study_id == study._study_id, model.key == name)
+    with storage.engine.begin() as connection:
+        connection.execute(chosen)
