@@ -22,7 +22,7 @@ from sonarseg.survey.guide import Guide, guide_image
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 
-Number = TypeVar("Number", np.uint8, np.float16)
+Number = TypeVar("Number", np.uint8, np.float16, np.bool_)
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,8 @@ class TuningTile:
         Class ids, uint8 (H, W).
     pixels : tuple of int (K,)
         Pixels of each class in the mask.
+    valid : Path or None
+        Pixels with data, bool (H, W), if not all have them.
     """
 
     name: str
@@ -62,13 +64,15 @@ class TuningTile:
     channels: int
     mask: Path
     pixels: tuple[int, ...]
+    valid: Path | None = None
 
     def open(self, guide: Guide) -> tuple[CrfTile, NDArray[np.uint8]]:
         """Map the tile and its mask."""
         scores = _map(self.scores, np.float16, (len(self.kept), *self.size))
         shape = self.size if self.channels == 1 else (*self.size, self.channels)
         image = _map(self.guides[guide], np.uint8, shape)
-        return CrfTile(scores, image, self.background), _map(self.mask, np.uint8, self.size)
+        valid = None if self.valid is None else _map(self.valid, np.bool_, self.size)
+        return CrfTile(scores, image, self.background, valid), _map(self.mask, np.uint8, self.size)
 
     def constant_confusion(self, num_classes: int) -> NDArray[np.int64]:
         """Confusion matrix (K, K) of a tile that needs no CRF: its one class, or none, everywhere."""
@@ -146,6 +150,10 @@ def _prepare(
     cut.scores.astype(np.float16).tofile(files["scores"])
     mask = survey.read_mask(tile)
     mask.tofile(files["mask"])
+    valid = survey.read_valid(tile)
+    if valid is not None:
+        files["valid"] = stem.with_suffix(".valid")
+        valid.tofile(files["valid"])
     paths: dict[Guide, Path] = {}
     for kind in guides:
         paths[kind] = stem.with_suffix(f".{kind}")
@@ -162,6 +170,7 @@ def _prepare(
         channels=1 if image.ndim == 2 else image.shape[2],
         mask=files["mask"],
         pixels=tuple(pixels.tolist()),
+        valid=files.get("valid"),
     )
 
 

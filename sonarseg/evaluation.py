@@ -121,7 +121,8 @@ def evaluate_crf(
 
     def load(tile: str) -> ScoredTile:
         scores = read_cam(cams_dir / split / f"{tile}.npy")
-        return ScoredTile(scores, scaling.read(survey.image_path(tile)), survey.shown(tile))
+        image = scaling.read(survey.image_path(tile))
+        return ScoredTile(scores, image, survey.shown(tile), survey.read_valid(tile))
 
     def count(tile: str, labels: NDArray[np.uint8]) -> Counts:
         if on_labels is not None:

@@ -14,6 +14,7 @@ from sonarseg.class_colours import NO_DATA, OVERLAY_SHARE, colour_table
 from sonarseg.class_legend import map_legend
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
+from sonarseg.survey.no_data import filled, read_valid, without_invalid
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.training.device import autocast
 from sonarseg.training.model_file import Model
@@ -93,6 +94,8 @@ def predict_pictures(
 ) -> Path:
     """Write masks/, confidence/, overlays/, legend.png and areas.csv for some tiles.
 
+    Pixels without data are 255 in masks, 0 in confidence, and left out of areas.csv.
+
     Parameters
     ----------
     model : Model
@@ -107,7 +110,7 @@ def predict_pictures(
     Returns
     -------
     Path
-        The table of areas: pixels and share of each class a tile.
+        The table of areas: pixels of each class a tile, and their share of the pixels with data.
 
     Raises
     ------
@@ -120,28 +123,33 @@ def predict_pictures(
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     write_png(output / LEGEND, map_legend(model.classes))
-    rows: list[Sequence[object]] = []
+    areas: dict[str, NDArray[np.int64]] = {}
     for done, (name, path) in enumerate(pictures.items()):
         image = model.scaling.read(path)
         probabilities = predict_probabilities(model, image)
-        labels = probabilities.argmax(axis=0).astype(np.uint8)
+        valid = read_valid(path)
+        labels = without_invalid(probabilities.argmax(axis=0).astype(np.uint8), valid)
         write_index_png(folders["masks"] / f"{name}.png", labels)
         confidence = (255 * probabilities.max(axis=0)).round().astype(np.uint8)
-        write_png(folders["confidence"] / f"{name}.png", confidence)
+        write_png(folders["confidence"] / f"{name}.png", filled(confidence, valid))
         write_png(folders["overlays"] / f"{name}.png", overlay(image, labels))
-        pixels = np.bincount(labels.ravel(), minlength=len(model.classes))
-        rows.append([name, *pixels.tolist(), *(round(float(p) / labels.size, 6) for p in pixels)])
+        areas[name] = np.bincount(labels.ravel(), minlength=NO_DATA + 1)
         progress("predicting", done + 1, len(pictures))
-    return _write_areas(output / "areas.csv", model.classes, rows)
+    return _write_areas(output / "areas.csv", model.classes, areas)
 
 
-def _write_areas(path: Path, classes: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+def _write_areas(path: Path, classes: Sequence[str], areas: dict[str, NDArray[np.int64]]) -> Path:
+    """Write the pixels of each id, int64 (256,) a tile; those without data get a column if there are any."""
+    some_without = any(counts[NO_DATA] for counts in areas.values())
     partial = path.with_suffix(".partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            ["tile", *(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
-        )
-        writer.writerows(rows)
+        titles = [*(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
+        writer.writerow(["tile", *titles, *(["no data (pixels)"] if some_without else [])])
+        for name, counts in areas.items():
+            pixels = counts[: len(classes)]
+            shares = [round(float(count) / max(1, int(pixels.sum())), 6) for count in pixels]
+            without = [int(counts[NO_DATA])] if some_without else []
+            writer.writerow([name, *pixels.tolist(), *shares, *without])
     partial.replace(path)
     return path

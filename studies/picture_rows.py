@@ -165,9 +165,17 @@ def _labels(
 ) -> dict[str, NDArray[np.uint8]]:
     scores = read_cam(cams_dir / "val" / f"{tile}.npy")
     image = scaling.read(survey.image_path(tile))
-    shown, background_id = survey.shown(tile), survey.background_id
+    shown, valid = survey.shown(tile), survey.read_valid(tile)
     return {
-        title: refine(scores, image, parameters, shown=shown, background_id=background_id, engine=engine)
+        title: refine(
+            scores,
+            image,
+            parameters,
+            shown=shown,
+            valid=valid,
+            background_id=survey.background_id,
+            engine=engine,
+        )
         for title, parameters in settings.items()
     }
 

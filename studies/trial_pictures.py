@@ -148,6 +148,7 @@ class _Sheet:
             self._images[tile],
             parameters,
             shown=self.survey.shown(tile),
+            valid=self.survey.read_valid(tile),
             background_id=self.survey.background_id,
             engine=self.engine,
         )

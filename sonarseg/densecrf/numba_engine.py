@@ -58,7 +58,7 @@ def last_labels(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.uint8]:
 def _labels(tile: CrfTile, parameters: CrfParameters, iterations: int, rows: int) -> NDArray[np.uint8]:
     height, width = tile.shape
     labels = np.empty((rows, height * width), dtype=np.uint8)
-    unary = unary_energy(tile.scores, parameters, tile.background)
+    unary = unary_energy(tile.scores, parameters, tile.background, tile.valid)
     mean_field(unary, _kernels(tile, parameters), iterations, labels=labels)
     return labels.reshape(rows, height, width)
 
@@ -67,7 +67,7 @@ def marginals(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.float32]:
     """Class probabilities float32 (k, H, W) after `parameters.iterations`; UserError as `label_history`."""
     height, width = tile.shape
     classes = len(tile.scores)
-    unary = unary_energy(tile.scores, parameters, tile.background)
+    unary = unary_energy(tile.scores, parameters, tile.background, tile.valid)
     found = np.empty((height * width, lanes_for(classes)), dtype=np.float32)
     mean_field(unary, _kernels(tile, parameters), parameters.iterations, marginals=found)
     return np.ascontiguousarray(found[:, :classes].T).reshape(classes, height, width)

@@ -54,7 +54,7 @@ def marginals(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.float32]:
 def _crf(tile: CrfTile, parameters: CrfParameters) -> DenseCRF:
     height, width = tile.shape
     crf = DenseCRF(height * width, len(tile.scores))
-    crf.setUnaryEnergy(unary_energy(tile.scores, parameters, tile.background))
+    crf.setUnaryEnergy(unary_energy(tile.scores, parameters, tile.background, tile.valid))
     if parameters.w_spatial > 0:
         features = spatial_features(height, width, parameters.sigma_gamma)
         refuse_wrapping_keys(features, f"sigma_gamma {parameters.sigma_gamma:g}")

@@ -19,6 +19,10 @@ from sonarseg.errors import UserError
 from sonarseg.seeds import argmax_labels, with_background
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.lists import MOST_CLASSES
+from sonarseg.survey.no_data import without_invalid
+
+# Scores, image, shown classes and pixels with data of a tile; None stands for all of them
+CrfInput = tuple[NDArray[np.floating], NDArray[np.uint8], NDArray[np.bool_] | None, NDArray[np.bool_] | None]
 
 
 @overload
@@ -28,6 +32,7 @@ def refine(
     parameters: CrfParameters,
     *,
     shown: NDArray[np.bool_] | None = None,
+    valid: NDArray[np.bool_] | None = None,
     background_id: int | None = None,
     engine: Engine = DEFAULT_ENGINE,
     return_probabilities: Literal[False] = False,
@@ -39,6 +44,7 @@ def refine(
     parameters: CrfParameters,
     *,
     shown: NDArray[np.bool_] | None = None,
+    valid: NDArray[np.bool_] | None = None,
     background_id: int | None = None,
     engine: Engine = DEFAULT_ENGINE,
     return_probabilities: Literal[True],
@@ -51,6 +57,7 @@ def refine(
     parameters: CrfParameters,
     *,
     shown: NDArray[np.bool_] | None = None,
+    valid: NDArray[np.bool_] | None = None,
     background_id: int | None = None,
     engine: Engine = DEFAULT_ENGINE,
     return_probabilities: bool = False,
@@ -68,6 +75,8 @@ def refine(
         of the scores.
     shown : ndarray, bool (K,), optional
         Classes the tile may hold; all by default.
+    valid : ndarray, bool (H, W), optional
+        Pixels with data; all by default. The others have no say in the dense CRF.
     background_id : int or None
         The class that gets the constant `parameters.background_score`.
     engine : Engine
@@ -78,7 +87,8 @@ def refine(
     Returns
     -------
     ndarray, uint8 (H, W)
-        Class ids of the full K: one shown class fills the tile, none leaves it 255.
+        Class ids of the full K: one shown class fills the tile, none leaves it 255. Pixels without data
+        are 255.
     or ndarray, float32 (K, H, W)
         Marginals: they sum to 1 over the shown classes and are 0 for the others. With 0 iterations
         they are the probabilities of the unary alone.
@@ -92,33 +102,37 @@ def refine(
     """
     if return_probabilities:
         kept = _checked(scores, image, shown, background_id)
-        return _probabilities(scores, image, parameters, kept, background_id, engine)
-    (labels,) = refine_batch([(scores, image, shown)], parameters, background_id, engine)
+        return _probabilities(scores, image, parameters, kept, valid, background_id, engine)
+    (labels,) = refine_batch([(scores, image, shown, valid)], parameters, background_id, engine)
     return labels
 
 
 def refine_batch(
-    tiles: Sequence[tuple[NDArray[np.floating], NDArray[np.uint8], NDArray[np.bool_] | None]],
+    tiles: Sequence[CrfInput],
     parameters: CrfParameters,
     background_id: int | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> list[NDArray[np.uint8]]:
-    """Refine several tiles, (scores, image, shown) each, in one call of the engine: see `refine`."""
+    """Refine several tiles, (scores, image, shown, valid) each, in one call of the engine: see `refine`."""
     labels: list[NDArray[np.uint8] | None] = []
     waiting: list[tuple[int, NDArray[np.bool_], CrfTile]] = []
-    for index, (scores, image, shown) in enumerate(tiles):
+    for index, (scores, image, shown, valid) in enumerate(tiles):
         kept = _checked(scores, image, shown, background_id)
         if parameters.iterations == 0 or kept.sum() < 2:
             labelled = with_background(scores, background_id, parameters.background_score)
             labels.append(argmax_labels(labelled, kept))
         else:
             guide = guide_image(image, parameters.guide)
-            waiting.append((index, kept, crf_tile(scores, guide, kept, background_id)))
+            waiting.append((index, kept, crf_tile(scores, guide, kept, background_id, valid)))
             labels.append(None)
     refined = engine.last_labels([tile for _, _, tile in waiting], parameters)
     for (index, kept, _), rows in zip(waiting, refined, strict=True):
         labels[index] = np.flatnonzero(kept).astype(np.uint8)[rows]
-    return [found for found in labels if found is not None]
+    return [
+        without_invalid(found, valid)
+        for found, (*_, valid) in zip(labels, tiles, strict=True)
+        if found is not None
+    ]
 
 
 def crf_tile(
@@ -126,6 +140,7 @@ def crf_tile(
     guide: NDArray[np.uint8],
     kept: NDArray[np.bool_],
     background_id: int | None,
+    valid: NDArray[np.bool_] | None = None,
 ) -> CrfTile:
     """Cut a tile down to its kept classes.
 
@@ -139,6 +154,8 @@ def crf_tile(
         Classes that the tile may hold, two or more.
     background_id : int or None
         The background class.
+    valid : bool (H, W) or None
+        Pixels with data.
     """
     chosen: NDArray[np.float16] | NDArray[np.float32] = (
         np.ascontiguousarray(scores[kept], dtype=np.float16)
@@ -148,7 +165,7 @@ def crf_tile(
     background = None
     if background_id is not None and kept[background_id]:
         background = int(kept[:background_id].sum())
-    return CrfTile(chosen, guide, background)
+    return CrfTile(chosen, guide, background, valid)
 
 
 def _probabilities(
@@ -156,6 +173,7 @@ def _probabilities(
     image: NDArray[np.uint8],
     parameters: CrfParameters,
     kept: NDArray[np.bool_],
+    valid: NDArray[np.bool_] | None,
     background_id: int | None,
     engine: Engine,
 ) -> NDArray[np.float32]:
@@ -164,7 +182,7 @@ def _probabilities(
     if kept.sum() < 2:
         probabilities[kept] = 1
         return probabilities
-    tile = crf_tile(scores, guide_image(image, parameters.guide), kept, background_id)
+    tile = crf_tile(scores, guide_image(image, parameters.guide), kept, background_id, valid)
     (probabilities[kept],) = engine.marginals([tile], parameters)
     return probabilities
 

@@ -21,6 +21,7 @@ from sonarseg.errors import UserError
 from sonarseg.processes import in_order
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import argmax_labels
+from sonarseg.survey.no_data import filled, read_valid, without_invalid
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.survey.scaling import GreyScaling
 
@@ -45,6 +46,8 @@ def refine_files(
     progress: Progress = silent,
 ) -> int:
     """Write class ids, and class probabilities if wanted, for every tile that has none yet.
+
+    Pixels without data are 255 and have no say.
 
     Parameters
     ----------
@@ -83,9 +86,13 @@ def refine_files(
 
     def load(name: str) -> ScoredTile:
         path = files.pictures[name]
-        image = scaling.apply(read_any_picture(path), path)
+        valid = read_valid(path)
+        image = filled(scaling.apply(read_any_picture(path), path), valid)
         return ScoredTile(
-            _read_scores(files.scores[name]), image, everything if shown is None else shown[name]
+            _read_scores(files.scores[name]),
+            image,
+            everything if shown is None else shown[name],
+            valid,
         )
 
     _refuse_to_overwrite_inputs(files, probabilities=probabilities)
@@ -158,11 +165,13 @@ def _with_probabilities(
             tile.image,
             parameters,
             shown=tile.shown,
+            valid=tile.valid,
             background_id=background_id,
             engine=engine,
             return_probabilities=True,
         )
-        return name, argmax_labels(marginals, tile.shown), marginals.astype(np.float16)
+        labels = without_invalid(argmax_labels(marginals, tile.shown), tile.valid)
+        return name, labels, marginals.astype(np.float16)
 
     workers = 1 if engine.name == "torch" else jobs
     yield from in_order(one, names, workers, processes=not engine.threads)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.refine import refine_batch
+from sonarseg.densecrf.refine import CrfInput, refine_batch
 from sonarseg.processes import in_order
 
 Result = TypeVar("Result")
@@ -31,11 +31,19 @@ class ScoredTile:
         The tile after the survey's scaling.
     shown : bool (K,)
         Classes that the tile may hold.
+    valid : bool (H, W) or None
+        Pixels with data, None if all have them.
     """
 
     scores: NDArray[np.floating]
     image: NDArray[np.uint8]
     shown: NDArray[np.bool_]
+    valid: NDArray[np.bool_] | None = None
+
+    @property
+    def crf_input(self) -> CrfInput:
+        """The tile as `refine_batch` takes it."""
+        return self.scores, self.image, self.shown, self.valid
 
 
 def refine_tiles(
@@ -70,9 +78,7 @@ def refine_tiles(
 
     def one(names: Sequence[str]) -> list[Result]:
         loaded = [load(name) for name in names]
-        labels = refine_batch(
-            [(tile.scores, tile.image, tile.shown) for tile in loaded], parameters, background_id, engine
-        )
+        labels = refine_batch([tile.crf_input for tile in loaded], parameters, background_id, engine)
         return [use(name, found) for name, found in zip(names, labels, strict=True)]
 
     size = _BATCH if engine.name == "torch" else 1

@@ -21,11 +21,14 @@ class CrfTile:
     background : int or None
         The row of `scores` that is not read: the class gets the constant
         `CrfParameters.background_score`, or the default for None.
+    valid : bool (H, W) or None
+        Pixels with data, None if all have them. The unary of the others prefers no class.
     """
 
     scores: NDArray[np.float16] | NDArray[np.float32]
     guide: NDArray[np.uint8]
     background: int | None = None
+    valid: NDArray[np.bool_] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -237,6 +237,8 @@ def _run(
         for tile, part in zip(tiles, torch.split(energy, _pixels(tiles)), strict=True):
             scores = torch.from_numpy(np.array(tile.scores)).to(device)
             part.copy_(unary_energy(scores, parameters, tile.background, classes))
+            if tile.valid is not None:
+                part[torch.from_numpy(~tile.valid.ravel()).to(device), : len(tile.scores)] = 0
         return mean_field(energy, kernels, iterations, on_iteration)
 
 

@@ -27,6 +27,7 @@ def unary_energy(
     scores: NDArray[np.float16] | NDArray[np.float32],
     parameters: CrfParameters,
     background: int | None = None,
+    valid: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Energy of each shown class in each pixel, -log of its probability up to a constant.
 
@@ -38,12 +39,23 @@ def unary_energy(
         `unary`, with `unary_scale` or `gt_prob`, is used, and `background_score`.
     background : int or None
         The row that has the constant background score in place of what it holds.
+    valid : bool (H, W) or None
+        Pixels with data; the energy of the others is 0 for every class.
 
     Returns
     -------
     ndarray, float32 (k, H * W), C order
         Rows of pixels, the last axis of the image fastest.
     """
+    energy = _energy(scores, parameters, background)
+    if valid is not None:
+        energy[:, ~valid.ravel()] = 0
+    return energy
+
+
+def _energy(
+    scores: NDArray[np.float16] | NDArray[np.float32], parameters: CrfParameters, background: int | None
+) -> NDArray[np.float32]:
     count = len(scores)
     if parameters.unary == "seeds":
         right, wrong = -math.log(parameters.gt_prob), -math.log((1 - parameters.gt_prob) / (count - 1))

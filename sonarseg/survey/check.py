@@ -12,7 +12,10 @@ from sonarseg.survey.layout import ReadSurvey, Survey, read_survey
 from sonarseg.survey.lists import find_pictures
 from sonarseg.survey.split_notes import split_notes
 from sonarseg.survey.splits import SPLITS
-from sonarseg.survey.tally import SplitTally, tally_split
+from sonarseg.survey.tally import EXTREMES, SplitTally, tally_split
+
+# Share of the pixels from which on one extreme value may be what stands for no data
+LEAST_FILL = 0.005
 
 
 @dataclass(frozen=True)
@@ -229,6 +232,7 @@ def _find_notes(read: ReadSurvey, tallies: dict[str, SplitTally], problems: list
         if labelled.any() and not labelled[index] and name != survey.background
     ]
     notes += _strip_notes(survey)
+    notes += _fill_notes(tallies)
     contradicted = [tile for tally in tallies.values() for tile in tally.contradicted]
     if contradicted:
         notes.append(
@@ -259,6 +263,19 @@ def _strip_notes(survey: Survey) -> list[str]:
             f"{survey.root / 'groups.csv'}: {len(unknown)} tiles have no picture, {min(unknown)} for one."
         )
     return notes
+
+
+def _fill_notes(tallies: dict[str, SplitTally]) -> list[str]:
+    pixels = sum(tally.deep_pixels for tally in tallies.values())
+    shares = {
+        value: sum(tally.extremes[value] for tally in tallies.values()) / max(1, pixels) for value in EXTREMES
+    }
+    return [
+        f"{share:.1%} of the pixels are {value}: if that means no data, save the pictures as GeoTIFF with "
+        f"the no-data tag (gdal_edit.py -a_nodata {value}), or set these pixels to 255 in the masks at least."
+        for value, share in shares.items()
+        if share > LEAST_FILL
+    ]
 
 
 def _sizes(tally: SplitTally) -> str:

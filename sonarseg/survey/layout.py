@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
+from sonarseg.survey.no_data import read_valid, without_invalid
 from sonarseg.survey.pictures import Picture, picture_size, read_mask_file, read_picture
 from sonarseg.survey.split_lists import added_to_train, make_splits
 
@@ -94,8 +95,12 @@ class Survey:
         """Read a tile, uint8 or uint16, (H, W) or (H, W, 3)."""
         return read_picture(self.image_path(tile))
 
+    def read_valid(self, tile: str) -> NDArray[np.bool_] | None:
+        """Read which pixels of a tile have data, bool (H, W), or None if all have."""
+        return read_valid(self.image_path(tile))
+
     def read_mask(self, tile: str) -> NDArray[np.uint8]:
-        """Read a tile's class ids, uint8 (H, W), 255 = ignore.
+        """Read a tile's class ids, uint8 (H, W), 255 = ignore: where the mask or the picture says so.
 
         Raises
         ------
@@ -110,7 +115,7 @@ class Survey:
         path = self.mask_path(tile)
         mask = read_mask_file(path)
         check_mask(path, mask, picture_size(self.image_path(tile)), self.num_classes)
-        return mask
+        return without_invalid(mask, self.read_valid(tile))
 
     def with_masks_of(self, *splits: str) -> Survey:
         """Copy the survey with the masks of more splits opened."""

@@ -12,6 +12,7 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import LEAST_AREA, check_mask, classes_in_mask
 from sonarseg.survey.lists import find_pictures, read_classes
+from sonarseg.survey.no_data import read_valid, without_invalid
 from sonarseg.survey.pictures import picture_size, read_mask_file
 
 
@@ -56,7 +57,8 @@ def labels_from_masks(
     for number, tile in enumerate(tiles, start=1):
         mask = read_mask_file(masks[tile])
         check_mask(masks[tile], mask, picture_size(images[tile]), len(classes))
-        labels[tile] = classes_in_mask(mask, len(classes), least_area)
+        seen = without_invalid(mask, read_valid(images[tile]))
+        labels[tile] = classes_in_mask(seen, len(classes), least_area)
         progress("reading masks", number, len(tiles))
     return labels
 

@@ -50,7 +50,7 @@ _DAMAGED = (
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn what decoders raise into one sentence."""
     if not path.is_file():
         raise UserError(f"{path} is missing: put it there or take its tile from the lists.")
@@ -77,14 +77,17 @@ def _refuse_huge(path: Path, height: int, width: int) -> None:
         )
 
 
-def _is_tiff(path: Path) -> bool:
-    return path.suffix.lower() != ".png"
+def holds_tiff(path: Path) -> bool:
+    """Whether a file is a TIFF, by its suffix."""
+    return path.suffix.lower() in (".tif", ".tiff")
 
 
 def _read_tiff(path: Path, *, colours: bool) -> NDArray[np.generic]:
     """Read the only page of a TIFF; `colours` looks palette entries up and turns white-is-zero round."""
     with tifffile.TiffFile(path) as file:
-        if len(file.series) > 1 or len(file.series[0].pages) > 1:
+        pictures = [page for page in file.pages if _is_picture(page)]
+        # ImageJ keeps a stack under one page.
+        if len(pictures) != 1 or len(file.series[0].pages) > 1:
             raise UserError(f"{path} holds several pictures: save each tile as a file of its own.")
         page = file.series[0].keyframe
         _refuse_huge(path, page.imagelength, page.imagewidth)
@@ -108,7 +111,12 @@ def _read_tiff(path: Path, *, colours: bool) -> NDArray[np.generic]:
         return array
 
 
-def _png_kind(path: Path) -> tuple[int, int]:
+def _is_picture(page: tifffile.TiffPage | tifffile.TiffFrame) -> bool:
+    """Whether a page is neither a reduced copy nor a mask (tag NewSubfileType); a frame repeats a picture."""
+    return isinstance(page, tifffile.TiffFrame) or not int(page.subfiletype) & (1 | 4)
+
+
+def png_kind(path: Path) -> tuple[int, int]:
     """Bits a channel and colour type of a PNG, from its header; zeros where the file is something else."""
     with path.open("rb") as file:
         head = file.read(_PNG_HEAD.size)
@@ -120,7 +128,7 @@ def _png_kind(path: Path) -> tuple[int, int]:
 
 
 def _read_png(path: Path) -> NDArray[np.generic]:
-    depth, kind = _png_kind(path)
+    depth, kind = png_kind(path)
     if depth == 16 and kind != _PNG_GREY:
         # Pillow would cut these to 8 bits.
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
@@ -149,8 +157,8 @@ def read_picture(path: Path) -> Picture:
     UserError
         Where the file cannot be read or is of another kind.
     """
-    with _readable(path):
-        array = _read_tiff(path, colours=True) if _is_tiff(path) else _read_png(path)
+    with readable(path):
+        array = _read_tiff(path, colours=True) if holds_tiff(path) else _read_png(path)
     if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() <= np.iinfo(np.uint16).max:
         array = array.astype(np.uint16)
     if array.dtype not in (np.uint8, np.uint16):
@@ -173,8 +181,8 @@ def picture_size(path: Path) -> tuple[int, int]:
     UserError
         Where the file cannot be read.
     """
-    with _readable(path):
-        if _is_tiff(path):
+    with readable(path):
+        if holds_tiff(path):
             with tifffile.TiffFile(path) as file:
                 page = file.series[0].keyframe
                 return int(page.imagelength), int(page.imagewidth)
@@ -190,9 +198,9 @@ def picture_bits(path: Path) -> int:
     UserError
         If the file cannot be read.
     """
-    with _readable(path):
-        if not _is_tiff(path):
-            return 16 if _png_kind(path)[0] == 16 else 8
+    with readable(path):
+        if not holds_tiff(path):
+            return 16 if png_kind(path)[0] == 16 else 8
         with tifffile.TiffFile(path) as file:
             page = file.series[0].keyframe
             kind = np.dtype(page.dtype or np.uint8)
@@ -202,7 +210,7 @@ def picture_bits(path: Path) -> int:
 
 
 def _read_png_ids(path: Path) -> NDArray[np.generic]:
-    depth, kind = _png_kind(path)
+    depth, kind = png_kind(path)
     with Image.open(path) as picture:
         array = np.asarray(picture)
     if kind == _PNG_GREY and depth in (2, 4):
@@ -219,8 +227,8 @@ def read_mask_file(path: Path) -> NDArray[np.uint8]:
     UserError
         Where the file cannot be read, holds more than one channel, or values that are no class ids.
     """
-    with _readable(path):
-        if _is_tiff(path):
+    with readable(path):
+        if holds_tiff(path):
             array = _read_tiff(path, colours=False)
         else:
             array = _read_png_ids(path)

@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from sonarseg.errors import UserError
+from sonarseg.survey.no_data import filled, read_valid
 from sonarseg.survey.pictures import Picture, picture_bits, read_picture
 
 if TYPE_CHECKING:
@@ -68,8 +69,8 @@ class GreyScaling(BaseModel):
         return content
 
     def read(self, path: Path) -> NDArray[np.uint8]:
-        """Read a picture file and scale it; see `apply`."""
-        return self.apply(read_picture(path), path)
+        """Read a picture file and scale it; see `apply`. Pixels without data become 0."""
+        return filled(self.apply(read_picture(path), path), read_valid(path))
 
     def refuse_other_depth(self, path: Path) -> None:
         """Refuse a picture file of another depth, by its header where that tells.
@@ -112,7 +113,8 @@ class GreyScaling(BaseModel):
         if array.dtype == np.uint8 and (self.low, self.high) == WHOLE_RANGE:
             return np.ascontiguousarray(array, dtype=np.uint8)
         scaled = (array.astype(np.float32) - self.low) * (255.0 / max(self.high - self.low, 1e-6))
-        return scaled.round().clip(0, 255).astype(np.uint8)
+        levels: NDArray[np.float32] = np.nan_to_num(scaled.round().clip(0, 255))
+        return levels.astype(np.uint8)
 
 
 def _bits(image: Picture) -> int:
@@ -128,22 +130,24 @@ def depth_name(bits: int) -> str:
     return f"{bits} bits (floating point)" if bits == FLOATING else f"{bits} bits"
 
 
-def is_grey(image: Picture) -> bool:
-    """Whether a picture has one channel, or three that are the same."""
+def is_grey(image: Picture, valid: NDArray[np.bool_] | None = None) -> bool:
+    """Whether a picture has one channel, or three that are the same at pixels with data."""
     if image.ndim == 2:
         return True
-    return bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+    same = (image[..., 0] == image[..., 1]) & (image[..., 1] == image[..., 2])
+    return bool((same if valid is None else same[valid]).all())
 
 
 def fit_scaling(survey: Survey) -> GreyScaling:
     """Find a survey's scaling from a bounded sample of its train tiles.
 
-    8-bit tiles stay as they are; deeper ones are scaled between their 0.5 and 99.5 percentiles.
+    8-bit tiles stay as they are; deeper ones are scaled between the 0.5 and 99.5 percentiles of their
+    pixels with data.
 
     Raises
     ------
     UserError
-        If the train split is empty, or holds tiles of several depths.
+        If the train split is empty, holds tiles of several depths, or no pixel with data.
     """
     tiles = survey.splits["train"]
     if not tiles:
@@ -157,7 +161,7 @@ def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
     Raises
     ------
     UserError
-        If pictures of several depths are mixed.
+        If pictures of several depths are mixed, or hold no pixel with data.
     """
     count = len(pictures)
     chosen = [pictures[i] for i in np.linspace(0, count - 1, min(SAMPLE, count)).astype(int)]
@@ -166,13 +170,13 @@ def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
     depths: dict[int, Path] = {}
     values: list[NDArray[np.generic]] = []
     for path in chosen:
-        picture = read_picture(path)
-        grey = grey and is_grey(picture)
+        picture, valid = read_picture(path), read_valid(path)
+        grey = grey and is_grey(picture, valid)
         depths.setdefault(_bits(picture), path)
         if picture.dtype != np.uint8:
             # Drawn at random: a regular step through the rows would meet the same columns again and again.
-            flat = picture.ravel()
-            values.append(flat[generator.integers(flat.size, size=min(PIXELS, flat.size))])
+            flat = picture.ravel() if valid is None else picture[valid].ravel()
+            values.append(flat[generator.integers(max(1, flat.size), size=min(PIXELS, flat.size))])
     if len(depths) > 1:
         few, many = min(depths), max(depths)
         raise UserError(
@@ -182,7 +186,13 @@ def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
     channels: Literal[1, 3] = 1 if grey else 3
     if not values:
         return GreyScaling(channels=channels)
-    low, high = (float(value) for value in np.percentile(np.concatenate(values), PERCENTILES))
+    sample = np.concatenate(values)
+    if not sample.size:
+        raise UserError(
+            f"{chosen[0]} and the other pictures hold no pixel with data: list tiles with data, or correct "
+            "the no-data tag."
+        )
+    low, high = (float(value) for value in np.percentile(sample, PERCENTILES))
     bits: Literal[16, 32] = FLOATING if FLOATING in depths else 16
     # Whole numbers are at least 1 apart.
     least = 1.0 if bits == 16 else max(abs(low) * 1e-6, 1e-6)

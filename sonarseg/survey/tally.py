@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey, check_mask, classes_in_mask
+from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pictures import Picture, read_mask_file
 from sonarseg.survey.scaling import is_grey
+
+# Values of 16 bits that many programs fill pixels without data with
+EXTREMES = (0, 65535)
 
 
 @dataclass
@@ -30,6 +34,10 @@ class SplitTally:
         For instance "8-bit grey" to number of tiles.
     examples : dict
         Kind to a tile of it.
+    deep_pixels : int
+        Pixels of 16-bit pictures that are not marked as having no data.
+    extremes : Counter
+        0 and 65535 to the number of those pixels that hold it in all channels.
     labelled : int
         Tiles with image-level labels.
     label_counts : ndarray, int64 (K,)
@@ -57,6 +65,8 @@ class SplitTally:
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
     examples: dict[str, str] = field(default_factory=dict)
+    deep_pixels: int = 0
+    extremes: Counter[int] = field(default_factory=Counter)
     labelled: int = 0
     label_counts: NDArray[np.int64] = field(init=False)
     several_by_labels: int = 0
@@ -114,23 +124,30 @@ def _note_first(tally: SplitTally, shown: NDArray[np.bool_], tile: str) -> None:
 def _add_picture(tally: SplitTally, survey: Survey, tile: str) -> tuple[int, int] | None:
     if tile not in survey.images:
         return None
-    picture = survey.read_image(tile)
+    picture, valid = survey.read_image(tile), survey.read_valid(tile)
     size = (picture.shape[0], picture.shape[1])
-    kind = _kind(picture)
+    kind = _kind(picture, valid)
     tally.sizes[size] += 1
     tally.kinds[kind] += 1
     tally.examples.setdefault(kind, tile)
+    if picture.dtype == np.uint16:
+        marked = np.ones(size, dtype=np.bool_) if valid is None else valid
+        tally.deep_pixels += int(marked.sum())
+        for value in EXTREMES:
+            same = picture == value if picture.ndim == 2 else (picture == value).all(axis=2)
+            tally.extremes[value] += int((same & marked).sum())
     return size
 
 
-def _kind(picture: Picture) -> str:
-    return f"{picture.itemsize * 8}-bit {'grey' if is_grey(picture) else 'RGB'}"
+def _kind(picture: Picture, valid: NDArray[np.bool_] | None) -> str:
+    return f"{picture.itemsize * 8}-bit {'grey' if is_grey(picture, valid) else 'RGB'}"
 
 
 def _add_mask(tally: SplitTally, survey: Survey, tile: str, size: tuple[int, int]) -> None:
     path = survey.mask_path(tile)
     mask = read_mask_file(path)
     check_mask(path, mask, size, survey.num_classes)
+    mask = without_invalid(mask, survey.read_valid(tile))
     counts = np.bincount(mask.ravel(), minlength=IGNORE + 1)
     tally.masks_read += 1
     tally.pixels += counts[: survey.num_classes]

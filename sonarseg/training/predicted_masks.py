@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from sonarseg.class_legend import map_legend
 from sonarseg.prediction import LEGEND, overlay
+from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.training.run_data import RunData
 
@@ -29,6 +30,7 @@ def mask_writer(run_dir: Path, data: RunData) -> Callable[[str, NDArray[np.uint8
     shown = set(data.val.names[:PREVIEW_COUNT])
 
     def write(name: str, labels: NDArray[np.uint8]) -> None:
+        labels = without_invalid(labels, data.survey.read_valid(name))
         write_index_png(run_dir / MASKS / f"{name}.png", labels)
         if name in shown:
             image = data.scaling.read(data.survey.image_path(name))

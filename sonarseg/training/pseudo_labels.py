@@ -68,7 +68,8 @@ class Labelling:
     ) -> ScoredTile:
         """A tile for `refine`; one with a single class is labelled whole and needs no scores."""
         shown = self.survey.shown(tile)
-        return ScoredTile(_no_scores(image, len(shown)) if scores is None else scores, image, shown)
+        known = _no_scores(image, len(shown)) if scores is None else scores
+        return ScoredTile(known, image, shown, self.survey.read_valid(tile))
 
 
 def make_pseudo_labels(
@@ -94,7 +95,8 @@ def make_pseudo_labels(
     cam_dir : Path
         Folder of float16 (K, H, W) CAM scores.
     folder : Path
-        Where the pseudo-labels go; also `frequencies.npy`, float64 (K,), the share of each class.
+        Where the pseudo-labels go, 255 at pixels without data; also `frequencies.npy`, float64 (K,), the
+        share of each class.
     progress : Progress
         Called a tile.
     """
@@ -157,7 +159,7 @@ def label_scored(
                 for tile, scores in batch
             ]
             refined = refine_batch(
-                [(tile.scores, tile.image, tile.shown) for tile in loaded],
+                [tile.crf_input for tile in loaded],
                 labelling.parameters,
                 background,
                 labelling.engine,

@@ -18,6 +18,7 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
+from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pixel_store import PixelStore, StoredPicture, open_store, write_store
 from sonarseg.training.cams import cam_batches, stream_cams, write_cams
 from sonarseg.training.config import RunConfig
@@ -176,7 +177,7 @@ class RoundTargets:
         label = np.full(self.tiles.disk_size(index), IGNORE, dtype=np.uint8)
         if self.tiles.shown[index].sum() == 1:
             label[...] = int(np.flatnonzero(self.tiles.shown[index])[0])
-        return label
+        return without_invalid(label, self.survey.read_valid(self.tiles.names[index]))
 
     def _at_network_scale(self, label: NDArray[np.uint8]) -> StoredPicture:
         disk_size = (label.shape[0], label.shape[1])

@@ -1,5 +1,6 @@
 """Pixel maps of a model: what they hold, and which tiles are refused."""
 
+import csv
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,10 @@ from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.tiles import Normalisation
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 32), dtype=np.uint8)
+
+
+VALID = np.ones(GREY.shape, bool)
+VALID[:, :8] = False
 
 
 def tiny_model(scaling: GreyScaling) -> Model:
@@ -49,3 +54,33 @@ def test_tiles_of_another_depth_are_refused_before_anything_is_written(
         predict_pictures(tiny_model(scaling), pictures, tmp_path / "maps")
     assert not (tmp_path / "maps").exists()
     assert predict_pictures(tiny_model(scaling), {"t0": pictures["t0"]}, tmp_path / "maps").is_file()
+
+
+def test_maps_leave_out_pixels_without_data(tmp_path: Path) -> None:
+    pictures = {"part": tmp_path / "part.png", "none": tmp_path / "none.png"}
+    Image.fromarray(np.dstack([GREY, VALID.astype(np.uint8) * 255])).save(pictures["part"])
+    Image.fromarray(np.dstack([GREY, np.zeros_like(GREY)])).save(pictures["none"])
+    table = predict_pictures(tiny_model(GreyScaling()), pictures, tmp_path / "maps")
+    read = {
+        (kind, tile): np.asarray(Image.open(tmp_path / "maps" / kind / f"{tile}.png"))
+        for kind in ("masks", "confidence", "overlays")
+        for tile in pictures
+    }
+    assert (read["masks", "part"] == 255).tolist() == (~VALID).tolist()
+    assert not read["confidence", "part"][~VALID].any()
+    assert read["confidence", "part"][VALID].all()
+    assert not read["overlays", "part"][~VALID].any()
+    assert (read["masks", "none"] == 255).all()
+    with table.open() as file:
+        rows = {row["tile"]: row for row in csv.DictReader(file)}
+    names = ("mud", "rock", "weed")
+    assert sum(int(rows["part"][f"{name} (pixels)"]) for name in names) == VALID.sum()
+    assert sum(float(rows["part"][f"{name} (share)"]) for name in names) == pytest.approx(1, abs=1e-5)
+    assert rows["part"]["no data (pixels)"] == str((~VALID).sum())
+    assert [rows["none"][f"{name} (share)"] for name in names] == ["0.0"] * 3
+
+
+def test_the_table_of_whole_tiles_has_no_column_for_no_data(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "t.png")
+    table = predict_pictures(tiny_model(GreyScaling()), {"t": tmp_path / "t.png"}, tmp_path / "maps")
+    assert "no data" not in table.read_text()
