@@ -25,6 +25,7 @@ from studies.commands import (
 from studies.commands.sentences import SentenceGroup
 from studies.commands.several_images import SeveralImages
 from studies.commands.tune_group import TuneGroup
+from studies.interrupts import interrupted_once
 
 app = typer.Typer(
     name="sonarseg",
@@ -82,4 +83,5 @@ import_app.command()(survey.masks)
 
 def main() -> None:
     """Run the command line."""
-    app()
+    with interrupted_once():
+        app()

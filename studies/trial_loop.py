@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import optuna
@@ -130,7 +130,8 @@ def run_trials(
                         return
                 trial = _ask(study, watch.device) if left > 0 and reason is None else None
                 if trial is not None and after_ask is not None:
-                    after_ask(trial)
+                    with _ended_with_this(study, trial):
+                        after_ask(trial)
             if trial is None:
                 # Should one of the others die, its trial is run again: who left now would leave it undone.
                 time.sleep(_LOOK_SECONDS)
@@ -191,7 +192,8 @@ def _run_and_tell(
     study: optuna.Study, trial: optuna.Trial, objective: Callable[[optuna.Trial], float | Sequence[float]]
 ) -> None:
     try:
-        value = objective(trial)
+        with _ended_with_this(study, trial):
+            value = objective(trial)
     except UpdateFinishedTrialError:
         raise
     except optuna.TrialPruned as pruned:
@@ -206,12 +208,6 @@ def _run_and_tell(
     except TrialFailed as failed:
         trial.set_user_attr("reason", str(failed))
         study.tell(trial, state=TrialState.FAIL)
-    except BaseException as error:
-        with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(INTERRUPTED, True)
-            trial.set_user_attr("reason", _why_stopped(error))
-            study.tell(trial, state=TrialState.FAIL)
-        raise
     else:
         if study._storage.get_trial(trial._trial_id).state.is_finished():
             # Optuna's own word for it is a ValueError.
@@ -219,11 +215,26 @@ def _run_and_tell(
         study.tell(trial, value)
 
 
+@contextmanager
+def _ended_with_this(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]:
+    """Tell that a trial was interrupted if the block is left by what is no ending of the trial itself."""
+    try:
+        yield
+    except (UpdateFinishedTrialError, optuna.TrialPruned, OutOfMemory, TrialFailed):
+        raise
+    except BaseException as error:
+        with suppress(UpdateFinishedTrialError):
+            trial.set_user_attr(INTERRUPTED, True)
+            trial.set_user_attr("reason", _why_stopped(error))
+            study.tell(trial, state=TrialState.FAIL)
+        raise
+
+
 def _why_stopped(error: BaseException) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted; the next start goes on with it."
+        return "Ctrl-C or a signal ended its worker; the next start goes on with it."
     return f"stopped by {type(error).__name__}: {error}"
 
 

@@ -161,10 +161,14 @@ def shown(facts: dict[str, Any]) -> Group:
 
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
+    from reports.formatting import count
+
     if study["best"]:
         yield f"best {study['metric']} {figure(study['best']['value'])}, {_setting(study['best'])}"
     if study["batch_size"] not in (None, "auto"):
         yield f"batches of {study['batch_size']} tiles"
+    if number := study["trials"].get("interrupted"):
+        yield f"{count(number, 'trial')} interrupted, which `sonarseg tune` goes on with or has gone on with"
     if study["untuned"]:
         yield study["untuned"]
     if study["stopped"]:

@@ -48,7 +48,7 @@ def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     return {
         "study": study.user_attrs.get("kind", study.study_name),
         "trial": trial.number,
-        "state": _STATES[trial.state.name],
+        "state": "interrupted" if is_interrupted(trial) else _STATES[trial.state.name],
         "value": float(trial.values[0]) if complete else None,
         "seconds_a_tile": float(trial.values[1]) if complete and len(trial.values) > 1 else None,
         "params": trial.params,

@@ -135,6 +135,14 @@ def test_colours_on_a_terminal_and_none_on_a_pipe() -> None:
         assert (b"\x1b[" in os.read(leader, 1000)) is coloured
 
 
+def test_status_tells_of_interrupted_trials(tuned: Workspace) -> None:
+    facts = gather(tuned)
+    facts["studies"]["crf"]["trials"]["interrupted"] = 2
+    console = Console(file=io.StringIO(), width=200)
+    console.print(shown(facts))
+    assert "crf: 2 trials interrupted, which" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("width", [40, 60, 80])
 def test_status_keeps_words_and_figures_whole_on_a_narrow_terminal(tuned: Workspace, width: int) -> None:
     facts = gather(tuned)

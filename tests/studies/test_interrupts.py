@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -64,3 +66,31 @@ def test_what_is_ignored_stays_ignored() -> None:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_block_around_counts_the_interruption_as_its_own() -> None:
+    with interruptible():
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.01)
+
+
+AFTERWARDS = """
+import os, signal
+from studies.interrupts import interrupted_once, interruptible
+try:
+    with interrupted_once(), interruptible():
+        {inside}
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize(("inside", "said"), [("pass", ""), ("signal.raise_signal(2)", "interrupted\n")])
+def test_ctrl_c_while_python_ends_is_silent(inside: str, said: str) -> None:
+    command = [sys.executable, "-c", AFTERWARDS.format(inside=inside)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, said, "")

@@ -11,8 +11,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import TrialFailed
 from objectives.process_identity import process_identity
+from reports.dashboard_trial_notes import trial_note
+from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies import retry, trial_loop
+from studies.commands.trial_lines import trial_facts
 from studies.retry import DIED, revive, worker_identity
 from studies.stopping import StopRules
 from studies.storage import create_database, load_study
@@ -62,7 +65,7 @@ def test_failed_and_pruned_trials_count_and_say_why(place: Workspace) -> None:
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (KeyboardInterrupt(), "interrupted; the next start goes on with it."),
+        (KeyboardInterrupt(), "Ctrl-C or a signal ended its worker; the next start goes on with it."),
         (UserError("labels.csv is gone."), "labels.csv is gone."),
         (ZeroDivisionError("by zero"), "stopped by ZeroDivisionError: by zero"),
     ],
@@ -272,3 +275,19 @@ def test_what_depends_on_the_others_is_chosen_in_the_workers_turn(place: Workspa
 
     run_trials(study, _plain, 2, place, after_ask=choose)
     assert chosen == [0, 1]
+
+
+def test_a_trial_interrupted_while_it_is_chosen_is_interrupted(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+
+    def interrupted(trial: optuna.Trial) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trials(study, _plain, 1, place, after_ask=interrupted)
+    (trial,) = study.trials
+    assert retry.is_interrupted(trial)
+    assert trial_facts(study, trial)["state"] == "interrupted"
+    read = read_studies(place.root)["crf"]
+    note = trial_note(read, read.trials[0])
+    assert note is not None and "**Interrupted:** Ctrl\\-C or a signal ended its worker" in note
