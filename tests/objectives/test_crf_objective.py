@@ -8,6 +8,7 @@ import optuna
 import pytest
 from numpy.typing import NDArray
 from optuna.trial import FixedTrial, TrialState
+from PIL import Image
 from tiny_survey import CLASSES, write_cams, write_survey
 
 from objectives.crf_objective import CrfObjective
@@ -58,6 +59,26 @@ def test_a_trial_scores_what_evaluate_scores(
     """The filtered guides and mapped files of a study give the labels of the plain path."""
     plain = evaluate_crf(survey, "val", survey.root.parent / "cams", parameters, SCALING)
     assert np.array_equal(objective.histories(parameters, parameters.iterations)[:, -1], plain.confusions)
+
+
+@pytest.mark.parametrize("unary", ["seeds", "soft"])
+def test_tiles_with_pixels_without_data_score_the_same_as_by_evaluate(tmp_path: Path, unary: str) -> None:
+    root = write_survey(tmp_path / "survey")
+    write_cams(root, tmp_path / "cams")
+    for path in (root / "images").iterdir():
+        grey = np.asarray(Image.open(path))
+        opaque = np.full(grey.shape, 255, np.uint8)
+        opaque[:, :7] = 0
+        Image.fromarray(np.dstack([grey, opaque])).save(path)
+    survey, parameters = open_survey(root), CrfParameters.model_validate({"unary": unary, "iterations": 2})
+    tiles = prepare_tiles(
+        survey, survey.splits["val"], tmp_path / "cams" / "val", SCALING, RANGES.guides, tmp_path
+    )
+    objective = CrfObjective(tiles, CLASSES, None, RANGES, "miou")
+    found = objective.histories(parameters, 2)[:, -1]
+    assert (found.sum(axis=(1, 2)) == 20 * 17).all()
+    plain = evaluate_crf(survey, "val", tmp_path / "cams", parameters, SCALING)
+    np.testing.assert_array_equal(found, plain.confusions)
 
 
 @pytest.mark.parametrize("engine", [Engine("numba"), Engine("pydensecrf"), Engine("torch")], ids=str)

@@ -145,13 +145,13 @@ def test_rounds_refine_the_tiles_as_they_are_on_disk_and_decode_them_once(
     tiles = load_tiles(survey, survey.splits["train"], GreyScaling(), tile_scale, store=tmp_path / "tiles")
     (tmp_path / "run").mkdir()
     read: list[str] = []
-    original = Survey.read_image
+    original = GreyScaling.read
 
-    def counted(self: Survey, name: str) -> np.ndarray:
-        read.append(name)
-        return original(self, name)
+    def counted(self: GreyScaling, path: Path) -> np.ndarray:
+        read.append(path.stem)
+        return original(self, path)
 
-    monkeypatch.setattr(Survey, "read_image", counted)
+    monkeypatch.setattr(GreyScaling, "read", counted)
     for start in range(2):
         targets = RoundTargets(tmp_path / "run", config, survey, model, tiles)
         for number in (1, 2):
