@@ -1,0 +1,164 @@
+"""What a search has gained, judged on strips that did not choose its winner.
+
+The best of many settings owes part of its score to the strips that chose it. So strips are drawn with
+replacement; in each draw the best setting and the best untuned one are chosen on the strips drawn, and their
+counts are read on the strips left out (bootstrap bias-corrected selection: Tsamardinos, Greasidou and
+Borboudakis 2018, doi 10.1007/s10994-018-5714-4). Averaged over draws, this gives for every strip what the
+search and the best untuned setting score there without having seen it. It is the gain of the search, not of
+one setting: in other draws other settings win.
+
+Results on different strips are not independent, because each strip helps to choose for the others. The
+variance is that of the corrected resampled t-test (Nadeau and Bengio 2003, doi 10.1023/A:1024068626366). The
+percentiles of the draws would be far too wide, because a draw leaves out a third of the strips only.
+
+Only settings that were proposed without looking at scores may take part. A sampler that proposes settings
+near those that did well has seen all strips, and no strip can then be left out (docs/statistics.md).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from sonarseg.metrics.bootstrap import LEVEL, Interval, draw_strips, pseudo_values, why_missing
+from sonarseg.metrics.scores import Confusions
+from sonarseg.metrics.strip_counts import Floats, counted_strips, score_of_counts, strip_counts
+
+RESAMPLES = 2000
+_BLOCK = 200
+
+
+def search_gain(
+    confusions: Confusions,
+    baselines: NDArray[np.bool_],
+    metric: str,
+    *,
+    groups: Sequence[str | None] | None,
+    seeds: bool = False,
+    seed: int = 0,
+) -> Interval:
+    """Gain of choosing among all settings over choosing among the untuned ones, and its 95 % interval.
+
+    Parameters
+    ----------
+    confusions : ndarray, int (S, R, T, K, K)
+        Confusion matrices of S settings, untuned ones among them, with R runs each, on the same T tiles.
+        Run i of every setting has the same random seed.
+    baselines : ndarray, bool (S,)
+        The untuned settings; if several, the best of them is chosen in each draw too.
+    metric : str
+        A key of `sonarseg.metrics.scores.METRICS`.
+    groups : sequence of (str or None), or None
+        Strip of each tile; see `sonarseg.metrics.bootstrap.paired_interval`.
+    seeds : bool
+        Whether the runs differ by a random seed; then seeds are drawn and left out as strips are.
+        If not, R must be 1.
+    seed : int
+        Random seed of the draws.
+
+    Returns
+    -------
+    Interval
+        Its value is NaN if there is no interval: without strips left out nothing is known of the gain.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not fit, or there is no untuned setting.
+    """
+    settings, runs = confusions.shape[:2]
+    if confusions.ndim != 5 or baselines.shape != (settings,) or not baselines.any():
+        raise ValueError(
+            f"shapes {confusions.shape} and {baselines.shape}: expected (S, R, T, K, K) and (S,)"
+        )
+    if runs > 1 and not seeds:
+        raise ValueError(f"{runs} runs without seeds: expected one")
+    names = list(groups) if groups is not None else [None] * confusions.shape[2]
+    counts = strip_counts(confusions, metric, names)
+    counted = counted_strips(counts)
+    counts = counts[:, :, counted]
+    known = any(name is not None for name in names)
+    found = Interval(
+        0.0,
+        strips=int(counted.sum()) if known else 0,
+        seeds=runs if seeds else 0,
+        settings=settings,
+    )
+    missing = why_missing(found, known)
+    if missing is not None:
+        return replace(found, value=math.nan, missing=missing)
+    held = held_out_counts(counts, baselines, metric, np.random.default_rng(seed), crossed=seeds)
+    value = float(
+        (score_of_counts(held[0].sum(axis=1), metric) - score_of_counts(held[1].sum(axis=1), metric)).mean()
+    )
+    margin = _margin(pseudo_values(held, metric), crossed=seeds)
+    if math.isnan(value) or math.isnan(margin):
+        return replace(found, value=value, missing="undefined")
+    return replace(found, value=value, low=value - margin, high=value + margin)
+
+
+def held_out_counts(
+    counts: Floats,
+    baselines: NDArray[np.bool_],
+    metric: str,
+    generator: np.random.Generator,
+    *,
+    crossed: bool,
+) -> Floats:
+    """Counts (2, R, G, F) of the search and of the best untuned setting on strips (and seeds) left out.
+
+    Parameters
+    ----------
+    counts : ndarray, float64 (S, R, G, F)
+        Counts of each setting, run and strip.
+    baselines : ndarray, bool (S,)
+    metric : str
+    generator : numpy.random.Generator
+    crossed : bool
+        Whether a run is left out as well as a strip.
+    """
+    _, runs, strips, features = counts.shape
+    untuned = np.flatnonzero(baselines)
+    sums, times = np.zeros((2, runs, strips, features)), np.zeros((runs, strips))
+    for _ in range(RESAMPLES // _BLOCK):
+        of_strips = draw_strips(_BLOCK, strips, generator)
+        of_runs = draw_strips(_BLOCK, runs, generator) if crossed else np.ones((_BLOCK, 1))
+        scores = _drawn_scores(counts, of_strips, of_runs, metric)
+        winners = scores.argmax(axis=0)
+        opponents = untuned[scores[untuned].argmax(axis=0)]
+        runs_out = (of_runs == 0) if crossed else np.ones((_BLOCK, 1), dtype=np.bool_)
+        out = (runs_out[:, :, None] & (of_strips == 0)[:, None, :]).astype(np.float64)
+        times += out.sum(axis=0)
+        for side, chosen in enumerate((winners, opponents)):
+            sums[side] += np.einsum("brg,brgf->rgf", out, counts[chosen], optimize=True)
+    return np.asarray(sums / np.maximum(times, 1.0)[None, :, :, None])
+
+
+def _drawn_scores(counts: Floats, of_strips: Floats, of_runs: Floats, metric: str) -> Floats:
+    """Score (S, B) of each setting in each draw: mean over the runs drawn; -inf if undefined."""
+    totals = np.einsum("bg,srgf->srbf", of_strips, counts, optimize=True)
+    scores = score_of_counts(totals, metric)
+    mean = np.einsum("br,srb->sb", of_runs, scores) / of_runs.sum(axis=1)
+    return np.where(np.isnan(mean), -np.inf, mean)
+
+
+def _margin(pseudo: Floats, *, crossed: bool) -> float:
+    """Half the width of the interval, from pseudo-values (R, G)."""
+    margin = corrected_margin(pseudo.mean(axis=0))
+    return math.hypot(margin, corrected_margin(pseudo.mean(axis=1))) if crossed else margin
+
+
+def corrected_margin(values: Floats) -> float:
+    """Half the width of the corrected resampled t-test's interval, of n values each left out once.
+
+    Each was judged by a choice that the n - 1 others made: the variance of their mean is
+    (1 / n + 1 / (n - 1)) times that of one (Nadeau and Bengio 2003, section 3).
+    """
+    number = len(values)
+    error = math.sqrt((1 / number + 1 / (number - 1)) * float(values.var(ddof=1)))
+    return float(stdtrit(number - 1, (1 + LEVEL) / 2)) * error
