@@ -19,9 +19,9 @@ from objectives.search_space import setting_text, suggest_loss
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import smaller
 from sonarseg.training.config import RunConfig
+from sonarseg.training.config_file import CONFIG
 from sonarseg.training.record import write_atomically
 
-CONFIG = "config.json"
 # User attribute of a trial that has chosen its loss and seed
 SETTING = "setting"
 

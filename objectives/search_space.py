@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.parameters import HIGHEST, MOST_ITERATIONS, CrfParameters, Width
 from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.losses.config import LossConfig
 from sonarseg.seeds import DEFAULT_BACKGROUND_SCORE
@@ -23,9 +23,17 @@ def _ascending(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     return pair
 
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+def _different(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len({*names}) < len(names):
+        raise ValueError("names a guide twice: keep one")
+    return names
+
+
+# As a trial takes them: what lies outside could be searched but not computed.
+Positive = Annotated[float, Field(gt=0, le=HIGHEST)]
 Probability = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=MOST_ITERATIONS)]
+WidthRange = Annotated[tuple[Width, Width], AfterValidator(_ascending)]
 Range = Annotated[tuple[Positive, Positive], AfterValidator(_ascending)]
 ProbabilityRange = Annotated[tuple[Probability, Probability], AfterValidator(_ascending)]
 CountRange = Annotated[tuple[Count, Count], AfterValidator(_ascending)]
@@ -38,10 +46,10 @@ class CrfRanges(Section):
     whatever the ranges, so that every study holds its baselines.
     """
 
-    guides: Annotated[tuple[Guide, ...], Field(min_length=1)] = ("raw", "median")
-    sigma_alpha: Range = (2.0, 150.0)
-    sigma_beta: Range = (1.0, 60.0)
-    sigma_gamma: Range = (1.0, 20.0)
+    guides: Annotated[tuple[Guide, ...], Field(min_length=1), AfterValidator(_different)] = ("raw", "median")
+    sigma_alpha: WidthRange = (2.0, 150.0)
+    sigma_beta: WidthRange = (1.0, 60.0)
+    sigma_gamma: WidthRange = (1.0, 20.0)
     w_bilateral: Range = (0.01, 30.0)
     w_spatial: Range = (0.01, 30.0)
     iterations: CountRange = (0, 10)

@@ -13,11 +13,10 @@ from typing import Any, Literal
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.loss_objective import CONFIG
 from objectives.outcome import OutOfMemory
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import chosen_batch_size, smaller, start_over
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config_file import read_config
 from studies.begin_anew import begin_anew
 from studies.retry import MEMORY_RAN_OUT
 from studies.study_config import StudyConfig
@@ -132,7 +131,7 @@ def follow_with_fitting_batches(
         try:
             return follow()
         except OutOfMemory:
-            config = RunConfig.model_validate_json((run_dir / CONFIG).read_text(encoding="utf-8"))
+            config = read_config(run_dir)
             before = chosen_batch_size(run_dir, config)
             half = None if before is None else smaller(before)
             if half is None:

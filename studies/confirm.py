@@ -18,7 +18,9 @@ from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
 from sonarseg.losses.config import LossConfig
 from sonarseg.metrics.confusion import pack_confusions
+from sonarseg.settings_files import read_settings
 from sonarseg.survey.layout import Survey
+from sonarseg.training.config_file import CONFIG
 from sonarseg.training.pseudo_labels import make_pseudo_labels
 from sonarseg.training.record import write_atomically
 from studies.batch_size import study_batch_size
@@ -28,7 +30,7 @@ from studies.devices import lease, seats
 from studies.snapshot import refresh_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
 from studies.storage import StudyKind, log_test_opening, storage_errors
-from studies.warm_up import CONFIG, run_config
+from studies.warm_up import run_config
 from studies.workspace import Workspace
 
 ATTRIBUTE = "confirm"
@@ -241,7 +243,7 @@ class _Measuring:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / CONFIG).is_file():
             write_atomically(folder / CONFIG, text)
-        elif json.loads((folder / CONFIG).read_text(encoding="utf-8")) != json.loads(text):
+        elif read_settings(folder / CONFIG)[0] != json.loads(text):
             raise UserError(
                 f"{folder / CONFIG} has other settings than this confirmation: move the folder away and "
                 "run the same command again."

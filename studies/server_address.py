@@ -7,7 +7,6 @@ storage.toml holds no password. Passwords come from where every PostgreSQL progr
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
 from sonarseg.errors import UserError
+from sonarseg.settings_files import read_settings
 from sonarseg.training.record import write_atomically
 
 ADDRESS_VARIABLE = "SONARSEG_STORAGE"
@@ -114,13 +114,12 @@ def read_address(path: Path) -> ServerAddress | None:
         Where it is damaged.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        values, _ = read_settings(path)
     except FileNotFoundError:
         return None
     try:
-        values = tomllib.loads(text)
         url, name = str(values["url"]), str(values["name"])
-    except (tomllib.TOMLDecodeError, KeyError) as error:
+    except KeyError as error:
         raise UserError(
             f"{path} is damaged ({error}): expected the lines url = ... and name = ...."
         ) from error

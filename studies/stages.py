@@ -22,6 +22,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
+from sonarseg.training.config_file import CONFIG
 from sonarseg.training.pseudo_labels import make_pseudo_labels
 from sonarseg.training.record import SUMMARY, read_summary, write_atomically
 from studies.batch_size import follow_with_fitting_batches, note_batch_size, study_batch_size
@@ -32,7 +33,7 @@ from studies.masks_drawn_later import take_masks_in
 from studies.stopping import StopRules
 from studies.storage import StudyKind, create_database, has_studies, load_studies, storage_errors
 from studies.trial_loop import Watch, finished
-from studies.warm_up import CONFIG, extract_workspace_cams, run_config, warm_up
+from studies.warm_up import extract_workspace_cams, run_config, warm_up
 from studies.workspace import Workspace
 
 UNTUNED_CRF = "w-s3Tseg"

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from objectives.search_space import LOSSES, NAMED_LOSSES, CrfRanges
 from sonarseg.densecrf.engine import EngineName
 from sonarseg.errors import UserError
+from sonarseg.setting_errors import setting_error, strictly, wrong_setting
+from sonarseg.settings_files import read_settings
 from sonarseg.training.config import CamConfig, NetworkConfig, Section, SonarGeometry, TrainingConfig
 
 STUDY_TOML = "study.toml"
@@ -113,6 +114,16 @@ class StudyConfig(Section):
     crf: CrfStudyConfig = CrfStudyConfig()
     loss: LossStudyConfig = LossStudyConfig()
 
+    @model_validator(mode="after")
+    def _check_training(self) -> Self:
+        if self.training.warmup_epochs < 1:
+            raise setting_error(
+                ("training", "warmup_epochs"),
+                "training.warmup_epochs = 0 is wrong: expected 1 or more, since the maps that every trial "
+                "starts from are those of the trained classification branch",
+            )
+        return self
+
 
 def load_study_config(path: Path) -> StudyConfig:
     """Read and check a study.toml.
@@ -123,42 +134,17 @@ def load_study_config(path: Path) -> StudyConfig:
         Where the file is missing, is not TOML, or a field is wrong; the line is named.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        values, text = read_settings(path)
     except FileNotFoundError as error:
         raise UserError(
             f"{path} is missing: make a workspace with `sonarseg init SURVEY`, or name another folder."
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read ({error}).") from error
     try:
-        values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from error
-    try:
-        return StudyConfig.model_validate(values)
+        return strictly(StudyConfig, values)
     except ValidationError as error:
-        raise UserError(_sentence(path, text, error)) from error
-
-
-def _sentence(path: Path, text: str, error: ValidationError) -> str:
-    first = error.errors()[0]
-    keys = [part for part in first["loc"] if isinstance(part, str)]
-    field = ".".join(keys)
-    if first["type"] == "extra_forbidden":
-        problem = f"{field} is not a field of study.toml; check its spelling"
-    elif first["type"] == "missing":
-        problem = f"{field} is missing; add it"
-    elif first["type"] == "value_error":
-        problem = f"[{field}] {str(first['ctx']['error']).rstrip('.')}"
-    else:
-        message = first["msg"][0].lower() + first["msg"][1:]
-        problem = f"{field} = {_short(first['input'])} is wrong: {message}"
-    return f"{path}, line {find_line(text, keys)}: {problem}."
-
-
-def _short(value: Any) -> str:
-    shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+        wrong = wrong_setting(StudyConfig, error, STUDY_TOML)
+        line = find_line(text, list(wrong.keys))
+        raise UserError(f"{path}, line {line}: {wrong.problem}.") from error
 
 
 def find_line(text: str, keys: list[str]) -> int:

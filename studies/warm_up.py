@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Sequence
@@ -17,12 +16,11 @@ from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.config import NetworkConfig, RunConfig
+from sonarseg.training.config_file import CONFIG, read_config
 from sonarseg.training.record import SUMMARY, read_summary, write_atomically
 from studies.batch_size import follow_with_fitting_batches
 from studies.identity import val_tiles
 from studies.workspace import Workspace
-
-CONFIG = "config.json"
 
 
 def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunConfig:
@@ -111,7 +109,7 @@ def warm_up(
 
 def _check_same(workspace: Workspace, survey: Survey) -> None:
     run_dir = workspace.warm_up_dir
-    stored = RunConfig.model_validate_json((run_dir / CONFIG).read_text(encoding="utf-8"))
+    stored = read_config(run_dir)
     wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
     free = ("survey", "tiles", "device", "engine", "runs_per_device")
     if stored.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
@@ -128,8 +126,10 @@ def _check_same(workspace: Workspace, survey: Survey) -> None:
 
 
 def _scaling(run_dir: Path) -> GreyScaling:
-    content = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
-    return GreyScaling.model_validate(content["scaling"])
+    scaling = read_config(run_dir).scaling
+    if scaling is None:
+        raise UserError(f"{run_dir / CONFIG} has no scaling: put it back, or start a new workspace.")
+    return scaling
 
 
 def extract_workspace_cams(workspace: Workspace, survey: Survey, progress: Progress = silent) -> None:

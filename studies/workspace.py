@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
+from sonarseg.text_files import read_text
 from studies.study_config import STUDY_TOML, StudyConfig, find_line, load_study_config
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Workspace:
         """
         if not self.survey_path.is_dir():
             path = self.root / STUDY_TOML
-            text = path.read_text(encoding="utf-8")
+            text = read_text(path)
             raise UserError(
                 f"{path}, line {find_line(text, ['survey'])}: there is no folder "
                 f"{self.survey_path}: name the folder of your survey, relative to study.toml or absolute."

@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from sonarseg.survey.guide import Guide
 
 # Beyond these bounds nothing changes any more, and far beyond them float32 gives out.
-Width = Annotated[float, Field(ge=1e-3, le=1e6, allow_inf_nan=False)]
-Weight = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
+HIGHEST = 1e6
+MOST_ITERATIONS = 1000
+Width = Annotated[float, Field(ge=1e-3, le=HIGHEST)]
+Weight = Annotated[float, Field(ge=0, le=HIGHEST)]
 
 
 class CrfParameters(BaseModel):
@@ -46,16 +48,16 @@ class CrfParameters(BaseModel):
         How the image is filtered before the bilateral kernel sees it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     sigma_alpha: Width = 20.0
     sigma_beta: Width = 5.0
     sigma_gamma: Width = 3.0
     w_bilateral: Weight = 10.0
     w_spatial: Weight = 3.0
-    iterations: Annotated[int, Field(ge=0, le=1000)] = 10
+    iterations: Annotated[int, Field(ge=0, le=MOST_ITERATIONS)] = 10
     unary: Literal["soft", "seeds"] = "seeds"
-    unary_scale: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)] = 1.0
+    unary_scale: Annotated[float, Field(gt=0, le=HIGHEST)] = 1.0
     gt_prob: Annotated[float, Field(gt=0.5, lt=1)] = 0.7
     background_score: Annotated[float, Field(ge=0, le=1)] | None = None
     guide: Guide = "raw"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
+from sonarseg.settings_files import read_settings
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.record import write_json
 
@@ -56,12 +56,10 @@ def refuse_other_settings(path: Path, settings: dict[str, Any]) -> None:
     if not path.exists():
         return
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(stored, dict):
-            raise ValueError("no names with values")
-    except ValueError as error:
+        stored, _ = read_settings(path)
+    except UserError as error:
         raise UserError(
-            f"{path} cannot be read ({error}): it says how the masks beside it were made; "
+            f"{path} cannot be read ({str(error).rstrip('.')}): it says how the masks beside it were made; "
             "choose another OUT, or make all masks anew with --overwrite."
         ) from error
     if stored.get(_OVERWRITING):

@@ -13,7 +13,7 @@ from PIL import Image
 from sonarseg.array_files import load_array
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from sonarseg.survey.lists import find_pictures, tile_name
+from sonarseg.survey.lists import MOST_CLASSES, find_pictures, tile_name
 from sonarseg.survey.pictures import SUFFIXES, Picture, picture_size, read_picture
 from sonarseg.survey.scaling import SAMPLE, GreyScaling, is_grey, scaling_of
 
@@ -142,12 +142,17 @@ def _shape(path: Path) -> tuple[int, int, int]:
         scores = load_array(path, "r")
     except (ValueError, EOFError, OSError) as error:
         raise UserError(f"{path} is not a NumPy file ({error}): save the scores again.") from error
+    if isinstance(scores, np.ndarray) and (scores.ndim == 2 or (scores.ndim == 3 and len(scores) == 1)):
+        raise UserError(
+            f"{path} holds scores {scores.shape} of one class, and one class leaves nothing to decide: "
+            "write all classes, the background too, as (classes, height, width)."
+        )
     if not isinstance(scores, np.ndarray) or scores.ndim != 3 or scores.dtype not in (np.float16, np.float32):
         found = f"{scores.dtype} {scores.shape}" if isinstance(scores, np.ndarray) else type(scores).__name__
         raise UserError(f"{path} holds {found}, expected float16 or float32 scores (classes, height, width).")
     classes, height, width = scores.shape
-    if not 1 <= classes <= 255:
-        raise UserError(f"{path} holds scores of {classes} classes, expected 1 to 255.")
+    if not 2 <= classes <= MOST_CLASSES:
+        raise UserError(f"{path} holds scores of {classes} classes, expected 2 to {MOST_CLASSES}.")
     return classes, height, width
 
 

@@ -27,10 +27,10 @@ class LossConfig(BaseModel):
         cross-entropy. The other losses take neither.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: LossName = "cross-entropy"
-    gamma: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    gamma: Annotated[float, Field(ge=0)] = 0.0
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.0
 
     @model_validator(mode="after")

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.errors import UserError
 from sonarseg.survey.pictures import SUFFIXES
 from sonarseg.survey.splits import SPLITS
+from sonarseg.text_files import read_text
 
 MOST_CLASSES = 255
 
@@ -69,11 +71,11 @@ def read_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:
     if not path.is_file():
         return
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError:
-        problems.append(f"{path} is not UTF-8 text: save it as UTF-8.")
+        text = read_text(path)
+    except UserError as error:
+        problems.append(str(error))
         return
-    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         stripped = unicodedata.normalize("NFC", line.strip())
         if stripped:
             yield number, stripped
@@ -134,7 +136,13 @@ def read_splits(root: Path, problems: list[str]) -> dict[str, tuple[str, ...]] |
 
 def read_labels(root: Path, classes: tuple[str, ...], background: str | None, problems: list[str]) -> Labels:
     """Image-level labels of every row that is right; the background's column is passed over."""
-    path = root / "labels.csv"
+    return read_label_table(root / "labels.csv", classes, background, problems)
+
+
+def read_label_table(
+    path: Path, classes: tuple[str, ...], background: str | None, problems: list[str]
+) -> Labels:
+    """Read a table of image-level labels, wherever it lies: see `read_labels`."""
     rows = read_table(path, problems)
     header_line, header = next(rows, (1, []))
     if not header:

@@ -46,7 +46,7 @@ class GreyScaling(BaseModel):
         the scaling changes nothing, else 16.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     low: float = 0.0
     high: float = 255.0

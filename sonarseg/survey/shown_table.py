@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.lists import read_classes, read_table, tile_name
+from sonarseg.survey.lists import read_classes, read_label_table, read_table
 
 
 def read_shown(
@@ -23,35 +23,40 @@ def read_shown(
     Raises
     ------
     UserError
-        Where the table is missing, a column or cell is wrong, or a tile has no row.
+        Where the table is missing, a column or cell is wrong, or a tile has no row or two of them.
     """
     problems: list[str] = []
     rows = list(read_table(path, problems))
     if not rows or problems:
         raise UserError(problems[0] if problems else f"{path} is missing or empty: name a table of labels.")
     header = rows[0][1]
-    ids = _column_ids(path, header, num_classes, background_id)
-    shown = {}
-    for number, row in rows[1:]:
-        cells = [row[column] for column in ids] if len(row) == len(header) else []
-        if not cells or not set(cells) <= {"0", "1"}:
-            raise UserError(f"{path} line {number}: expected a tile and {len(ids)} cells of 0 or 1.")
-        kept = np.zeros(num_classes, dtype=np.bool_)
-        kept[[k for k, cell in zip(ids.values(), cells, strict=True) if cell == "1"]] = True
-        if background_id is not None:
+    if len(header) == 1:
+        # Other separators than commas are named by the reader of every table of labels.
+        read_label_table(path, (), None, problems)
+        if problems:
+            raise UserError(problems[0])
+    classes = _classes(path, header, num_classes, background_id)
+    background = None if background_id is None else classes[background_id]
+    shown = read_label_table(path, classes, background, problems).shown
+    if problems:
+        raise UserError(problems[0])
+    if background_id is not None:
+        for kept in shown.values():
             kept[background_id] = True
-        shown[tile_name(row[header.index("tile")])] = kept
     for name in names:
         if name not in shown:
             raise UserError(f"{path} has no row for the tile {name}: add one with 0 or 1 for each class.")
     return shown
 
 
-def _column_ids(path: Path, header: list[str], num_classes: int, background_id: int | None) -> dict[int, int]:
-    """Column to class id."""
+def _classes(path: Path, header: list[str], num_classes: int, background_id: int | None) -> tuple[str, ...]:
+    """Class names in the order of their ids; "" for a background that nothing names."""
     named = [name for name in header if name != "tile"]
     if path.with_name("classes.txt").is_file():
-        classes = list(read_classes(path.parent, []))
+        problems: list[str] = []
+        classes = list(read_classes(path.parent, problems))
+        if problems:
+            raise UserError(problems[0])
     else:
         classes = list(named)
         if background_id is not None and len(named) < num_classes:
@@ -66,4 +71,4 @@ def _column_ids(path: Path, header: list[str], num_classes: int, background_id: 
             f'{path} has the columns "{",".join(header)}", expected tile and one for each of the '
             f"{num_classes} classes (as in classes.txt, if it is there); only the background may go without."
         )
-    return {header.index(name): classes.index(name) for name in named}
+    return tuple(classes)

@@ -17,7 +17,8 @@ from sonarseg.cam import extract_cams as activation_maps
 from sonarseg.cam_store import write_cam
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
-from sonarseg.training.config import CamConfig, RunConfig
+from sonarseg.training.config import CamConfig
+from sonarseg.training.config_file import read_config
 from sonarseg.training.device import autocast, free_memory, pick_device
 from sonarseg.training.endings import is_out_of_memory
 from sonarseg.training.feed import feed_of, stream
@@ -167,7 +168,7 @@ def extract_cams(
     if not missing:
         return
     model = load_model(run_dir, pick_device(device))
-    config = RunConfig.model_validate_json((run_dir / "config.json").read_text(encoding="utf-8"))
+    config = read_config(run_dir)
     for split in missing:
         # A tile whose classes nobody knows has no CAM: it cannot be scored either.
         known = [tile for tile in survey.splits[split] if survey.has_labels(tile)]

@@ -23,7 +23,7 @@ Supervision = Literal["labels", "single-label", "masks"]
 class Section(BaseModel):
     """A frozen group of settings in which a misspelt name is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class SonarGeometry(Section):
@@ -54,7 +54,12 @@ class NetworkConfig(Section):
 class CamConfig(Section):
     """Scales of the class activation maps."""
 
-    scales: tuple[Annotated[float, Field(gt=0, le=4)], ...] = (1.0, 0.5, 1.5, 2.0)
+    scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (
+        1.0,
+        0.5,
+        1.5,
+        2.0,
+    )
 
 
 class TrainingConfig(Section):
@@ -111,7 +116,7 @@ class RunConfig(Section):
     crf: CrfParameters = CrfParameters()
     engine: EngineName = "auto"
     loss: LossConfig = LossConfig()
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**43)] = 0
     device: str = "auto"
     # Runs that are to share the device: `batch_size = "auto"` leaves them their part of its memory.
     runs_per_device: Annotated[int, Field(ge=1)] = 1

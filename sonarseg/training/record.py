@@ -10,6 +10,7 @@ from typing import Any
 
 from sonarseg.errors import UserError
 from sonarseg.metrics_file import METRICS
+from sonarseg.text_files import read_text
 
 SUMMARY = "summary.json"
 FAILURE = "failure.json"
@@ -67,7 +68,7 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
 def read_json(path: Path, advice: str) -> dict[str, Any]:
     """Read a JSON file of a run; `advice` tells what to do where it is damaged (UserError)."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_text(path))
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): {advice}.") from error
     if not isinstance(content, dict):

@@ -22,11 +22,12 @@ from sonarseg.training.checkpoint import CHECKPOINT, is_whole, load_newest
 from sonarseg.training.checkpoint_writer import CheckpointWriter
 from sonarseg.training.computes_on import ComputesOn, computes_on
 from sonarseg.training.config import RunConfig
+from sonarseg.training.config_file import CONFIG, read_config
 from sonarseg.training.device import free_memory, make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
 from sonarseg.training.predicted_masks import mask_writer
-from sonarseg.training.run_data import CONFIG, RunData, load_run_data, new_model, read_config, tiles_hash
+from sonarseg.training.run_data import RunData, load_run_data, new_model, tiles_hash
 from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
 from sonarseg.training.spent import Spent

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor
 
 from sonarseg.errors import UserError
@@ -22,27 +21,6 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.device import pick_device
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.tiles import Tiles, load_masks, load_tiles
-
-CONFIG = "config.json"
-
-
-def read_config(run_dir: Path) -> RunConfig:
-    """Read `run_dir/config.json`.
-
-    Raises
-    ------
-    UserError
-        Where it is missing or a field is wrong.
-    """
-    path = run_dir / CONFIG
-    if not path.is_file():
-        raise UserError(f"{path} is missing: a run folder holds its settings in config.json.")
-    try:
-        return RunConfig.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"{path}: {field + ': ' if field else ''}{first['msg']}.") from error
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress
+from sonarseg.setting_errors import wrong_setting
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
+from sonarseg.training.config_file import read_config
 from sonarseg.training.run import run as train
-from sonarseg.training.run_data import read_config
 from studies.batch_size import study_batch_size
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named
@@ -128,8 +129,7 @@ def _loss(workspace: Workspace, wishes: Wishes) -> LossConfig:
     try:
         return LossConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"--{first['loc'][0]} {first['input']}: {first['msg']}.") from error
+        raise UserError(f"--{wrong_setting(LossConfig, error, typed=True).problem}.") from error
 
 
 def train_on_a_lease(run_dir: Path, progress: Progress) -> dict[str, Any]:

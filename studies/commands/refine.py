@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pydantic import ValidationError
+
     from sonarseg.densecrf.parameters import CrfParameters
     from sonarseg.survey.scaling import GreyScaling
 
@@ -155,28 +157,34 @@ def crf_parameters(setting: str, params: list[str], channels: int) -> CrfParamet
     try:
         return CrfParameters.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = str(first["loc"][0])
-        known = ", ".join(CrfParameters.model_fields)
-        if first["type"] == "extra_forbidden":
-            raise UserError(f"--params: {field} is no dense CRF parameter: use {known}.") from error
-        problem = first["msg"][0].lower() + first["msg"][1:]
-        raise UserError(f"--params: {field} = {first['input']} is wrong: {problem}.") from error
+        raise UserError(f"--params: {_problem(error)}.") from error
+
+
+def _problem(error: ValidationError) -> str:
+    from sonarseg.densecrf.parameters import CrfParameters
+    from sonarseg.setting_errors import wrong_setting
+
+    wrong = wrong_setting(CrfParameters, error, typed=True)
+    if error.errors()[0]["type"] == "extra_forbidden":
+        return f"{wrong.field} is no dense CRF parameter: use {', '.join(CrfParameters.model_fields)}"
+    return wrong.problem
 
 
 def _parameter_file(path: Path) -> dict[str, Any]:
-    import json
-    import tomllib
+    from pydantic import ValidationError
 
+    from sonarseg.densecrf.parameters import CrfParameters
     from sonarseg.errors import UserError
+    from sonarseg.setting_errors import strictly
+    from sonarseg.settings_files import read_settings
 
     if not path.is_file():
         raise UserError(f"--params {path} is missing: name a file of dense CRF parameters.")
-    read = json.loads if path.suffix.lower() == ".json" else tomllib.loads
     try:
-        values = read(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise UserError(f"--params {path} cannot be read ({error}): correct it.") from error
-    if not isinstance(values, dict):
-        raise UserError(f"--params {path} holds no names with values: write parameters as name and value.")
+        values, _ = read_settings(path)
+        strictly(CrfParameters, values)
+    except UserError as error:
+        raise UserError(f"--params {error}") from error
+    except ValidationError as error:
+        raise UserError(f"--params {path}: {_problem(error)}.") from error
     return values

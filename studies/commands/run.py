@@ -83,9 +83,9 @@ def run(
     no study computes on.
     """
     from sonarseg.training.checkpoint import CHECKPOINT, is_whole
+    from sonarseg.training.config_file import CONFIG, read_config
     from sonarseg.training.record import is_finished, write_atomically
     from sonarseg.training.run import run as train
-    from sonarseg.training.run_data import CONFIG, read_config
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.forecast import show_forecast
     from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings, train_on_a_lease

@@ -148,7 +148,7 @@ def test_labels_settings_and_engines(folders, tmp_path):
         (["--labels", "none.csv"], "none.csv is missing or empty"),
         (
             ["--params", "sigma_gamma=1e-9"],
-            "sigma_gamma = 1e-9 is wrong: input should be greater than or equal to 0.001",
+            "sigma_gamma = 1e-9 is wrong: expected a number from 0.001 to 1000000",
         ),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_good_file_is_read_and_defaults_fill_the_rest(tmp_path: Path) -> None:
             "trials = 20",
             "trials = 0",
             9,
-            "crf.trials = 0 is wrong: input should be greater than or equal to 1",
+            "crf.trials = 0 is wrong: expected a whole number of 1 or more.",
         ),
         ('"resnet18"', '"resnet19"', 6, 'network.encoder = "resnet19" is wrong'),
         ("trials = 20", "trails = 20", 9, "crf.trails is not a field of study.toml"),
@@ -54,6 +54,56 @@ def test_a_good_file_is_read_and_defaults_fill_the_rest(tmp_path: Path) -> None:
         ("trials = 9", "trials = 5\nseeds = 3", 12, "seeds = 3 needs trials = 10 or more"),
         ("trials = 20", 'guides = ["median"]', 8, 'guides must hold "raw"'),
         ("trials = 20", 'trials = "many"', 9, 'crf.trials = "many" is wrong'),
+        ("trials = 20", 'trials = "20"', 9, 'crf.trials = "20" is wrong'),
+        ("trials = 20", "trials = true", 9, "crf.trials = true is wrong"),
+        ("trials = 20", "trials = -3", 9, "crf.trials = -3 is wrong"),
+        ("trials = 20", "trials = 2.5", 9, "crf.trials = 2.5 is wrong: expected a whole number of 1 or"),
+        ("trials = 20", "patience = 0", 9, "crf.patience = 0 is wrong: expected a whole number of 1 or"),
+        ("trials = 20", "race = 1", 9, "crf.race = 1 is wrong: expected true or false."),
+        ("trials = 20", "sampler = 3", 9, 'crf.sampler = 3 is wrong: expected "auto" or "tpe" or'),
+        (
+            "trials = 20",
+            "guides = []",
+            9,
+            'crf.guides = [] is wrong: expected a list of one or more, each "raw',
+        ),
+        ("trials = 20", 'guides = ["raw", "raw"]', 9, "[crf.guides] names a guide twice"),
+        ("trials = 20", 'guides = ["raw", "blue"]', 9, 'crf.guides = "blue" is wrong'),
+        (
+            "trials = 20",
+            "iterations = [0, 5000]",
+            9,
+            "[low, high], each a whole number from 0 to 1000.",
+        ),
+        ("[3, 50.5]", "[1e-9, 5]", 10, "expected [low, high], each a number from 0.001 to 1000000."),
+        ("[3, 50.5]", "[3, nan]", 10, "crf.sigma_alpha = nan is wrong"),
+        ("[3, 50.5]", "[3, inf]", 10, "crf.sigma_alpha = inf is wrong"),
+        ("[3, 50.5]", "[3, 4, 5]", 10, "crf.sigma_alpha = [3, 4, 5] is wrong: expected [low, high]"),
+        ("[3, 50.5]", "50.5", 10, "crf.sigma_alpha = 50.5 is wrong: expected [low, high]"),
+        ("[network]", "[training]\nwarmup_epochs = 0\n[network]", 6, "training.warmup_epochs = 0 is wrong"),
+        ("[network]", "[training]\nrounds = 0\n[network]", 6, "expected a whole number of 1 or more"),
+        (
+            "[network]",
+            "[training]\nbatch_size = 0\n[network]",
+            6,
+            'training.batch_size = 0 is wrong: expected a whole number of 1 or more or "auto".',
+        ),
+        (
+            "[network]",
+            "[training]\nlearning_rate = nan\n[network]",
+            6,
+            "training.learning_rate = nan is wrong: expected a number above 0.",
+        ),
+        ("[network]", "[training]\npoly_power = inf\n[network]", 6, "training.poly_power = inf is wrong"),
+        ("[network]", "[training]\nspeckle = 1\n[network]", 6, "expected a number of 0 or more and below 1."),
+        ("[network]", "[cam]\nscales = []\n[network]", 6, "cam.scales = [] is wrong: expected a list of one"),
+        ("[network]", "cam = 3\n[network]", 5, "cam = 3 is wrong: expected a section [cam] of names with"),
+        (
+            'survey = "../survey"',
+            'survey = ""',
+            3,
+            'survey = "" is wrong: expected a text that is not empty.',
+        ),
     ],
 )
 def test_a_wrong_field_is_named_with_its_line(
@@ -67,6 +117,8 @@ def test_a_wrong_field_is_named_with_its_line(
     assert message.startswith(f"{path}, line {line}: ")
     assert what in message
     assert "\n" not in message
+    for foreign in ("nput should", "constrained", "literal", "tuple", "valid "):
+        assert foreign not in message
 
 
 def test_what_is_no_toml_is_named_with_its_line(tmp_path: Path) -> None:
@@ -78,7 +130,24 @@ def test_missing_and_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="sonarseg init"):
         load_study_config(tmp_path / "study.toml")
     (tmp_path / "study.toml").write_bytes(b'name = "\xff"')
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"not UTF-8 text \(line 1 is not\)"):
+        load_study_config(tmp_path / "study.toml")
+
+
+@pytest.mark.parametrize(
+    "saved",
+    [
+        b"\xef\xbb\xbf" + GOOD.encode(),
+        b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode(),
+        GOOD.replace("\n", "\r").encode(),
+    ],
+    ids=["byte-order mark", "mark and CRLF", "CR"],
+)
+def test_however_an_editor_saved_it(tmp_path: Path, saved: bytes) -> None:
+    (tmp_path / "study.toml").write_bytes(saved)
+    assert load_study_config(tmp_path / "study.toml").crf.sigma_alpha == (3, 50.5)
+    (tmp_path / "study.toml").write_bytes(GOOD.encode("utf-16"))
+    with pytest.raises(UserError, match=r"study\.toml is not UTF-8 text.*save it as UTF-8"):
         load_study_config(tmp_path / "study.toml")
 
 

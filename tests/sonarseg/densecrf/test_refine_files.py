@@ -232,9 +232,15 @@ def test_label_tables(tmp_path, table, classes, background, expected):
         ("tile,mud,sand,sand\nt0,1,0,1\n", None, "expected tile"),
         (TABLE, "rock\nsand\nsilt\n", "as in classes.txt"),
         (TABLE, "rock\nsand\n", "3 classes"),
-        ("tile,mud,sand,rock\nt0,1,0\n", None, "line 2: expected a tile and 3 cells of 0 or 1"),
-        ("tile,mud,sand,rock\nt0,1,0,yes\n", None, "line 2: expected a tile and 3 cells of 0 or 1"),
+        ("tile,mud,sand,rock\nt0,1,0\n", None, 'line 2, column "rock": expected 0 or 1, found ""'),
+        ("tile,mud,sand,rock\nt0,1,0,yes\n", None, 'line 2, column "rock": expected 0 or 1, found "yes"'),
         ("tile,mud,sand,rock\nt0,1,0,1\n", None, "has no row for the tile t1"),
+        (TABLE + "t0,0,1,0\n", None, "line 4: the tile t0 has a row in line 2: keep one"),
+        (TABLE + "t1.tif,0,1,1\n", None, "line 4: the tile t1 has a row in line 3: keep one"),
+        (TABLE + ",0,1,1\n", None, "line 4 names no tile"),
+        (TABLE.replace("1,0,0", "1,0,0,1"), None, "line 2 has 5 cells, the first has 4"),
+        (TABLE.replace(",", ";"), None, "separate the columns by commas"),
+        (TABLE, "mud\nsand\nrock\nmud\n", 'names the class "mud" again'),
     ],
 )
 def test_label_tables_that_are_wrong(tmp_path, table, classes, says):
@@ -244,3 +250,11 @@ def test_label_tables_that_are_wrong(tmp_path, table, classes, says):
     with pytest.raises(UserError) as error:
         read_shown(tmp_path / "labels.csv", ["t0", "t1"], CLASSES)
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 4, 4), (4, 4)])
+def test_scores_of_one_class_are_refused(tmp_path, shape):
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "a.png")
+    np.save(tmp_path / "a.npy", np.full(shape, 0.5, np.float32))
+    with pytest.raises(UserError, match=r"one class leaves nothing to decide: write all classes, the back"):
+        find_score_files(tmp_path / "a.npy", tmp_path / "a.png", tmp_path / "out.png")
