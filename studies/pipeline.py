@@ -14,6 +14,7 @@ from sonarseg.progress import silent
 from studies.dask_workers import run_on_dask
 from studies.devices import crf_workers, seats
 from studies.launch import run_workers
+from studies.lost_winner import train_lost_winner
 from studies.observer import Ended, Observer, ignore
 from studies.snapshot import leave_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, prepare, prepare_loss
@@ -77,7 +78,7 @@ def tune_loss(
     machinery: Machinery = DEFAULT_MACHINERY,
     crew: Crew = ALONE,
 ) -> optuna.Study:
-    """Run the loss study on the best dense CRF parameters.
+    """Run the loss study on the best dense CRF parameters; the winner's run, if it is lost, again.
 
     Raises
     ------
@@ -86,7 +87,9 @@ def tune_loss(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    return _tune(workspace, "loss", machinery, crew)
+    study = _tune(workspace, "loss", machinery, crew)
+    train_lost_winner(study, workspace, machinery)
+    return study
 
 
 def tune_all(

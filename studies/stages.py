@@ -21,6 +21,7 @@ from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.checkpoint import CHECKPOINT, is_whole
 from sonarseg.training.config import RunConfig
 from sonarseg.training.config_file import CONFIG
 from sonarseg.training.pseudo_labels import make_pseudo_labels
@@ -257,7 +258,7 @@ def _first_pseudo_labels(
 
 def _final_run(workspace: Workspace, study: optuna.Study, base: RunConfig, machinery: Machinery) -> None:
     run_dir = workspace.final_dir
-    if (run_dir / SUMMARY).is_file():
+    if (run_dir / SUMMARY).is_file() and is_whole(run_dir / CHECKPOINT):
         return
     batch_size = study_batch_size(study, workspace.config)
     training = base.training.model_copy(update={"batch_size": batch_size})

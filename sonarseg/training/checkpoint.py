@@ -115,6 +115,8 @@ def load_checkpoint(path: Path, device: torch.device) -> dict[str, Any]:
         Where the file is missing or not a checkpoint of sonarseg.
     """
     if not path.is_file():
+        if not (path.parent / "config.json").is_file():
+            raise UserError(f"{path.parent} holds no run: name the folder of a trained run.")
         raise UserError(f"{path} is missing: train this run first, with `sonarseg run {path.parent}`.")
     try:
         return _read(path, device)

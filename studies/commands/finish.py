@@ -15,8 +15,9 @@ from sonarseg.densecrf.published import NO_CRF, published
 from studies.commands.console import ConsoleProgress, say
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.crf_study import best_crf_parameters, best_crf_trial
-from studies.loss_study import best_run_dir, has_finished_run
+from studies.loss_study import best_loss_trial, best_run_dir, has_finished_run
 from studies.picture_rows import UNTUNED, picture_engine, write_picture_rows
+from studies.run_of_trial import has_masks_of
 from studies.snapshot import refresh_snapshot, studies_on_server
 from studies.storage import load_study
 from studies.workspace import Workspace
@@ -83,4 +84,10 @@ def _write_pictures(workspace: Workspace, quiet: bool) -> None:
 
 def _predictions(workspace: Workspace) -> Path | None:
     """Masks that the best run predicted for val; None while no run has finished."""
-    return best_run_dir(workspace) / "masks" if has_finished_run(workspace) else None
+    if not has_finished_run(workspace):
+        return None
+    study = load_study(workspace.database, "loss")
+    if "untuned" not in study.user_attrs and not has_masks_of(workspace, best_loss_trial(study)):
+        # They are lost, or another run's.
+        return None
+    return best_run_dir(workspace) / "masks"

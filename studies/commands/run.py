@@ -90,6 +90,7 @@ def run(
     from studies.commands.forecast import show_forecast
     from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings, train_on_a_lease
     from studies.commands.scores_table import scores_table
+    from studies.commands.study_runs import refuse_new_run_of_study
     from studies.commands.tables import show
     from studies.interrupts import interruptible
 
@@ -115,6 +116,7 @@ def run(
         state = "is finished" if whole else "goes on"
         say(f"{run_dir} {state}, with the settings in its config.json.")
     else:
+        refuse_new_run_of_study(run_dir)
         config = lone_run_config(find_workspace(workspace), run_dir, wishes)
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")

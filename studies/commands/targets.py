@@ -13,7 +13,8 @@ from sonarseg.errors import UserError
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config_file import CONFIG
 from studies.crf_study import best_crf_parameters
-from studies.loss_study import best_run_dir
+from studies.loss_study import best_loss_trial, best_run_dir
+from studies.run_of_trial import trained_run
 from studies.storage import StudyKind, load_study
 from studies.workspace import Workspace
 
@@ -92,12 +93,12 @@ def run_target(workspace: Workspace, text: str) -> Path:
         Where there is none.
     """
     if _slug(text) == BEST:
-        return best_run_dir(workspace)
+        return _best_run(workspace)
     if match := re.fullmatch(r"loss:(\d+)", text.strip()):
         trial = _trial(workspace, "loss", int(match[1]))
         if "run" not in trial.user_attrs:
             raise UserError(f"Trial {trial.number} of the loss study has no run yet: name a finished one.")
-        return workspace.root / str(trial.user_attrs["run"])
+        return trained_run(workspace, trial)
     for folder in (Path(text), workspace.runs_dir / text):
         if (folder / CONFIG).is_file():
             return folder
@@ -105,6 +106,13 @@ def run_target(workspace: Workspace, text: str) -> Path:
         f'"{text}" is neither a run folder nor a CRF setting: '
         f"use a folder with config.json, best, loss:N, tuned, crf:N, or {', '.join(_settings())}."
     )
+
+
+def _best_run(workspace: Workspace) -> Path:
+    study = load_study(workspace.database, "loss")
+    if "untuned" in study.user_attrs:
+        return best_run_dir(workspace)
+    return trained_run(workspace, best_loss_trial(study))
 
 
 def _trial(workspace: Workspace, kind: StudyKind, number: int) -> FrozenTrial:

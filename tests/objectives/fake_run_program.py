@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 import zlib
 from pathlib import Path
 
@@ -120,6 +121,8 @@ def main(behaviour: str, run_dir: Path) -> int:
         "seed": config["seed"],
         "survey_fingerprint": os.environ.get("FAKE_FINGERPRINT", ""),
     }
+    with zipfile.ZipFile(run_dir / "checkpoint.pt", "w") as checkpoint:
+        checkpoint.writestr("network", f"{config['loss']['name']}, seed {config['seed']}")
     (run_dir / "summary.json").write_text(json.dumps(summary))
     return 0
 

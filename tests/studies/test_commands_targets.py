@@ -1,5 +1,6 @@
 """Targets by name, and the configuration of a lone run."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -67,15 +68,24 @@ def test_tuned_before_tuning_says_what_to_run(tmp_path: Path) -> None:
 def test_a_run_by_folder_by_name_and_by_trial(workspace: Workspace) -> None:
     run_dir = workspace.runs_dir / "loss-0000"
     run_dir.mkdir(parents=True)
-    (run_dir / "config.json").write_text("{}")
+    (run_dir / "config.json").write_text('{"loss": {"name": "cross-entropy"}, "seed": 3}')
+    (run_dir / "checkpoint.pt").write_bytes(b"")
     study = load_study(workspace.database_path, "loss")
     trial = study.ask()
     trial.set_user_attr("run", "runs/loss-0000")
     trial.set_user_attr("setting", "cross-entropy")
+    trial.set_user_attr("seed", 3)
     trial.suggest_categorical("loss", ["cross-entropy"])
     study.tell(trial, 0.5)
     for text in ("loss:0", "best", "loss-0000", str(run_dir)):
         assert run_target(workspace, text).resolve() == run_dir.resolve()
+    again = r"`sonarseg tune loss .*` trains the run of the best trial again"
+    (run_dir / "config.json").write_text('{"loss": {"name": "lovasz_softmax"}, "seed": 3}')
+    with pytest.raises(UserError, match=f"holds another run than trial 0 .*{again}"):
+        run_target(workspace, "best")
+    shutil.rmtree(run_dir)
+    with pytest.raises(UserError, match=f"is lost: {again}"):
+        run_target(workspace, "loss:0")
 
 
 def test_a_trial_without_run(workspace: Workspace) -> None:

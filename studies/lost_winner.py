@@ -1,0 +1,111 @@
+"""Train the run of the best loss trial again if it was lost: the model to use is always that trial's."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from itertools import count
+from pathlib import Path
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from objectives.loss_comparison import compare_losses
+from objectives.outcome import TrialFailed
+from objectives.run_follower import follow_run
+from sonarseg.errors import UserError
+from sonarseg.progress import Progress
+from sonarseg.training.batch_size import with_batch_size
+from sonarseg.training.checkpoint import CHECKPOINT, is_whole
+from sonarseg.training.record import SUMMARY, write_atomically
+from studies.batch_size import study_batch_size
+from studies.devices import lease, seats
+from studies.loss_study import best_loss_trial
+from studies.run_of_trial import is_run_of, loss_of
+from studies.stages import Machinery, prepare, prepare_loss
+from studies.storage import storage_errors
+from studies.warm_up import CONFIG
+from studies.workspace import Workspace
+
+
+def train_lost_winner(study: optuna.Study, workspace: Workspace, machinery: Machinery) -> bool:
+    """Train the best trial's run again, with its setting and seed, unless it is there.
+
+    A folder of its name that holds another run is moved aside.
+
+    Parameters
+    ----------
+    study : optuna.Study
+        The loss study.
+    workspace : Workspace
+    machinery : Machinery
+        How runs are started and shown.
+
+    Returns
+    -------
+    bool
+        Whether it was trained.
+
+    Raises
+    ------
+    UserError
+        If it fails.
+    """
+    if "untuned" in study.user_attrs or not compare_losses(study.get_trials(deepcopy=False)).best:
+        return False
+    trial = best_loss_trial(study)
+    run_dir = workspace.root / str(trial.user_attrs["run"])
+    if _is_there(trial, run_dir):
+        return False
+    base = prepare_loss(workspace, prepare(workspace, machinery), machinery)
+    places = seats(workspace.config.device, workspace.config.loss.runs_per_device)
+    with (
+        lease(places, machinery.progress),
+        workspace.alone(machinery.progress),
+        storage_errors(workspace.database),
+    ):
+        if _is_there(trial, run_dir):
+            # Another worker was first.
+            return False
+        if run_dir.exists() and not is_run_of(trial, run_dir):
+            _move_aside(run_dir, machinery.progress)
+        batch_size = trial.user_attrs.get("batch_size", study_batch_size(study, workspace.config))
+        config = with_batch_size(base, batch_size).model_copy(
+            update={"loss": loss_of(trial), "seed": trial.user_attrs["seed"]}
+        )
+        run_dir.mkdir(parents=True, exist_ok=True)
+        if not (run_dir / CONFIG).is_file():
+            write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
+        _follow(study, trial, run_dir, machinery)
+    return True
+
+
+def _is_there(trial: FrozenTrial, run_dir: Path) -> bool:
+    return (run_dir / SUMMARY).is_file() and is_whole(run_dir / CHECKPOINT) and is_run_of(trial, run_dir)
+
+
+def _move_aside(run_dir: Path, progress: Progress) -> None:
+    aside = next(
+        place for n in count(1) if not (place := run_dir.with_name(f"other-{n}-{run_dir.name}")).exists()
+    )
+    run_dir.rename(aside)
+    progress("runs", 1, 1, f"{run_dir.name} held another run than its trial's, which is in {aside.name} now")
+
+
+def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, machinery: Machinery) -> None:
+    metric = study.user_attrs["metric"]
+    title = f"trial {trial.number} again, whose run is lost"
+
+    def on_epoch(total: int, line: dict[str, float]) -> None:
+        machinery.progress(title, int(line["epoch"]), total, f"{metric} {line.get(metric, math.nan):.3f}")
+
+    epochs = study.user_attrs["config"]["training"]
+    follow = partial(on_epoch, epochs["rounds"] * epochs["epochs_per_round"])
+    try:
+        summary = follow_run(run_dir, follow, command=machinery.command, timing=machinery.timing)
+    except TrialFailed as error:
+        raise UserError(f"the run in {run_dir} failed when it was trained again: {error}") from error
+    value, before = summary["metrics"].get(metric), float(trial.values[0])
+    if value is None or not math.isclose(value, before, abs_tol=1e-9):
+        now = "undefined" if value is None else f"{value:.4f}"
+        machinery.progress(title, 1, 1, f"{metric} is {now} now, the trial had {before:.4f}")

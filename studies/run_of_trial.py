@@ -1,0 +1,70 @@
+"""Whether a run folder still holds the run of a loss trial: it can be lost, or hold another run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from objectives.search_space import setting_text
+from sonarseg.errors import UserError
+from sonarseg.losses.config import LossConfig
+from sonarseg.training.checkpoint import CHECKPOINT
+from sonarseg.training.record import SUMMARY
+from studies.warm_up import CONFIG
+from studies.workspace import Workspace
+
+
+def loss_of(trial: FrozenTrial) -> LossConfig:
+    """Read the loss that a trial has run."""
+    values = {"name" if key == "loss" else key: value for key, value in trial.params.items()}
+    return LossConfig.model_validate(values)
+
+
+def is_run_of(trial: FrozenTrial, run_dir: Path) -> bool:
+    """Whether the settings in a run folder are a trial's: its loss and its seed."""
+    try:
+        config = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
+        loss, seed = LossConfig.model_validate(config["loss"]), config["seed"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return setting_text(loss) == setting_text(loss_of(trial)) and seed == trial.user_attrs.get("seed")
+
+
+def trained_run(workspace: Workspace, trial: FrozenTrial) -> Path:
+    """Find the run folder of a complete trial.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    trial : FrozenTrial
+        Of its loss study.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    UserError
+        If its network is lost, or the folder holds another run.
+    """
+    run_dir = workspace.root / str(trial.user_attrs["run"])
+    if not (run_dir / CHECKPOINT).is_file():
+        problem = f"{run_dir}, the run of trial {trial.number}, is lost"
+    elif not is_run_of(trial, run_dir):
+        problem = f"{run_dir} holds another run than trial {trial.number} of the loss study"
+    else:
+        return run_dir
+    again = f"`sonarseg tune loss {shlex.quote(str(workspace.root))}`"
+    raise UserError(
+        f"{problem}: {again} trains the run of the best trial again, with the same setting and seed."
+    )
+
+
+def has_masks_of(workspace: Workspace, trial: FrozenTrial) -> bool:
+    """Whether the masks in a trial's run folder are those that it predicted for val."""
+    run_dir = workspace.root / str(trial.user_attrs["run"])
+    return (run_dir / SUMMARY).is_file() and is_run_of(trial, run_dir)
