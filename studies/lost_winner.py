@@ -17,6 +17,7 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.checkpoint import CHECKPOINT, is_whole
+from sonarseg.training.config_file import CONFIG
 from sonarseg.training.record import SUMMARY, write_atomically
 from studies.batch_size import study_batch_size
 from studies.devices import lease, seats
@@ -24,7 +25,6 @@ from studies.loss_study import best_loss_trial
 from studies.run_of_trial import is_run_of, loss_of
 from studies.stages import Machinery, prepare, prepare_loss
 from studies.storage import storage_errors
-from studies.warm_up import CONFIG
 from studies.workspace import Workspace
 
 

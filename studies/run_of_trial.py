@@ -12,8 +12,8 @@ from objectives.search_space import setting_text
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.checkpoint import CHECKPOINT
+from sonarseg.training.config_file import CONFIG
 from sonarseg.training.record import SUMMARY
-from studies.warm_up import CONFIG
 from studies.workspace import Workspace
 
 
