@@ -13,10 +13,12 @@ from reports.database import read_studies
 from reports.export_figures import FigureFormat, draw_figures, export_figures
 from reports.export_latex import latex_tables
 from reports.export_tables import export_tables, inert_csv
+from reports.figure_index import INDEX, figure_index
 from reports.study_records import Study
 from sonarseg.errors import UserError
 
 ExportFormat = Literal["csv", "parquet", "latex", "svg", "png"]
+FIGURES = "figures"
 FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 
@@ -28,7 +30,8 @@ def export(workspace: Path, folder: Path, formats: Sequence[ExportFormat]) -> li
     workspace : Path
         Folder with `study.db`.
     folder : Path
-        Where the files go; each appears whole or not at all.
+        Where the files go; each appears whole or not at all. Figures go to `figures/`, with a page that
+        names them all.
     formats : sequence of str
         Of `FORMATS`.
 
@@ -49,7 +52,7 @@ def export(workspace: Path, folder: Path, formats: Sequence[ExportFormat]) -> li
     written = []
     for name, content in _files(studies, workspace, formats):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             _write_whole(folder / name, content)
         except OSError as error:
             raise UserError(
@@ -84,7 +87,9 @@ def _files(
     kinds: list[FigureFormat] = [kind for kind in get_args(FigureFormat) if kind in formats]
     figures = export_figures(studies, workspace) if kinds else {}
     if figures:
-        yield from draw_figures(figures, kinds).items()
+        for name, content in draw_figures(figures, kinds).items():
+            yield f"{FIGURES}/{name}", content
+        yield f"{FIGURES}/{INDEX}", figure_index(figures, kinds).encode("utf-8")
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -15,7 +15,7 @@ from plotly import graph_objects
 from plotly.offline import get_plotlyjs
 
 from reports.crf_section import crf_section
-from reports.dashboard_figures import dashboard_figures, page_figure
+from reports.dashboard_figures import TABLE_1, dashboard_figures, page_figure
 from reports.headless_browser import find_browser, last_words, run_browser
 from reports.study_records import Study
 from sonarseg.errors import UserError
@@ -26,13 +26,24 @@ INK = "#2d373e"
 
 
 def export_figures(studies: dict[str, Study], workspace: Path) -> dict[str, graph_objects.Figure]:
-    """Collect the figures of all studies, by the name of their file."""
+    """Collect the figures of all studies, by the name of their file: the study's kind, then what is shown."""
     figures: dict[str, graph_objects.Figure] = {}
     for study in studies.values():
-        figures |= dashboard_figures(study, workspace)
         if study.kind == "crf":
-            section = crf_section(study)
-            figures |= {f.key: page_figure(f) for f in (*section.figures, *section.slices)}
+            figures |= _crf_figures(study)
+        drawn = dashboard_figures(study, workspace)
+        figures |= {"loss-table" if key == TABLE_1 else key: figure for key, figure in drawn.items()}
+    return figures
+
+
+def _crf_figures(study: Study) -> dict[str, graph_objects.Figure]:
+    """Collect the figures of the page; slices are named after their parameters."""
+    section = crf_section(study)
+    figures = {figure.key: page_figure(figure) for figure in section.figures}
+    for parameter, figure in zip(section.parameters, section.slices, strict=False):
+        name = "crf-slice-" + re.sub(r"[^A-Za-z0-9_]+", "-", parameter)
+        name = figure.key if name in figures else name
+        figures[name] = page_figure(figure, f"{study.metric} by {figure.title}")
     return figures
 
 

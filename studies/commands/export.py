@@ -39,7 +39,7 @@ def export(
 ) -> None:
     """Write trials, tiles, epochs and confirmed results as CSV or Parquet, LaTeX tables, and figures.
 
-    SVG and PNG figures are drawn by the machine's own Chromium, Chrome or Edge.
+    SVG and PNG are drawn by the machine's own Chromium, Chrome or Edge; figures/index.html lists them.
     """
     from reports.export import FORMATS
     from reports.export import export as write_files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import re
 import shutil
@@ -22,6 +23,7 @@ from reports.export import export
 from reports.export_figures import draw_figures
 from reports.export_latex import latex_text
 from reports.export_tables import inert_csv
+from reports.figure_index import figure_index, title_of
 from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
 from sonarseg.errors import UserError
@@ -136,6 +138,28 @@ def test_figures_are_drawn_in_both_formats(workspace: Path) -> None:
         with Image.open(io.BytesIO(drawn[f"{name}.png"])) as png:
             assert png.size == (2 * export_figures.WIDTH, 2 * export_figures.HEIGHT)
             assert len(png.convert("RGB").getcolors(1 << 24) or []) > 20
+
+
+def test_files_of_figures_say_what_they_show_and_the_index_names_them_all(workspace: Path) -> None:
+    figures = export_figures.export_figures(read_studies(workspace), workspace)
+    assert {"crf-slice-sigma_beta", "crf-history", "loss-table", "loss-focal-miou"} <= set(figures)
+    assert all(re.fullmatch(r"(crf|loss)-[A-Za-z0-9_-]+", name) for name in figures)
+    titles = [title_of(figure) for name, figure in figures.items() if name.startswith("crf-")]
+    assert len(set(titles)) == len(titles)
+    assert "miou_multiclass by sigma_beta (grey levels)" in titles
+    page = figure_index(figures, ["png", "svg"])
+    assert re.findall(r'<img src="([^"]+)"', page) == [f"{name}.png" for name in figures]
+    for name, figure in figures.items():
+        assert f"<b>{html.escape(title_of(figure))}</b>" in page
+        assert f'<a href="{name}.svg">{name}.svg</a>' in page
+    assert page.index("Dense CRF study") < page.index("crf-history.png") < page.index("Loss study")
+
+
+def test_hostile_titles_stay_text_in_the_index() -> None:
+    figures = {"crf-confusion": confusion_figure(np.eye(2, dtype=np.int64), ["a", "b"], HOSTILE)}
+    page = figure_index(figures, ["png"])
+    assert "<i>" not in page
+    assert "&lt;i&gt;" in page
 
 
 def test_without_a_browser_a_sentence_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
