@@ -9,6 +9,7 @@ from pathlib import Path
 
 from reports import formatting
 from reports.advice import what_next, where_it_fails
+from reports.areas import class_areas
 from reports.confirmed import confirmed
 from reports.crf_section import CrfSection, crf_section
 from reports.database import read_studies
@@ -108,6 +109,7 @@ def render(workspace: Path, now: datetime) -> str:
         losses=LOSSES,
         published=PUBLISHED,
         gallery=read_gallery(workspace),
+        areas=None if first is None else class_areas(workspace, loss, first.classes),
         provenance=provenance(studies, workspace),
     )
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.class_legend import map_legend
-from sonarseg.prediction import LEGEND, overlay
+from sonarseg.prediction import LEGEND, overlay, predict_probabilities
 from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pictures import write_index_png, write_png
+from sonarseg.training.model_file import Model
 from sonarseg.training.run_data import RunData
 
 MASKS, PREVIEWS = "masks", "previews"
@@ -27,7 +28,7 @@ def mask_writer(run_dir: Path, data: RunData) -> Callable[[str, NDArray[np.uint8
     for folder in (MASKS, PREVIEWS):
         (run_dir / folder).mkdir(exist_ok=True)
     write_png(run_dir / LEGEND, map_legend(data.survey.classes))
-    shown = set(data.val.names[:PREVIEW_COUNT])
+    shown = set((data.val.names or data.survey.splits["val"])[:PREVIEW_COUNT])
 
     def write(name: str, labels: NDArray[np.uint8]) -> None:
         labels = without_invalid(labels, data.survey.read_valid(name))
@@ -38,3 +39,11 @@ def mask_writer(run_dir: Path, data: RunData) -> Callable[[str, NDArray[np.uint8
             write_png(run_dir / PREVIEWS / f"{name}.png", preview)
 
     return write
+
+
+def predict_unscored(run_dir: Path, data: RunData, model: Model) -> None:
+    """Predict the tiles of val of a survey without val masks; validation predicts those that it scores."""
+    write = mask_writer(run_dir, data)
+    for name in data.survey.splits["val"]:
+        image = data.scaling.read(data.survey.image_path(name))
+        write(name, predict_probabilities(model, image).argmax(axis=0).astype(np.uint8))

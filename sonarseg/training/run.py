@@ -26,7 +26,7 @@ from sonarseg.training.config_file import CONFIG, read_config
 from sonarseg.training.device import free_memory, make_deterministic, pick_device
 from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
-from sonarseg.training.predicted_masks import mask_writer
+from sonarseg.training.predicted_masks import mask_writer, predict_unscored
 from sonarseg.training.run_data import RunData, load_run_data, new_model, tiles_hash
 from sonarseg.training.run_lock import locked
 from sonarseg.training.schedule import Epoch, plan
@@ -274,6 +274,8 @@ class _Run:
         frequencies = None
         if self._decoder_trained():
             last = self._validate(None, save_masks=True)
+            if not len(self.data.val):
+                predict_unscored(self.run_dir, self.data, self.model)
             frequencies = self.targets.first_frequencies(self.progress)
         summary = summarise(
             self.config,

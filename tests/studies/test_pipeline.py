@@ -1,3 +1,4 @@
+import json
 import shutil
 import time
 from pathlib import Path
@@ -11,8 +12,10 @@ from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import METRICS
+from sonarseg.survey.pictures import write_index_png
 from sonarseg.training.config import RunConfig
 from studies import crf_study, snapshot
+from studies.commands.finish import write_results
 from studies.commands.trial_lines import trial_facts, trial_line
 from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir
@@ -166,6 +169,15 @@ def test_without_val_masks_there_is_one_plain_run(
     assert config.loss.name == "cross-entropy"
     assert best_run_dir(workspace) == workspace.final_dir
     assert len((workspace.final_dir / "starts.txt").read_text().split()) == 1
+    survey = workspace.survey()
+    (workspace.final_dir / "masks").mkdir(exist_ok=True)
+    for tile in survey.splits["val"]:
+        labels = np.zeros(survey.read_image(tile).shape[:2], np.uint8)
+        write_index_png(workspace.final_dir / "masks" / f"{tile}.png", labels)
+    write_results(workspace, quiet=True)
+    rows = json.loads((workspace.pictures_dir / "rows.json").read_text())["rows"]
+    assert rows
+    assert all("prediction" in {panel["title"] for panel in row["panels"]} for row in rows)
 
 
 def test_the_warm_up_is_trained_once(workspace: Workspace, machinery: Machinery) -> None:

@@ -19,6 +19,7 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import confusion, unpack_confusions
 from sonarseg.metrics_file import read_metrics
 from sonarseg.survey.layout import Survey
+from sonarseg.survey.pictures import read_mask_file
 from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed
 from sonarseg.training.run import run
@@ -48,6 +49,21 @@ def test_a_run_leaves_metrics_summary_checkpoint_and_masks(tmp_path: Path, tiny_
     assert {p.stem for p in (run_dir / "previews").iterdir()} == set(summary["tiles"][:4])
     assert (run_dir / "legend.png").is_file()
     assert (run_dir / "checkpoint.pt").is_file()
+
+
+def test_without_val_masks_the_run_still_leaves_its_predictions_of_val(
+    tmp_path: Path, tiny_config: RunConfig, tiny_survey: Path
+) -> None:
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_survey, bare)
+    tiles = (bare / "splits" / "val.txt").read_text().split()
+    for tile in tiles:
+        (bare / "masks" / f"{tile}.png").unlink()
+    run_dir = write_run(tmp_path / "run", changed(tiny_config, survey=str(bare)))
+    assert run(run_dir)["tiles"] == []
+    assert {p.stem for p in (run_dir / "masks").iterdir()} == set(tiles)
+    assert {p.stem for p in (run_dir / "previews").iterdir()} == set(tiles[:4])
+    assert read_mask_file(run_dir / "masks" / f"{tiles[0]}.png").max() < 3
 
 
 def test_the_summary_holds_the_confusions_of_the_masks_it_wrote(
