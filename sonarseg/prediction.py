@@ -14,13 +14,15 @@ from sonarseg.class_colours import NO_DATA, OVERLAY_SHARE, colour_table
 from sonarseg.class_legend import map_legend
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
+from sonarseg.survey import lists
 from sonarseg.survey.no_data import filled, read_valid, without_invalid
+from sonarseg.survey.picture_files import SUFFIX_WORDS, SUFFIXES
 from sonarseg.survey.pictures import write_index_png, write_png
+from sonarseg.survey.tile_names import tile_name
 from sonarseg.training.device import autocast
 from sonarseg.training.model_file import Model
 from sonarseg.training.tiles import to_tensor
 
-PICTURE_SUFFIXES = {".png", ".tif", ".tiff"}
 LEGEND = "legend.png"
 
 
@@ -44,7 +46,7 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.u
 
 
 def find_pictures(*places: Path) -> dict[str, Path]:
-    """Pictures by tile name: those of folders, and files.
+    """Tile to picture: those of folders, found as in a survey, and files.
 
     Raises
     ------
@@ -53,8 +55,8 @@ def find_pictures(*places: Path) -> dict[str, Path]:
     """
     found: dict[str, Path] = {}
     for place in places:
-        for path in _pictures_at(place):
-            other = found.setdefault(path.stem, path)
+        for tile, path in _pictures_at(place).items():
+            other = found.setdefault(tile, path)
             if other.resolve() != path.resolve():
                 raise UserError(
                     f"{other} and {path} would get maps of one name: rename one, or map them apart."
@@ -62,16 +64,19 @@ def find_pictures(*places: Path) -> dict[str, Path]:
     return found
 
 
-def _pictures_at(place: Path) -> list[Path]:
+def _pictures_at(place: Path) -> dict[str, Path]:
     if place.is_file():
-        if place.suffix.lower() not in PICTURE_SUFFIXES:
-            raise UserError(f"{place} is no .png, .tif or .tiff picture: name your tiles or their folder.")
-        return [place]
+        if place.suffix.lower() not in SUFFIXES:
+            raise UserError(f"{place} is no {SUFFIX_WORDS} picture: name your tiles or their folder.")
+        return {tile_name(place.name): place}
     if not place.is_dir():
         raise UserError(f"There is no file or folder {place}: name your tiles or their folder.")
-    found = [path for path in sorted(place.iterdir()) if path.suffix.lower() in PICTURE_SUFFIXES]
+    problems: list[str] = []
+    found = lists.find_pictures(place, problems)
+    if problems:
+        raise UserError(problems[0])
     if not found:
-        raise UserError(f"{place} holds no .png, .tif or .tiff picture: name the folder of your tiles.")
+        raise UserError(f"{place} holds no {SUFFIX_WORDS} picture: name the folder of your tiles.")
     return found
 
 

@@ -16,7 +16,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.densecrf.refine_settings import refuse_other_settings, settings_of, write_settings
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
-from sonarseg.densecrf.score_files import ScoreFiles, read_any_picture
+from sonarseg.densecrf.score_files import ScoreFiles
 from sonarseg.errors import UserError
 from sonarseg.processes import in_order
 from sonarseg.progress import Progress, silent
@@ -87,7 +87,7 @@ def refine_files(
     def load(name: str) -> ScoredTile:
         path = files.pictures[name]
         valid = read_valid(path)
-        image = filled(scaling.apply(read_any_picture(path), path), valid)
+        image = filled(scaling.read(path), valid)
         return ScoredTile(
             _read_scores(files.scores[name]),
             image,

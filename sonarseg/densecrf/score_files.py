@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from PIL import Image
 
 from sonarseg.array_files import load_array
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from sonarseg.survey.lists import MOST_CLASSES, find_pictures, tile_name
-from sonarseg.survey.pictures import SUFFIXES, Picture, picture_size, read_picture
-from sonarseg.survey.scaling import SAMPLE, GreyScaling, is_grey, scaling_of
-
-Result = TypeVar("Result")
-_JPEG = (".jpg", ".jpeg")
+from sonarseg.survey.lists import MOST_CLASSES, find_pictures
+from sonarseg.survey.picture_files import SUFFIXES
+from sonarseg.survey.pictures import picture_size
+from sonarseg.survey.tile_names import tile_name
 
 
 @dataclass(frozen=True)
@@ -55,7 +51,7 @@ def find_score_files(scores: Path, images: Path, output: Path, progress: Progres
     scores : Path
         Folder of `NAME.npy`, float16 or float32 (K, H, W), or one such file.
     images : Path
-        Folder of pictures `NAME.png`, `.tif`, `.tiff` or `.jpg`; one picture for one score file.
+        Folder of pictures of the same names; one picture for one score file.
     output : Path
         Folder for `NAME.png`; one .png for one score file.
     progress : Progress
@@ -73,7 +69,7 @@ def find_score_files(scores: Path, images: Path, output: Path, progress: Progres
     first: tuple[Path, int] | None = None
     for done, (name, path) in enumerate(files.scores.items(), start=1):
         classes, height, width = _shape(path)
-        size = _size(files.pictures[name])
+        size = picture_size(files.pictures[name])
         if size != (height, width):
             raise UserError(
                 f"{path} holds scores of {height} x {width} pixels (height x width), but "
@@ -91,7 +87,7 @@ def find_score_files(scores: Path, images: Path, output: Path, progress: Progres
 
 
 def _one_file(scores: Path, images: Path, output: Path) -> ScoreFiles:
-    for path, suffixes in ((scores, (".npy",)), (images, (*SUFFIXES, *_JPEG)), (output, (".png",))):
+    for path, suffixes in ((scores, (".npy",)), (images, SUFFIXES), (output, (".png",))):
         if path.suffix.lower() not in suffixes or path.is_dir():
             raise UserError(
                 f"{path} is not a {' or '.join(suffixes)} file: one file of scores goes with one picture "
@@ -102,9 +98,12 @@ def _one_file(scores: Path, images: Path, output: Path) -> ScoreFiles:
 
 
 def _files_of_folders(scores: Path, images: Path, output: Path) -> ScoreFiles:
+    problems: list[str] = []
+    pictures = find_pictures(images, problems)
     found: dict[str, Path] = {}
     for path in sorted(scores.glob("*.npy")):
-        if not path.name.startswith(".") and (other := found.setdefault(tile_name(path.stem), path)) != path:
+        name = _scored_tile(path.stem, pictures)
+        if not path.name.startswith(".") and (other := found.setdefault(name, path)) != path:
             raise UserError(f"{path} and {other.name} are scores of one tile: keep one.")
     if not found:
         raise UserError(
@@ -114,13 +113,6 @@ def _files_of_folders(scores: Path, images: Path, output: Path) -> ScoreFiles:
         raise UserError(f"{images} is not a folder: name the folder of the pictures.")
     if output.resolve() == images.resolve():
         raise UserError(f"{output} is the folder of the pictures: choose another one to write to.")
-    problems: list[str] = []
-    pictures = find_pictures(images, problems)
-    for path in sorted(images.iterdir()):
-        if path.suffix.lower() not in _JPEG or path.name.startswith("."):
-            continue
-        if (other := pictures.setdefault(tile_name(path.stem), path)) != path:
-            problems.append(f"{path} and {other.name} are two pictures of one tile: keep one.")
     if problems:
         raise UserError(problems[0])
     for name, path in found.items():
@@ -135,6 +127,12 @@ def _files_of_folders(scores: Path, images: Path, output: Path) -> ScoreFiles:
         0,
         output / "refine.json",
     )
+
+
+def _scored_tile(stem: str, pictures: dict[str, Path]) -> str:
+    """Tile of `NAME.npy`; NAME may end in the suffix of the picture, unless that is part of its name."""
+    name = unicodedata.normalize("NFC", stem)
+    return name if name in pictures else tile_name(stem)
 
 
 def _shape(path: Path) -> tuple[int, int, int]:
@@ -154,45 +152,3 @@ def _shape(path: Path) -> tuple[int, int, int]:
     if not 2 <= classes <= MOST_CLASSES:
         raise UserError(f"{path} holds scores of {classes} classes, expected 2 to {MOST_CLASSES}.")
     return classes, height, width
-
-
-def _size(path: Path) -> tuple[int, int]:
-    if path.suffix.lower() in _JPEG:
-        return _jpeg(path, lambda picture: (picture.height, picture.width))
-    return picture_size(path)
-
-
-def read_any_picture(path: Path) -> Picture:
-    """Read a PNG, TIFF or JPEG; UserError where it cannot be."""
-    return _jpeg(path, np.asarray) if path.suffix.lower() in _JPEG else read_picture(path)
-
-
-def _jpeg(path: Path, use: Callable[[Image.Image], Result]) -> Result:
-    try:
-        with Image.open(path) as picture:
-            if picture.mode not in ("L", "RGB"):
-                raise UserError(f"{path} is a {picture.mode} picture: save it as grey or RGB.")
-            return use(picture)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} cannot be read ({error}): save it again as PNG or TIFF.") from error
-
-
-def fit_pictures(pictures: Sequence[Path]) -> GreyScaling:
-    """Find the one scaling of all pictures, as `sonarseg.survey.scaling.scaling_of`; JPEG has 8 bits.
-
-    Raises
-    ------
-    UserError
-        Where 8-bit and 16-bit pictures are mixed.
-    """
-    jpegs = [path for path in pictures if path.suffix.lower() in _JPEG]
-    others = [path for path in pictures if path.suffix.lower() not in _JPEG]
-    scaling = scaling_of(others) if others else GreyScaling()
-    if jpegs and scaling.bits != 8:
-        raise UserError(
-            f"{jpegs[0]} has 8 bits but {others[0]} has {scaling.bits}: "
-            "save all pictures alike, so that a grey level means the same everywhere."
-        )
-    if all(is_grey(read_any_picture(path)) for path in jpegs[:SAMPLE]):
-        return scaling
-    return scaling.model_copy(update={"channels": 3})

@@ -10,9 +10,11 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.background import propose_background
 from sonarseg.survey.layout import ReadSurvey, Survey, read_survey
 from sonarseg.survey.lists import find_pictures
+from sonarseg.survey.scaling import mixed_depths
 from sonarseg.survey.split_notes import split_notes
 from sonarseg.survey.splits import SPLITS
 from sonarseg.survey.tally import EXTREMES, SplitTally, tally_split
+from sonarseg.survey.tile_names import listed_name, tile_name, unlistable
 
 # Share of the pixels from which on one extreme value may be what stands for no data
 LEAST_FILL = 0.005
@@ -121,6 +123,7 @@ def check_survey(
         done += 1
         progress("checking tiles", done, total)
 
+    problems += unlistable(survey.images)
     if survey.images:
         problems += _missing_pictures(read)
     tallies = {split: tally_split(survey, split, problems, step) for split in SPLITS}
@@ -140,18 +143,19 @@ def check_survey(
 def _missing_pictures(read: ReadSurvey) -> list[str]:
     survey = read.survey
     problems = []
-    by_lower_case = {tile.lower(): tile for tile in survey.images}
+    # As a list would read the name without the suffix that it needs, in any case
+    nearest = {tile_name(tile).lower(): listed_name(tile) for tile in survey.images}
     for split in SPLITS:
         for tile in survey.splits[split]:
             if tile not in survey.images:
-                near = by_lower_case.get(tile.lower())
+                near = nearest.get(tile.lower())
                 hint = f"; there is {near}" if near else ""
                 problems.append(
                     f"{survey.root / 'splits' / split}.txt: the tile {tile} has no picture in images{hint}."
                 )
     for tile, line in read.label_lines.items():
         if tile not in survey.images:
-            near = by_lower_case.get(tile.lower())
+            near = nearest.get(tile.lower())
             hint = f"; there is {near}" if near else ""
             problems.append(
                 f"{survey.root / 'labels.csv'} line {line}: the tile {tile} has no picture in images{hint}."
@@ -179,14 +183,11 @@ def _missing_labels(read: ReadSurvey, train: SplitTally, wrong_labels: bool) -> 
 
 
 def _mixed_depths(survey: Survey, tallies: dict[str, SplitTally]) -> list[str]:
-    examples = {kind.split()[0]: tile for tally in tallies.values() for kind, tile in tally.examples.items()}
-    if len(examples) < 2:
-        return []
-    small, large = survey.image_path(examples["8-bit"]), survey.image_path(examples["16-bit"])
-    return [
-        f"{small} has 8 bits but {large} has 16: "
-        "save all tiles alike, so that a grey level means the same everywhere."
-    ]
+    examples = {
+        bits: survey.image_path(tile) for tally in tallies.values() for bits, tile in tally.examples.items()
+    }
+    mixed = mixed_depths(examples)
+    return [] if mixed is None else [mixed]
 
 
 def _unknown_to_train(read: ReadSurvey, tallies: dict[str, SplitTally]) -> list[str]:

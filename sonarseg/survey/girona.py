@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, check_mask, open_survey
-from sonarseg.survey.lists import find_pictures, read_table, tile_name
+from sonarseg.survey.lists import find_pictures, read_table
 from sonarseg.survey.mask_labels import write_labels_csv
-from sonarseg.survey.pictures import SUFFIXES, read_mask_file, read_picture
+from sonarseg.survey.picture_files import SUFFIXES
+from sonarseg.survey.pictures import read_mask_file, read_picture
 from sonarseg.survey.split_lists import write_splits
+from sonarseg.survey.tile_names import tile_name, unlistable
 
 SPLITS = ("train", "val")
 
@@ -100,6 +102,8 @@ def _find_pictures(folder: Path) -> dict[str, Path]:
         if tile in found:
             raise UserError(f"{path} has the name of {found[tile]}: rename one of them.")
         found[tile] = path
+    for problem in unlistable(found):
+        raise UserError(problem)
     if not found:
         raise UserError(f"{folder} holds no .tiff pictures: expected uni_class and multi_class with tiles.")
     return dict(sorted(found.items()))

@@ -13,6 +13,7 @@ from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
 from sonarseg.survey.no_data import read_valid, without_invalid
+from sonarseg.survey.picture_files import SUFFIX_WORDS
 from sonarseg.survey.pictures import Picture, picture_size, read_mask_file, read_picture
 from sonarseg.survey.split_lists import added_to_train, make_splits
 
@@ -92,7 +93,7 @@ class Survey:
         return self.mask_path(tile).is_file()
 
     def read_image(self, tile: str) -> Picture:
-        """Read a tile, uint8 or uint16, (H, W) or (H, W, 3)."""
+        """Read a tile: uint8 or uint16, (H, W) or (H, W, 3), or float32 (H, W)."""
         return read_picture(self.image_path(tile))
 
     def read_valid(self, tile: str) -> NDArray[np.bool_] | None:
@@ -242,7 +243,7 @@ def read_survey(root: Path, background: str | None, problems: list[str]) -> Read
         raise UserError(f"{root} is not a folder: name the folder of your survey.")
     images = find_pictures(root / "images", problems)
     if not images:
-        problems.append(f"{root / 'images'} holds no .png, .tif or .tiff picture: put the tiles there.")
+        problems.append(f"{root / 'images'} holds no {SUFFIX_WORDS} picture: put the tiles there.")
     classes = read_classes(root, problems)
     if background is not None and background not in classes:
         problems.append(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import re
-import sys
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.pictures import SUFFIXES
+from sonarseg.survey.picture_files import SUFFIXES
 from sonarseg.survey.splits import SPLITS
+from sonarseg.survey.tile_names import tile_name
 from sonarseg.text_files import read_text
 
 MOST_CLASSES = 255
@@ -44,21 +44,13 @@ class Labels:
     unlabelled: tuple[str, ...] = ()
 
 
-def tile_name(text: str) -> str:
-    """Tile that a line or a file name means: without picture suffix, accents composed."""
-    name = unicodedata.normalize("NFC", text.strip())
-    suffix = name[name.rfind(".") :].lower() if "." in name else ""
-    # Every list of a survey names the tile: all of them share one string.
-    return sys.intern(name[: -len(suffix)] if suffix in SUFFIXES else name)
-
-
 def find_pictures(folder: Path, problems: list[str]) -> dict[str, Path]:
     """Tile to picture file, in the order of names; hidden files are passed over."""
     found: dict[str, Path] = {}
     if not folder.is_dir():
         return found
     for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+        if path.name.startswith(".") or path.suffix.strip().lower() not in SUFFIXES:
             continue
         other = found.setdefault(tile_name(path.name), path)
         if other is not path:

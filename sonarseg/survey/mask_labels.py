@@ -14,6 +14,7 @@ from sonarseg.survey.layout import LEAST_AREA, check_mask, classes_in_mask
 from sonarseg.survey.lists import find_pictures, read_classes
 from sonarseg.survey.no_data import read_valid, without_invalid
 from sonarseg.survey.pictures import picture_size, read_mask_file
+from sonarseg.survey.tile_names import listed_name, unlistable
 
 
 def labels_from_masks(
@@ -45,6 +46,7 @@ def labels_from_masks(
     problems: list[str] = []
     classes = read_classes(root, problems)
     images = find_pictures(root / "images", problems)
+    problems += unlistable(images)
     masks = find_pictures(root / "masks", problems)
     tiles = [tile for tile in images if tile in masks]
     if not tiles:
@@ -118,7 +120,7 @@ def write_labels_csv(
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["tile", *(classes[index] for index in columns)])
             for tile, shown in labels.items():
-                writer.writerow([tile, *(int(shown[index]) for index in columns)])
+                writer.writerow([listed_name(tile), *(int(shown[index]) for index in columns)])
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

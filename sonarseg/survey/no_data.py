@@ -13,7 +13,10 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
-from sonarseg.survey.pictures import holds_tiff, png_kind, readable
+from sonarseg.survey.orientation import TAG, upright
+from sonarseg.survey.picture_files import holds_tiff, readable
+from sonarseg.survey.raster_files import orientation_of, png_kind
+from sonarseg.survey.tiff_files import is_picture
 
 # GDAL keeps the value of pixels without data as ASCII text in this tag.
 GDAL_NODATA = 42113
@@ -23,7 +26,8 @@ _ALPHA = (tifffile.EXTRASAMPLE.ASSOCALPHA, tifffile.EXTRASAMPLE.UNASSALPHA)
 # GDAL takes floating-point numbers this near to the tag's value for it: the text is often rounded.
 _NEAR = 20 * float(np.finfo(np.float32).eps)
 _DEEP = 16
-_PNG_PALETTE, _PNG_ALPHA = 3, (4, 6)
+_PNG_ALPHA = (4, 6)
+_PILLOW_ALPHA = ("LA", "RGBA")
 
 Valid = NDArray[np.bool_]
 
@@ -46,11 +50,15 @@ def read_valid(path: Path) -> Valid | None:
     with readable(path):
         if holds_tiff(path):
             with tifffile.TiffFile(path) as file:
-                parts = list(_tiff_parts(path, file))
+                page = _picture_page(file)
+                parts = list(_tiff_parts(path, file, page))
+                orientation = page.tags.valueof(TAG)
         else:
-            parts = list(_raster_parts(path))
+            with Image.open(path) as picture:
+                parts = list(_raster_parts(path, picture))
+                orientation = orientation_of(path, picture) if parts else None
     valid = np.logical_and.reduce(parts) if parts else None
-    return None if valid is None or valid.all() else valid
+    return None if valid is None or valid.all() else upright(valid, orientation)
 
 
 def filled(image: NDArray[np.uint8], valid: Valid | None) -> NDArray[np.uint8]:
@@ -65,11 +73,16 @@ def without_invalid(labels: NDArray[np.uint8], valid: Valid | None) -> NDArray[n
     return labels if valid is None else np.where(valid, labels, np.uint8(IGNORE))
 
 
-def _tiff_parts(path: Path, file: tifffile.TiffFile) -> Iterator[Valid]:
-    """What the tags, the channels and the mask pages say of each pixel, bool (H, W) each."""
+def _picture_page(file: tifffile.TiffFile) -> tifffile.TiffPage:
     pages = [page for page in file.pages if isinstance(page, tifffile.TiffPage)]
-    page = next((page for page in pages if not int(page.subfiletype) & (_REDUCED | _MASK)), pages[0])
-    for mask in pages:
+    return next((page for page in pages if is_picture(page)), pages[0])
+
+
+def _tiff_parts(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> Iterator[Valid]:
+    """What the tags, the channels and the mask pages say of each pixel, bool (H, W) each."""
+    for mask in file.pages:
+        if not isinstance(mask, tifffile.TiffPage):
+            continue
         kind = int(mask.subfiletype)
         if kind & _MASK and not kind & _REDUCED:
             yield np.asarray(mask.asarray()) != 0
@@ -122,19 +135,18 @@ def _equal(array: NDArray[np.generic], fill: float) -> Valid:
     return equal
 
 
-def _raster_parts(path: Path) -> Iterator[Valid]:
-    """What the alpha channel or the transparent colour of a PNG says, bool (H, W)."""
+def _raster_parts(path: Path, picture: Image.Image) -> Iterator[Valid]:
+    """What the alpha channel or the transparent colour of a picture says, bool (H, W)."""
     depth, kind = png_kind(path)
-    with Image.open(path) as picture:
-        key = picture.info.get("transparency")
-        if kind in _PNG_ALPHA:
-            # Pillow would cut an alpha of 16 bits to 8, and the least values to 0.
-            array = imagecodecs.png_decode(path.read_bytes()) if depth == _DEEP else np.asarray(picture)
-            yield array[..., -1] != 0
-        elif key is not None and kind == _PNG_PALETTE:
-            yield np.asarray(picture.convert("RGBA"))[..., -1] != 0
-        elif key is not None:
-            yield ~_is_key(path, picture, depth, key)
+    key = picture.info.get("transparency")
+    if picture.mode in _PILLOW_ALPHA or kind in _PNG_ALPHA:
+        # Pillow would cut an alpha of 16 bits to 8, and the least values to 0.
+        array = imagecodecs.png_decode(path.read_bytes()) if depth == _DEEP else np.asarray(picture)
+        yield array[..., -1] != 0
+    elif key is not None and picture.mode == "P":
+        yield np.asarray(picture.convert("RGBA"))[..., -1] != 0
+    elif key is not None and depth:
+        yield ~_is_key(path, picture, depth, key)
 
 
 def _is_key(path: Path, picture: Image.Image, depth: int, key: int | tuple[int, ...]) -> Valid:

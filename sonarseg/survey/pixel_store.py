@@ -25,7 +25,8 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 
 PIXELS, SHAPES, HISTOGRAM, DESCRIPTION = "pixels.bin", "shapes.npy", "histogram.npy", "store.json"
-FORMAT = 1
+# Raised whenever the same files give other pixels than before.
+FORMAT = 2
 
 
 class StoredPicture(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -91,12 +91,17 @@ class GreyScaling(BaseModel):
         path : Path, optional
             The file that a refusal names.
 
+        Returns
+        -------
+        uint8 (H, W) or (H, W, 3)
+            NaN becomes 0; infinite values become 0 or 255.
+
         Raises
         ------
         UserError
             If the picture has another depth than those that the scaling was found from.
         """
-        bits = _bits(image)
+        bits = bits_of(image)
         # Grey levels up to 255 mean the same with 16 bits.
         same_levels = (self.bits, bits) == (8, 16) and int(image.max()) <= WHOLE_RANGE[1]
         if bits != self.bits and not same_levels:
@@ -112,12 +117,14 @@ class GreyScaling(BaseModel):
             array = np.repeat(array[..., None], 3, axis=2)
         if array.dtype == np.uint8 and (self.low, self.high) == WHOLE_RANGE:
             return np.ascontiguousarray(array, dtype=np.uint8)
-        scaled = (array.astype(np.float32) - self.low) * (255.0 / max(self.high - self.low, 1e-6))
+        # The range of floating-point numbers may be as narrow as it likes, but not empty.
+        scaled = (array.astype(np.float32) - self.low) * (255.0 / ((self.high - self.low) or 1.0))
         levels: NDArray[np.float32] = np.nan_to_num(scaled.round().clip(0, 255))
         return levels.astype(np.uint8)
 
 
-def _bits(image: Picture) -> int:
+def bits_of(image: Picture) -> int:
+    """Bits of a picture's grey levels: 8, 16, or 32 for floating point."""
     return FLOATING if image.dtype.kind == "f" else image.itemsize * 8
 
 
@@ -172,17 +179,13 @@ def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
     for path in chosen:
         picture, valid = read_picture(path), read_valid(path)
         grey = grey and is_grey(picture, valid)
-        depths.setdefault(_bits(picture), path)
+        depths.setdefault(bits_of(picture), path)
         if picture.dtype != np.uint8:
             # Drawn at random: a regular step through the rows would meet the same columns again and again.
             flat = picture.ravel() if valid is None else picture[valid].ravel()
             values.append(flat[generator.integers(max(1, flat.size), size=min(PIXELS, flat.size))])
-    if len(depths) > 1:
-        few, many = min(depths), max(depths)
-        raise UserError(
-            f"{depths[few]} has {depth_name(few)} but {depths[many]} has {many}: "
-            "save all tiles alike, so that a grey level means the same everywhere."
-        )
+    if (mixed := mixed_depths(depths)) is not None:
+        raise UserError(mixed)
     channels: Literal[1, 3] = 1 if grey else 3
     if not values:
         return GreyScaling(channels=channels)
@@ -194,6 +197,17 @@ def scaling_of(pictures: Sequence[Path]) -> GreyScaling:
         )
     low, high = (float(value) for value in np.percentile(sample, PERCENTILES))
     bits: Literal[16, 32] = FLOATING if FLOATING in depths else 16
-    # Whole numbers are at least 1 apart.
-    least = 1.0 if bits == 16 else max(abs(low) * 1e-6, 1e-6)
+    # Whole numbers are at least 1 apart; a single value has no range to stretch.
+    least = 1.0 if bits == 16 or high <= low else 0.0
     return GreyScaling(low=low, high=max(high, low + least), channels=channels, bits=bits)
+
+
+def mixed_depths(examples: Mapping[int, Path]) -> str | None:
+    """Sentence on pictures of several depths, a picture for the bits of each; None if there is one depth."""
+    if len(examples) < 2:
+        return None
+    few, many = min(examples), max(examples)
+    return (
+        f"{examples[few]} has {depth_name(few)} but {examples[many]} has {depth_name(many)}: "
+        "save all tiles alike, so that a grey level means the same everywhere."
+    )

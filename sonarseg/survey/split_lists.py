@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.survey.splits import SPLITS, split_by_group
 from sonarseg.survey.strips_from_names import line_of
+from sonarseg.survey.tile_names import listed_name
 
 # Tells lists that sonarseg made from those that a person wrote, which are taken as they are
 MARK = "made_by_sonarseg.txt"
@@ -106,7 +107,7 @@ def write_splits(
     partial.mkdir()
     try:
         for split in SPLITS:
-            text = "".join(f"{tile}\n" for tile in splits[split])
+            text = "".join(f"{listed_name(tile)}\n" for tile in splits[split])
             (partial / f"{split}.txt").write_text(text, encoding="utf-8")
         if marked:
             (partial / MARK).write_text(_SAYS, encoding="utf-8")

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sonarseg.errors import UserError
+from sonarseg.survey.tile_names import listed_name
 
 FEWEST_STRIPS = 6
 FEWEST_TILES = 2
@@ -57,7 +58,7 @@ def write_groups(root: Path, groups: Mapping[str, str]) -> Path:
         with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["tile", "strip"])
-            writer.writerows(sorted(groups.items()))
+            writer.writerows((listed_name(tile), strip) for tile, strip in sorted(groups.items()))
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey, check_mask, classes_in_mask
 from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pictures import Picture, read_mask_file
-from sonarseg.survey.scaling import is_grey
+from sonarseg.survey.scaling import FLOATING, bits_of, is_grey
 
 # Values of 16 bits that many programs fill pixels without data with
 EXTREMES = (0, 65535)
@@ -31,9 +31,9 @@ class SplitTally:
     sizes : Counter
         (height, width) to number of tiles.
     kinds : Counter
-        For instance "8-bit grey" to number of tiles.
+        For instance "8-bit grey" or "float" to number of tiles.
     examples : dict
-        Kind to a tile of it.
+        Bits to a tile of that depth.
     deep_pixels : int
         Pixels of 16-bit pictures that are not marked as having no data.
     extremes : Counter
@@ -64,7 +64,7 @@ class SplitTally:
     tiles: int = 0
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     kinds: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, str] = field(default_factory=dict)
+    examples: dict[int, str] = field(default_factory=dict)
     deep_pixels: int = 0
     extremes: Counter[int] = field(default_factory=Counter)
     labelled: int = 0
@@ -92,12 +92,11 @@ def tally_split(survey: Survey, split: str, problems: list[str], step: Callable[
     for tile in survey.splits[split]:
         tally.tiles += 1
         _add_labels(tally, survey, tile)
+        tally.masks += survey.has_mask(tile)
         try:
             size = _add_picture(tally, survey, tile)
-            if survey.has_mask(tile):
-                tally.masks += 1
-                if size is not None and split in survey.opened:
-                    _add_mask(tally, survey, tile, size)
+            if size is not None and split in survey.opened and survey.has_mask(tile):
+                _add_mask(tally, survey, tile, size)
         except UserError as error:
             problems.append(str(error))
         except OSError as error:
@@ -126,10 +125,9 @@ def _add_picture(tally: SplitTally, survey: Survey, tile: str) -> tuple[int, int
         return None
     picture, valid = survey.read_image(tile), survey.read_valid(tile)
     size = (picture.shape[0], picture.shape[1])
-    kind = _kind(picture, valid)
     tally.sizes[size] += 1
-    tally.kinds[kind] += 1
-    tally.examples.setdefault(kind, tile)
+    tally.kinds[_kind(picture, valid)] += 1
+    tally.examples.setdefault(bits_of(picture), tile)
     if picture.dtype == np.uint16:
         marked = np.ones(size, dtype=np.bool_) if valid is None else valid
         tally.deep_pixels += int(marked.sum())
@@ -140,7 +138,8 @@ def _add_picture(tally: SplitTally, survey: Survey, tile: str) -> tuple[int, int
 
 
 def _kind(picture: Picture, valid: NDArray[np.bool_] | None) -> str:
-    return f"{picture.itemsize * 8}-bit {'grey' if is_grey(picture, valid) else 'RGB'}"
+    bits = bits_of(picture)
+    return "float" if bits == FLOATING else f"{bits}-bit {'grey' if is_grey(picture, valid) else 'RGB'}"
 
 
 def _add_mask(tally: SplitTally, survey: Survey, tile: str, size: tuple[int, int]) -> None:

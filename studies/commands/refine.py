@@ -65,8 +65,9 @@ def refine(
 
     from sonarseg.densecrf.engine import pick_engine
     from sonarseg.densecrf.refine_files import refine_files
-    from sonarseg.densecrf.score_files import find_score_files, fit_pictures
+    from sonarseg.densecrf.score_files import find_score_files
     from sonarseg.errors import UserError
+    from sonarseg.survey.scaling import scaling_of
     from sonarseg.survey.shown_table import read_shown
     from studies.commands.console import ConsoleProgress, say
     from studies.interrupts import interruptible
@@ -82,7 +83,7 @@ def refine(
         shown = None
         if labels is not None:
             shown = read_shown(labels, list(files.scores), files.num_classes, background)
-        scaling = fit_pictures(list(files.pictures.values()))
+        scaling = scaling_of(list(files.pictures.values()))
         parameters = crf_parameters(setting, params or [], scaling.channels)
         say(f"{len(files.scores)} tiles of {files.num_classes} classes, {_levels(scaling)}")
         started = time.monotonic()

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from sonarseg.errors import UserError
-from sonarseg.prediction import predict_pictures
+from sonarseg.prediction import find_pictures, predict_pictures
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import NetworkConfig, SonarGeometry
 from sonarseg.training.model_file import Model, build_network
@@ -84,3 +84,19 @@ def test_the_table_of_whole_tiles_has_no_column_for_no_data(tmp_path: Path) -> N
     Image.fromarray(GREY).save(tmp_path / "t.png")
     table = predict_pictures(tiny_model(GreyScaling()), {"t": tmp_path / "t.png"}, tmp_path / "maps")
     assert "no data" not in table.read_text()
+
+
+def test_pictures_are_found_as_in_surveys(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "b.jpg")
+    Image.fromarray(GREY).save(tmp_path / "a.tif.png")
+    (tmp_path / "._b.png").write_bytes(b"of another system")
+    (tmp_path / "areas.csv").write_text("tile\n")
+    found = find_pictures(tmp_path)
+    assert {name: path.name for name, path in found.items()} == {"a.tif": "a.tif.png", "b": "b.jpg"}
+
+
+def test_two_pictures_of_one_tile_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(GREY).save(tmp_path / "a.png")
+    Image.fromarray(GREY).save(tmp_path / "a.tif")
+    with pytest.raises(UserError, match=r"a\.tif and a\.png are two pictures of one tile: keep one"):
+        find_pictures(tmp_path)

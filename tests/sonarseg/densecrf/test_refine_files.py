@@ -8,9 +8,9 @@ from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.densecrf.refine_files import refine_files
-from sonarseg.densecrf.score_files import find_score_files, fit_pictures
+from sonarseg.densecrf.score_files import find_score_files
 from sonarseg.errors import UserError
-from sonarseg.survey.scaling import GreyScaling
+from sonarseg.survey.scaling import GreyScaling, scaling_of
 from sonarseg.survey.shown_table import read_shown
 
 CLASSES = 3
@@ -163,10 +163,10 @@ def test_jpeg_and_tiff_and_hidden_files(folders):
     (scores / "._t0.npy").write_bytes(b"of another system")
     files = find_score_files(*folders)
     assert [path.name for path in files.pictures.values()] == ["t0.JPG", "t1.tiff", "t2.png"]
-    assert fit_pictures(list(files.pictures.values())) == GreyScaling()
+    assert scaling_of(list(files.pictures.values())) == GreyScaling()
     assert refine_files(files, PARAMETERS, GreyScaling()) == 3
     Image.fromarray(np.arange(24 * 33 * 3, dtype=np.uint8).reshape(*SIZE, 3)).save(images / "t0.JPG")
-    assert fit_pictures(list(files.pictures.values())).channels == 3
+    assert scaling_of(list(files.pictures.values())).channels == 3
     (images / "t0.JPG").write_bytes(b"no picture")
     with pytest.raises(UserError, match=r"t0\.JPG cannot be read"):
         find_score_files(*folders)
@@ -178,7 +178,7 @@ def test_depths_are_not_mixed(folders):
     Image.fromarray(deep).save(images / "t1.png")
     files = find_score_files(*folders)
     with pytest.raises(UserError, match=r"has 8 bits but .* has 16"):
-        fit_pictures(list(files.pictures.values()))
+        scaling_of(list(files.pictures.values()))
     # As where the sample that the scaling is found from holds no such picture.
     with pytest.raises(UserError, match=r"t1\.png has 16 bits"):
         refine_files(files, PARAMETERS, GreyScaling())
@@ -187,7 +187,7 @@ def test_depths_are_not_mixed(folders):
     Image.open(images / "t0.png").save(images / "t0.jpg")
     (images / "t0.png").unlink()
     with pytest.raises(UserError, match=r"t0\.jpg has 8 bits but .*t1\.png has 16"):
-        fit_pictures([images / "t0.jpg", images / "t1.png"])
+        scaling_of([images / "t0.jpg", images / "t1.png"])
 
 
 def test_inputs_are_not_overwritten(folders):

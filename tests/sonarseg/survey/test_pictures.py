@@ -15,8 +15,15 @@ from PIL import Image
 
 from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
-from sonarseg.survey import pictures
-from sonarseg.survey.pictures import picture_size, read_mask_file, read_picture, write_index_png, write_png
+from sonarseg.survey import picture_files
+from sonarseg.survey.pictures import (
+    picture_bits,
+    picture_size,
+    read_mask_file,
+    read_picture,
+    write_index_png,
+    write_png,
+)
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 200, (5, 7), dtype=np.uint8)
@@ -115,8 +122,8 @@ def test_whole_numbers_of_32_bits_within_16_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.full((5, 7), np.nan, np.float32), "float32"),
-        (np.full((5, 7), 3.0, np.float64), "float64"),
+        (np.full((5, 7), 1 + 2j, np.complex64), "complex64"),
+        (np.full((5, 7, 3), 0.5, np.float32), "three channels of floating-point numbers"),
         (np.full((5, 7), -3, np.int16), "int16"),
         (np.full((5, 7), 70000, np.int32), "int32"),
         (np.zeros((4, 5, 7), np.uint8), "several pictures"),
@@ -124,11 +131,82 @@ def test_whole_numbers_of_32_bits_within_16_are_taken(tmp_path: Path) -> None:
 )
 def test_other_numbers_are_refused_in_one_sentence(tmp_path: Path, array: np.ndarray, words: str) -> None:
     path = tmp_path / "t.tif"
-    tifffile.imwrite(path, array, photometric="minisblack")
+    tifffile.imwrite(path, array, photometric="rgb" if array.shape[-1] == 3 else "minisblack")
     with pytest.raises(UserError, match=words) as error:
         read_picture(path)
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_floating_point_numbers_of_one_channel_are_taken(tmp_path: Path, kind: type) -> None:
+    array = np.linspace(-40, 3, 35, dtype=kind).reshape(5, 7)
+    array[0, :3] = np.nan, np.inf, -np.inf
+    tifffile.imwrite(tmp_path / "t.tif", array)
+    read = read_picture(tmp_path / "t.tif")
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, array.astype(np.float32))
+    assert picture_size(tmp_path / "t.tif") == (5, 7)
+    assert picture_bits(tmp_path / "t.tif") == 32
+
+
+def test_a_fill_value_of_64_bits_becomes_infinite(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", np.array([[-1.7976931348623157e308, 2.0]]))
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), np.array([[-np.inf, 2]], np.float32))
+
+
+def test_unsigned_numbers_of_32_bits_within_16_are_taken(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", GREY16.astype(np.uint32))
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), GREY16)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 6])
+@pytest.mark.parametrize("photometric", ["minisblack", "miniswhite"])
+def test_few_bits_of_tiff_are_stretched_in_a_picture_only(
+    tmp_path: Path, bits: int, photometric: str
+) -> None:
+    most = 2**bits - 1
+    array = (np.arange(35) % (most + 1)).reshape(5, 7).astype(np.uint8)
+    stored = array.astype(bool) if bits == 1 else array
+    tifffile.imwrite(tmp_path / "t.tif", stored, bitspersample=bits, photometric=photometric)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "t.tif"), array)
+    levels = np.round(array * (255 / most))
+    expected = levels if photometric == "minisblack" else 255 - levels
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), expected)
+
+
+def test_few_bits_of_a_palette_are_no_grey_levels(tmp_path: Path) -> None:
+    picture = palette_picture().point(lambda index: index % 4)
+    picture.putpalette(PALETTE[:4].ravel().tolist())
+    picture.save(tmp_path / "t.png", bits=2)
+    np.testing.assert_array_equal(read_picture(tmp_path / "t.png"), PALETTE[GREY % 4])
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "t.png"), GREY % 4)
+
+
+@pytest.mark.parametrize(("photometric", "compressed"), [("ycbcr", None), ("cielab", None)])
+def test_colours_that_would_be_misread_are_refused(
+    tmp_path: Path, photometric: str, compressed: str | None
+) -> None:
+    tifffile.imwrite(tmp_path / "t.tif", RGB, photometric=photometric, compression=compressed)
+    with pytest.raises(UserError, match=f"has the colours {photometric.upper()}"):
+        read_picture(tmp_path / "t.tif")
+
+
+def test_jpeg_tiles_inside_tiff_are_rgb(tmp_path: Path) -> None:
+    plain = np.full((16, 16, 3), (200, 40, 90), np.uint8)
+    tifffile.imwrite(tmp_path / "t.tif", plain, photometric="rgb", compression="jpeg")
+    Image.fromarray(plain).save(tmp_path / "u.tif", compression="jpeg")
+    for name in ("t.tif", "u.tif"):
+        assert np.abs(read_picture(tmp_path / name).astype(int) - plain).max() <= 4
+
+
+@pytest.mark.parametrize("name", ["t.jpg", "t.JPEG"])
+@pytest.mark.parametrize("array", [GREY // 100 * 100, np.full((5, 7, 3), 90, np.uint8)])
+def test_jpeg_pictures_are_taken(tmp_path: Path, name: str, array: np.ndarray) -> None:
+    Image.fromarray(array).save(tmp_path / name, quality=100)
+    read = read_picture(tmp_path / name)
+    assert read.shape == array.shape
+    assert np.abs(read.astype(int) - array).max() <= 4
 
 
 def test_cmyk_is_refused(tmp_path: Path) -> None:
@@ -190,7 +268,7 @@ def test_rgb_png_masks_are_refused(tmp_path: Path) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(suffix=st.sampled_from([".png", ".tif"]), share=st.floats(0, 0.9))
+@given(suffix=st.sampled_from([".png", ".tif", ".jpg"]), share=st.floats(0, 0.9))
 def test_files_cut_short_end_in_a_sentence(tmp_path: Path, suffix: str, share: float) -> None:
     whole = tmp_path / f"whole{suffix}"
     Image.fromarray(np.tile(RGB, (8, 8, 1))).save(whole)
@@ -206,12 +284,19 @@ def test_files_cut_short_end_in_a_sentence(tmp_path: Path, suffix: str, share: f
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "text.png").write_text("no picture")
     (tmp_path / "text.tif").write_text("no picture")
+    for suffix in ("png", "tif", "jpg"):
+        (tmp_path / f"empty.{suffix}").touch()
     (tmp_path / "folder.png").mkdir()
+    (tmp_path / "folder.tif").mkdir()
     for name, words in (
         ("nothing.png", "missing"),
         ("text.png", "cannot be read"),
         ("text.tif", "cannot be read"),
-        ("folder.png", "missing"),
+        ("folder.png", "is a folder"),
+        ("folder.tif", "is a folder"),
+        ("empty.png", "is empty"),
+        ("empty.tif", "is empty"),
+        ("empty.jpg", "is empty"),
     ):
         for read in (read_picture, read_mask_file, picture_size):
             with pytest.raises(UserError, match=words):
@@ -221,7 +306,7 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
 def test_huge_pictures_are_refused_before_they_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "MOST_PIXELS", 34)
+    monkeypatch.setattr(picture_files, "MOST_PIXELS", 34)
     Image.fromarray(GREY).save(tmp_path / "t.png")
     Image.fromarray(GREY).save(tmp_path / "t.tif")
     for name in ("t.png", "t.tif"):

@@ -1,5 +1,6 @@
 """One scaling for a whole survey."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.scaling import GreyScaling, fit_scaling, is_grey
+from sonarseg.survey.scaling import PERCENTILES, GreyScaling, fit_scaling, is_grey
 
 TILES = ("a1", "a2", "a3", "b1", "c1", "c2", "d1")
 
@@ -159,3 +160,34 @@ def test_16_bit_tiles_of_the_range_of_8_bits_are_known_as_such(root: Path) -> No
         (root / "images" / f"{tile}.png").unlink()
         tifffile.imwrite(root / "images" / f"{tile}.tif", np.array([[0, 255] * 30] * 6, np.uint16))
     assert fit_scaling(open_survey(root)) == GreyScaling(low=0, high=255, bits=16)
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1.0, 1e6])
+def test_float_tiles_are_scaled_by_their_finite_values(root: Path, unit: float) -> None:
+    ramp = np.linspace(1, 2, 60, dtype=np.float32).reshape(6, 10) * np.float32(unit)
+    ramp[0, :3] = np.nan, np.inf, -np.inf
+    for path in list((root / "images").iterdir()):
+        tifffile.imwrite(path.with_suffix(".tif"), ramp)
+        path.unlink()
+    scaling = fit_scaling(open_survey(root))
+    low, high = np.percentile(ramp[np.isfinite(ramp)], PERCENTILES)
+    assert (scaling.low, scaling.high) == pytest.approx((low, high), rel=0.02)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        levels = scaling.apply(open_survey(root).read_image("a1"))
+    assert levels[0, :3].tolist() == [0, 255, 0]
+    assert (np.diff(levels.ravel()[3:].astype(int)) >= 0).all()
+    assert levels[-1, -1] == 255
+    assert levels[0, 3] < 20
+
+
+def test_float_tiles_of_one_value_or_none(root: Path) -> None:
+    for path in list((root / "images").iterdir()):
+        tifffile.imwrite(path.with_suffix(".tif"), np.full((6, 10), 0.25, np.float32))
+        path.unlink()
+    scaling = fit_scaling(open_survey(root))
+    assert (scaling.low, scaling.high) == (0.25, 1.25)
+    for path in (root / "images").iterdir():
+        tifffile.imwrite(path, np.full((6, 10), np.nan, np.float32))
+    with pytest.raises(UserError, match=r"a1\.tif .*no pixel with data"):
+        fit_scaling(open_survey(root))

@@ -246,3 +246,60 @@ def test_a_class_in_nearly_every_train_tile_is_proposed(root: Path) -> None:
     assert check.proposed_background == "rock"
     assert any('background = "rock"' in note for note in check.notes)
     assert check_survey(root, "rock").proposed_background is None
+
+
+def spoil(path: Path, how: str) -> None:
+    """Replace a picture by something that cannot be read."""
+    content = path.read_bytes()
+    path.unlink()
+    if how == "folder":
+        path.mkdir()
+    else:
+        path.write_bytes({"cut": content[: len(content) // 2], "empty": b"", "text": b"no picture"}[how])
+
+
+@pytest.mark.parametrize("how", ["cut", "empty", "text", "folder"])
+@pytest.mark.parametrize("tile", ["a1", "c1", "d1"])
+def test_a_picture_that_cannot_be_read_although_its_mask_can(root: Path, tile: str, how: str) -> None:
+    spoil(root / "images" / f"{tile}.png", how)
+    check = check_survey(root)
+    assert len(check.problems) == 1
+    assert str(root / "images" / f"{tile}.png") in check.problems[0]
+    assert not any("have no mask" in note for note in check.notes)
+    assert [tally.masks for tally in check.splits.values()] == [4, 2, 1]
+
+
+def test_a_mask_that_is_compressed_with_loss(root: Path) -> None:
+    mask = root / "masks" / "c1.png"
+    Image.open(mask).save(root / "masks" / "c1.jpg")
+    mask.unlink()
+    problems = check_survey(root).problems
+    assert len(problems) == 1
+    assert "c1.jpg is compressed as JPEG" in problems[0]
+
+
+def test_jpeg_tiles_and_float_tiles_have_a_kind(root: Path) -> None:
+    for path in list((root / "images").iterdir()):
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    check = check_survey(root)
+    assert check.problems == []
+    assert table(check)["pictures"] == ("8-bit grey",) * 3
+    for path in list((root / "images").iterdir()):
+        tifffile.imwrite(path.with_suffix(".tif"), np.asarray(Image.open(path), np.float32) / 255)
+        path.unlink()
+    check = check_survey(root)
+    assert check.problems == []
+    assert table(check)["pictures"] == ("float",) * 3
+
+
+@pytest.mark.parametrize(("kind", "words"), [(np.uint8, "has 8 bits"), (np.uint16, "has 16 bits")])
+def test_float_tiles_are_not_mixed_with_others(root: Path, kind: type, words: str) -> None:
+    for path in list((root / "images").iterdir()):
+        float_tile = path.stem == "c1"
+        tifffile.imwrite(path.with_suffix(".tif"), np.ones((6, 10), np.float32 if float_tile else kind))
+        path.unlink()
+    problems = check_survey(root).problems
+    assert len(problems) == 1
+    assert words in problems[0]
+    assert "c1.tif has 32 bits (floating point)" in problems[0]

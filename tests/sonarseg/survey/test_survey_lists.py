@@ -8,7 +8,7 @@ import pytest
 
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.lists import tile_name
+from sonarseg.survey.tile_names import tile_name
 
 Edit = Callable[[Path, str, str], None]
 FILES = ("classes.txt", "labels.csv", "groups.csv", "splits/train.txt", "splits/val.txt", "splits/test.txt")
