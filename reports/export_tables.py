@@ -11,10 +11,8 @@ import pandas as pd
 from reports.curves import read_trial
 from reports.formatting import ordered, plain
 from reports.study_records import Study, Trial
+from sonarseg.csv_files import END_OF_LINE, inert
 from sonarseg.metrics.scores import METRICS, miou
-
-# What a spreadsheet takes for the beginning of a formula
-_FORMULA = ("=", "+", "-", "@")
 
 
 def export_tables(studies: dict[str, Study], workspace: Path) -> dict[str, pd.DataFrame]:
@@ -39,13 +37,9 @@ def export_tables(studies: dict[str, Study], workspace: Path) -> dict[str, pd.Da
 
 def inert_csv(table: pd.DataFrame) -> str:
     """Write a table as CSV in which no cell is a formula: such text gets an apostrophe in front."""
-    safe = table.map(_inert)
-    safe.columns = pd.Index([_inert(name) for name in table.columns])
-    return safe.to_csv(index=False, lineterminator="\n")
-
-
-def _inert(cell: object) -> object:
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(_FORMULA) else cell
+    safe = table.map(inert)
+    safe.columns = pd.Index([inert(name) for name in table.columns])
+    return safe.to_csv(index=False, lineterminator=END_OF_LINE)
 
 
 def _trial_row(study: Study, trial: Trial) -> dict[str, Any]:

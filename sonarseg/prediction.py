@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonarseg.class_colours import NO_DATA, OVERLAY_SHARE, colour_table
 from sonarseg.class_legend import map_legend
+from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey import lists
@@ -146,15 +146,11 @@ def predict_pictures(
 def _write_areas(path: Path, classes: Sequence[str], areas: dict[str, NDArray[np.int64]]) -> Path:
     """Write the pixels of each id, int64 (256,) a tile; those without data get a column if there are any."""
     some_without = any(counts[NO_DATA] for counts in areas.values())
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        titles = [*(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
-        writer.writerow(["tile", *titles, *(["no data (pixels)"] if some_without else [])])
-        for name, counts in areas.items():
-            pixels = counts[: len(classes)]
-            shares = [round(float(count) / max(1, int(pixels.sum())), 6) for count in pixels]
-            without = [int(counts[NO_DATA])] if some_without else []
-            writer.writerow([name, *pixels.tolist(), *shares, *without])
-    partial.replace(path)
-    return path
+    titles = [*(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
+    rows: list[list[object]] = [["tile", *titles, *(["no data (pixels)"] if some_without else [])]]
+    for name, counts in areas.items():
+        pixels = counts[: len(classes)]
+        shares = [round(float(count) / max(1, int(pixels.sum())), 6) for count in pixels]
+        without = [int(counts[NO_DATA])] if some_without else []
+        rows.append([name, *pixels.tolist(), *shares, *without])
+    return write_csv(path, rows)

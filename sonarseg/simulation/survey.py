@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.simulation.settings import CLASSES, SeaFloor, SonarSettings
@@ -79,9 +79,9 @@ def simulate(
             write_index_png(root / "masks" / f"{name}.png", mask)
         progress("simulating strips", number + 1, len(strips))
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES), encoding="utf-8")
-    _write_csv(root / "groups.csv", [("tile", "strip"), *_groups(strips).items()])
+    write_csv(root / "groups.csv", [("tile", "strip"), *_groups(strips).items()])
     rows = [(name, *(int(value) for value in flags)) for name, flags in shown.items()]
-    _write_csv(root / "labels.csv", [("tile", *CLASSES), *rows])
+    write_csv(root / "labels.csv", [("tile", *CLASSES), *rows])
     write_splits(root, splits)
 
 
@@ -133,8 +133,3 @@ def balanced_splits(
         if score > best_score:
             best, best_score = splits, score
     return best
-
-
-def _write_csv(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)

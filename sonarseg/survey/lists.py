@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.csv_files import as_named
 from sonarseg.errors import UserError
 from sonarseg.survey.picture_files import SUFFIXES
 from sonarseg.survey.splits import SPLITS
@@ -74,10 +75,13 @@ def read_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:
 
 
 def read_table(path: Path, problems: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Numbered rows of a CSV file with trimmed cells; rows without any content are left out."""
+    """Numbered rows of a CSV file with trimmed cells; rows without any content are left out.
+
+    An apostrophe that keeps a spreadsheet from running a cell is no part of it.
+    """
     for number, line in read_lines(path, problems):
         try:
-            cells = [cell.strip() for cell in next(csv.reader([line]))]
+            cells = [as_named(cell.strip()) for cell in next(csv.reader([line]))]
         except csv.Error as error:
             problems.append(f"{path} line {number} cannot be read as CSV ({error}): correct it.")
             continue

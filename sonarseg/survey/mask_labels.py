@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import LEAST_AREA, check_mask, classes_in_mask
@@ -114,13 +114,5 @@ def write_labels_csv(
 ) -> None:
     """Write labels.csv, whole or not at all; the background gets no column."""
     columns = [index for index, name in enumerate(classes) if name != background]
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["tile", *(classes[index] for index in columns)])
-            for tile, shown in labels.items():
-                writer.writerow([listed_name(tile), *(int(shown[index]) for index in columns)])
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    rows = [[listed_name(tile), *(int(shown[index]) for index in columns)] for tile, shown in labels.items()]
+    write_csv(path, [["tile", *(classes[index] for index in columns)], *rows])

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
 from sonarseg.survey.tile_names import listed_name
 
@@ -53,13 +53,5 @@ def write_groups(root: Path, groups: Mapping[str, str]) -> Path:
     path = root / "groups.csv"
     if path.exists():
         raise UserError(f"{path} exists and is not overwritten: move it away first.")
-    partial = path.with_name("groups.csv.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["tile", "strip"])
-            writer.writerows((listed_name(tile), strip) for tile, strip in sorted(groups.items()))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return path
+    rows = [(listed_name(tile), strip) for tile, strip in sorted(groups.items())]
+    return write_csv(path, [("tile", "strip"), *rows])

@@ -109,7 +109,9 @@ def test_a_confirmation_is_exported(tmp_path: Path) -> None:
     assert r"test & \texttt{miou} & 0.700 & 0.600 & $+0.100$ \\" in latex
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", '=cmd|"/c calc"!A0', "\t=1"])
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", '=cmd|"/c calc"!A0', "\t=1", "\tx", "\rx", "'=1"]
+)
 def test_no_csv_cell_is_a_formula(text: str) -> None:
     written = inert_csv(pd.DataFrame({text: [text, "plain", -1.5]}))
     head, first, second, third = (row[0] for row in csv.reader(io.StringIO(written)))
