@@ -13,6 +13,7 @@ from studies.commands import (
     evaluate,
     export,
     init,
+    pack,
     predict,
     quickstart,
     refine,
@@ -63,6 +64,7 @@ app.command()(init.init)
 app.add_typer(tune_app, name="tune")
 app.command()(status.status)
 app.command()(report.report)
+app.command()(pack.pack)
 app.command()(dashboard.dashboard)
 app.command()(export.export)
 app.command(cls=SeveralImages)(predict.predict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from collections.abc import Sequence
 from functools import partial
@@ -108,21 +109,24 @@ def warm_up(
 
 
 def _check_same(workspace: Workspace, survey: Survey) -> None:
-    run_dir = workspace.warm_up_dir
+    why = difference(workspace, survey, workspace.warm_up_dir)
+    if why is not None:
+        new = f"sonarseg init --like {shlex.quote(str(workspace.root))}"
+        raise UserError(f"{why}: put that back, or start a new workspace with `{new}`.")
+
+
+def difference(workspace: Workspace, survey: Survey, run_dir: Path) -> str | None:
+    """Say what keeps a finished warm-up from being this workspace's; None if it would be the same."""
     stored = read_config(run_dir)
     wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
     free = ("survey", "tiles", "device", "engine", "runs_per_device")
     if stored.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
-        raise UserError(
-            f"{run_dir} was trained with other settings than study.toml has now: "
-            "put them back, or start a new workspace."
-        )
+        return f"{run_dir} was trained with other settings than study.toml has now"
     trained_on = read_summary(run_dir).get("survey_fingerprint", "")
     # Masks of val that were drawn after a start without any teach a warm-up nothing.
     if trained_on not in (survey_fingerprint(survey), survey_fingerprint(survey, masks=False)):
-        raise UserError(
-            f"{run_dir} was trained on another state of the survey {survey.root}: start a new workspace."
-        )
+        return f"{run_dir} was trained on another state of the survey {survey.root}"
+    return None
 
 
 def _scaling(run_dir: Path) -> GreyScaling:

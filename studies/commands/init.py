@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def init(
-    survey: Annotated[Path, typer.Argument(metavar="SURVEY", help="Folder of the survey.")],
+    survey: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="SURVEY",
+            help="Folder of the survey; of --like if left out.",
+            show_default=False,
+        ),
+    ] = None,
     workspace: Annotated[
         Path | None,
         typer.Option(
@@ -38,6 +45,14 @@ def init(
     resplit: Annotated[
         bool, typer.Option("--resplit", help="Make train, val and test again, from all tiles.")
     ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="WORKSPACE",
+            help="Take the settings of this one, and its warm-up if that would be the same.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Check a survey and write a commented study.toml that fits it and this machine.
 
@@ -48,16 +63,58 @@ def init(
     from studies.commands.console import say
     from studies.init import new_study, refuse_existing, write_study_toml
 
+    if like is not None:
+        _init_like(like, survey, workspace, background, groups, resplit)
+        return
+    if survey is None:
+        raise typer.BadParameter("SURVEY is missing: name the folder of your survey.")
     opened = open_checked(survey, background)
     root = workspace or Path(f"{opened.name}-study")
     refuse_existing(root)
     opened = _with_lists(opened, groups, resplit)
     cuda = torch.cuda.is_available()
     path = write_study_toml(root, new_study(opened, root, cuda=cuda))
-    counts = ", ".join(f"{len(tiles)} {split}" for split, tiles in opened.splits.items())
-    say(f"{opened.name}: {counts} tiles; classes {', '.join(opened.classes)}.")
+    _say_what_it_holds(opened)
     say(f"Settings for {'CUDA' if cuda else 'CPU'} written to {path}; look at them, then run:")
     say(f"  sonarseg tune all {shlex.quote(str(root))}")
+
+
+def _init_like(
+    like: Path,
+    survey: Path | None,
+    workspace: Path | None,
+    background: str | None,
+    groups: StripsChoice | None,
+    resplit: bool,
+) -> None:
+    """Make a workspace with the settings of another one."""
+    from studies.commands.console import say
+    from studies.commands.workspace_choice import find_workspace
+    from studies.init import refuse_existing, write_study_toml
+    from studies.like import free_name, settings_like, take_over_warm_up
+    from studies.workspace import Workspace
+
+    old = find_workspace(like)
+    opened = open_checked(survey or old.survey_path, background or old.config.background or "none")
+    same = opened.root == old.survey_path
+    # "." has no name to count up from.
+    beside = like if like.name not in ("", "..") else like.resolve()
+    root = workspace or free_name(beside if same else Path(f"{opened.name}-study"))
+    refuse_existing(root)
+    opened = _with_lists(opened, groups, resplit)
+    path = write_study_toml(root, settings_like(old, opened, root))
+    why_not = take_over_warm_up(old, Workspace(root), opened)
+    _say_what_it_holds(opened)
+    say(f"Settings of {like} written to {path}.")
+    say("Its warm-up is taken over." if why_not is None else f"Its warm-up is not taken over: {why_not}.")
+    say(f"Next: sonarseg tune all {shlex.quote(str(root))}")
+
+
+def _say_what_it_holds(survey: Survey) -> None:
+    from studies.commands.console import say
+
+    counts = ", ".join(f"{len(tiles)} {split}" for split, tiles in survey.splits.items())
+    say(f"{survey.name}: {counts} tiles; classes {', '.join(survey.classes)}.")
 
 
 def _with_lists(survey: Survey, groups: StripsChoice | None, resplit: bool) -> Survey:

@@ -14,6 +14,7 @@ from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config_file import CONFIG
 from studies.crf_study import best_crf_parameters
 from studies.loss_study import best_loss_trial, best_run_dir
+from studies.pack import packed_run
 from studies.run_of_trial import trained_run
 from studies.storage import StudyKind, load_study
 from studies.workspace import Workspace
@@ -109,6 +110,8 @@ def run_target(workspace: Workspace, text: str) -> Path:
 
 
 def _best_run(workspace: Workspace) -> Path:
+    if (packed := packed_run(workspace)) is not None:
+        return packed
     study = load_study(workspace.database, "loss")
     if "untuned" in study.user_attrs:
         return best_run_dir(workspace)
