@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.pixel_store import StoredPicture, packed
 from sonarseg.survey.scaling import GreyScaling
@@ -103,3 +104,13 @@ def test_batches_hold_tiles_of_one_size(tmp_path: Path, tiny_survey: Path) -> No
     object.__setattr__(tiles, "pictures", packed(StoredPicture(a, a.shape[1:]) for a in ragged()))
     assert list(batches_by_size(tiles, [0, 1, 2, 3, 4], 8)) == [[0, 2], [1, 4], [3]]
     assert list(batches_by_size(tiles, [4, 0, 2], 1)) == [[4], [0], [2]]
+
+
+def test_tiles_of_another_depth_than_the_model_s_are_refused_and_leave_no_store(
+    tmp_path: Path, tiny_survey: Path
+) -> None:
+    survey = open_survey(tiny_survey)
+    deep = GreyScaling(low=99, high=9000)
+    with pytest.raises(UserError, match=r"t00\.png has 8 bits, but .* pictures of 16 bits"):
+        load_tiles(survey, survey.splits["train"], deep, 1.0, store=tmp_path / "tiles" / "train")
+    assert not [path for path in (tmp_path / "tiles").iterdir() if path.is_dir()]
