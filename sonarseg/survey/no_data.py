@@ -131,7 +131,7 @@ def _equal(array: NDArray[np.generic], fill: float) -> Valid:
         return near
     if not np.isfinite(fill) or fill != int(fill):
         return np.zeros(array.shape, dtype=np.bool_)
-    equal: Valid = array.astype(np.int64) == int(fill)
+    equal: Valid = array == int(fill)
     return equal
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
+from sonarseg.survey.no_data import read_valid
 from sonarseg.survey.picture_files import holds_tiff, readable
 from sonarseg.survey.raster_files import raster_bits, raster_size, read_raster, read_raster_ids
 from sonarseg.survey.tiff_files import read_tiff, read_tiff_ids, tiff_bits, tiff_size
@@ -63,12 +64,22 @@ def _of_known_type(path: Path, array: NDArray[np.generic]) -> NDArray[np.generic
         with np.errstate(over="ignore"):
             return array.astype(np.float32)
     if array.dtype.kind in "iu" and array.size:
-        numbers = array.astype(np.int64)
-        if array.dtype != np.uint64 and numbers.min() >= 0 and numbers.max() <= np.iinfo(np.uint16).max:
+        if _fits(array):
             return array.astype(np.uint16)
+        # What stands for no data (-9999, say) need not fit.
+        valid = read_valid(path)
+        if valid is not None:
+            shown = np.where(valid if array.ndim == 2 else valid[..., None], array, 0)
+            if _fits(shown):
+                return shown.astype(np.uint16)
     raise UserError(
         f"{path} holds {array.dtype} values: save it as whole numbers of 8 or 16 bits, or as float32."
     )
+
+
+def _fits(array: NDArray[np.generic]) -> bool:
+    """Whether whole numbers fit 16 bits."""
+    return int(np.min(array)) >= 0 and int(np.max(array)) <= np.iinfo(np.uint16).max
 
 
 def picture_size(path: Path) -> tuple[int, int]:

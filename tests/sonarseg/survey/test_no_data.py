@@ -17,7 +17,7 @@ from sonarseg.survey.layout import open_survey
 from sonarseg.survey.mask_labels import labels_from_masks
 from sonarseg.survey.no_data import read_valid
 from sonarseg.survey.pictures import read_picture
-from sonarseg.survey.scaling import GreyScaling, fit_scaling
+from sonarseg.survey.scaling import GreyScaling, fit_scaling, scaling_of
 
 VALID = np.ones((6, 10), bool)
 VALID[:, :3] = False
@@ -53,6 +53,36 @@ def test_the_no_data_tag_tells(tmp_path: Path, name: str) -> None:
     array, tag = TAGGED[name]
     more = {"photometric": "rgb"} if array.ndim == 3 else {}
     np.testing.assert_array_equal(read_valid(write_tiff(tmp_path / "t.tif", array, tag, **more)), VALID)
+
+
+@pytest.mark.parametrize(
+    ("fill", "kind"), [(-9999, np.int16), (-32768, np.int16), (2**31 - 1, np.int32), (2**32 - 1, np.uint32)]
+)
+def test_what_stands_for_no_data_need_not_fit_16_bits(tmp_path: Path, fill: int, kind: Any) -> None:
+    path = write_tiff(tmp_path / "t.tif", holding(fill, kind), str(fill))
+    np.testing.assert_array_equal(read_valid(path), VALID)
+    picture = read_picture(path)
+    assert picture.dtype == np.uint16
+    np.testing.assert_array_equal(picture[VALID], DEEP[VALID])
+    with pytest.raises(UserError, match=np.dtype(kind).name):
+        read_picture(write_tiff(tmp_path / "t.tif", holding(fill, kind)))
+
+
+@pytest.mark.parametrize("fill", [float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)])
+@pytest.mark.filterwarnings("error")
+def test_a_float_far_outside_that_stands_for_no_data_becomes_0(tmp_path: Path, fill: float) -> None:
+    path = write_tiff(tmp_path / "t.tif", holding(fill, np.float32), f"{fill:.6g}")
+    scaling = scaling_of([path])
+    assert scaling.bits == 32
+    assert DEEP.min() <= scaling.low < scaling.high <= DEEP.max()
+    assert not scaling.read(path)[~VALID].any()
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+def test_pixels_without_data_are_turned_like_the_picture(tmp_path: Path, orientation: int) -> None:
+    tags = [(42113, "s", 0, "65535", True), (274, "H", 1, orientation, True)]
+    tifffile.imwrite(tmp_path / "t.tif", holding(65535), extratags=tags, metadata=None)
+    np.testing.assert_array_equal(read_valid(tmp_path / "t.tif"), read_picture(tmp_path / "t.tif") != 65535)
 
 
 @pytest.mark.parametrize("tag", ["nan", "-9999", "70000", "0.5", "", " "])
