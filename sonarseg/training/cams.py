@@ -26,6 +26,8 @@ from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model, load_model
 from sonarseg.training.tiles import Tiles, batches_by_size, load_tiles
 
+# Keeps the scores of a class that shows nowhere at 0, as in `sonarseg.cam`
+SCORE_ROUNDING = 1e-5
 # Pixels of all views of the largest scale that go through the network at once
 _PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**23}
 
@@ -55,7 +57,7 @@ def stream_cams(
 
     Yields
     ------
-    index, float16 (K, H, W) in 0..1 at the size on disk
+    index, float16 (K, H, W) in 0..1 at the size on disk, 0 at pixels without data
     """
     if model.device.type == "cpu":
         keep_freed_memory()
@@ -97,12 +99,12 @@ def stream_cams(
                 done += len(maps)
                 del maps
                 if len(leaving) > 1:
-                    yield from _come(*leaving.popleft())
+                    yield from _come(tiles, *leaving.popleft())
                 continue
             # Only now: the error would hold what its frames hold.
             free_memory(model.device)
     while leaving:
-        yield from _come(*leaving.popleft())
+        yield from _come(tiles, *leaving.popleft())
 
 
 class _Leaving:
@@ -125,8 +127,19 @@ class _Leaving:
         return content
 
 
-def _come(batch: Sequence[int], maps: _Leaving) -> Iterator[tuple[int, NDArray[np.float16]]]:
-    return zip(batch, maps.numpy(), strict=True)
+def _come(tiles: Tiles, batch: Sequence[int], maps: _Leaving) -> Iterator[tuple[int, NDArray[np.float16]]]:
+    for index, scores in zip(batch, maps.numpy(), strict=True):
+        yield index, _over_data(scores, tiles.read_valid(index))
+
+
+def _over_data(scores: NDArray[np.float16], valid: NDArray[np.bool_] | None) -> NDArray[np.float16]:
+    """Scores (K, H, W) of pixels with data, the highest of each class 1 again; 0 elsewhere."""
+    if valid is None:
+        return scores
+    kept = np.where(valid, scores.astype(np.float32), 0)
+    highest = kept.max(axis=(1, 2), keepdims=True)
+    relative: NDArray[np.float16] = (kept / (highest + SCORE_ROUNDING)).astype(np.float16)
+    return relative
 
 
 def write_cams(

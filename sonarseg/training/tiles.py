@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
+from sonarseg.survey.no_data import read_valid
 from sonarseg.survey.pixel_store import PixelStore, Source, StoredPicture, packed, stored
 from sonarseg.survey.scaling import GreyScaling
 
@@ -52,12 +53,15 @@ class Tiles:
         Classes that each tile may hold, background included.
     multiclass : bool (N,)
         Tiles that may hold two or more classes, background counted.
+    files : tuple of Path
+        Picture file of each tile; empty if all pixels have data.
     """
 
     names: tuple[str, ...]
     pictures: PixelStore
     shown: NDArray[np.bool_]
     multiclass: NDArray[np.bool_]
+    files: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,6 +70,10 @@ class Tiles:
         """Height and width of a tile on disk."""
         height, width = self.pictures.disk_sizes[index].tolist()
         return height, width
+
+    def read_valid(self, index: int) -> NDArray[np.bool_] | None:
+        """Read which pixels of a tile on disk have data, bool (H, W); None if all have."""
+        return read_valid(self.files[index]) if self.files else None
 
     def image(self, index: int) -> NDArray[np.uint8]:
         """A tile as the dense CRF takes it, uint8 (H, W) or (H, W, 3), at the network's scale."""
@@ -149,7 +157,8 @@ def load_tiles(
         for index, name in enumerate(names):
             shown[index] = survey.shown(name)
         multiclass = shown.sum(axis=1) >= 2
-    return Tiles(tuple(names), pictures, shown, multiclass)
+    files = tuple(survey.image_path(name) for name in names)
+    return Tiles(tuple(names), pictures, shown, multiclass, files)
 
 
 def load_masks(survey: Survey, names: Sequence[str], store: Path, progress: Progress = silent) -> PixelStore:

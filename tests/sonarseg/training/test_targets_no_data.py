@@ -1,6 +1,7 @@
 """Pixels without data teach nothing: 255 in the targets of every supervision and in predicted masks."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -14,6 +15,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.evaluation import evaluate_crf
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.cams import cam_batches, stream_cams
 from sonarseg.training.config import RunConfig
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.pseudo_labels import make_pseudo_labels
@@ -41,17 +43,11 @@ def test_the_network_sees_0_at_pixels_without_data(survey: Survey) -> None:
         assert not tiles.image(index)[~VALID].any()
 
 
-@pytest.mark.parametrize("supervision", get_args(RunConfig.model_fields["supervision"].annotation))
-def test_targets_leave_out_pixels_without_data(
-    tmp_path: Path, survey: Survey, tiny_config: RunConfig, supervision: str
-) -> None:
-    config = tiny_config.model_copy(update={"supervision": supervision})
-    opened = survey.with_masks_of("train")
-    tiles = load_tiles(opened, survey.splits["train"], GreyScaling(), 1.0)
+def model_of(survey: Survey, config: RunConfig) -> Model:
     torch.manual_seed(0)
-    network = build_network(config.network, 1, 3).eval()
-    model = Model(
-        network,
+    tiles = load_tiles(survey, survey.splits["train"], GreyScaling(), 1.0)
+    return Model(
+        build_network(config.network, 1, 3).eval(),
         survey.classes,
         None,
         GreyScaling(),
@@ -60,6 +56,34 @@ def test_targets_leave_out_pixels_without_data(
         config.sonar,
         torch.device("cpu"),
     )
+
+
+def test_cams_are_relative_to_the_highest_score_of_pixels_with_data(
+    survey: Survey, tiny_config: RunConfig
+) -> None:
+    model = model_of(survey, tiny_config)
+    tiles = load_tiles(survey, survey.splits["train"], GreyScaling(), 1.0)
+    blind = replace(tiles, files=())
+    several = np.flatnonzero(tiles.multiclass).tolist()
+    batches = cam_batches(tiles, several, model, tiny_config.cam)
+    found = dict(stream_cams(model, tiles, batches, tiny_config.cam))
+    before = dict(stream_cams(model, blind, batches, tiny_config.cam))
+    for index, scores in found.items():
+        assert not scores[:, ~VALID].any()
+        highest = before[index][:, VALID].max(axis=1, keepdims=True).astype(np.float32)
+        expected = before[index][:, VALID] / np.maximum(highest, 1e-6)
+        np.testing.assert_allclose(scores[:, VALID], expected, atol=2e-3)
+    assert any(before[index][:, ~VALID].any() for index in found)
+
+
+@pytest.mark.parametrize("supervision", get_args(RunConfig.model_fields["supervision"].annotation))
+def test_targets_leave_out_pixels_without_data(
+    tmp_path: Path, survey: Survey, tiny_config: RunConfig, supervision: str
+) -> None:
+    config = tiny_config.model_copy(update={"supervision": supervision})
+    opened = survey.with_masks_of("train")
+    tiles = load_tiles(opened, survey.splits["train"], GreyScaling(), 1.0)
+    model = model_of(survey, config)
     (tmp_path / "run").mkdir()
     targets = RoundTargets(tmp_path / "run", config, opened, model, tiles).of_round(1, lambda *_: None)
     labelled = 0
