@@ -160,7 +160,30 @@ def parallel_figure(study: Study) -> Figure | None:
         height=330,
         keys=tuple(key for key, members, *_ in groups if members),
         wide=True,
-        broad=True,
+        upright=_upright(labels),
+    )
+
+
+def _upright(labels: list[tuple[str, str, str]]) -> Spec:
+    """Lay the axes out one below the other, for a narrow screen: names and ends stand beside them."""
+    side: Spec = {"xref": "paper", "showarrow": False, "font": {"size": 11}}
+    shapes, notes = [], []
+    for place, (name, low, high) in enumerate(labels):
+        post = {"type": "line", "x0": 0, "x1": 1, "y0": place, "y1": place, "layer": "below"}
+        shapes.append(post | {"line": {"color": FAINT, "width": 1}})
+        text = f"<b>{figure_text(name)}</b><br>{figure_text(low)}"
+        notes.append(
+            side | {"x": 0, "xanchor": "right", "xshift": -8, "y": place, "align": "right", "text": text}
+        )
+        notes.append(side | {"x": 1, "xanchor": "left", "xshift": 8, "y": place, "text": figure_text(high)})
+    hidden: Spec = {"showticklabels": False, "showline": False, "ticks": ""}
+    return layout(
+        xaxis=axis(range=[-0.02, 1.02], **hidden),
+        yaxis=axis(range=[len(labels) - 0.5, -0.5], **hidden),
+        shapes=shapes,
+        annotations=notes,
+        margin={"l": 116, "r": 56, "t": 6, "b": 6},
+        height=46 * len(labels),
     )
 
 

@@ -59,8 +59,8 @@ class Figure:
         The legend.
     wide : bool
         Whether the plot takes the whole width of the page.
-    broad : bool
-        Whether it keeps a least width on a narrow screen, and is scrolled there.
+    upright : dict or None
+        Layout with x and y exchanged, which a narrow screen shows instead; it names its height.
     """
 
     key: str
@@ -72,11 +72,12 @@ class Figure:
     height: int = 300
     keys: tuple[Key, ...] = ()
     wide: bool = False
-    broad: bool = False
+    upright: Spec | None = None
 
     def specification(self) -> Spec:
         """Give what the page's script draws."""
-        return {"data": self.data, "layout": {**self.layout, "height": self.height}}
+        drawn: Spec = {"data": self.data, "layout": {**self.layout, "height": self.height}}
+        return drawn if self.upright is None else drawn | {"upright": self.upright}
 
 
 def axis(title: str = "", **more: Any) -> Spec:

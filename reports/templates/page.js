@@ -6,6 +6,14 @@ const report = {
   trials: JSON.parse(document.getElementById("trials-data").textContent),
 };
 
+// On a phone each row of a table is a block: its cells bear the headings of their columns
+document.querySelectorAll("table.wide:not(.sortable)").forEach(function (table) {
+  const heads = Array.from(table.tHead.rows[0].cells, function (head) { return head.textContent.trim(); });
+  Array.from(table.tBodies[0].rows).forEach(function (row) {
+    Array.from(row.cells).forEach(function (cell, place) { cell.dataset.label = heads[place]; });
+  });
+});
+
 document.getElementById("theme").addEventListener("click", function () {
   const root = report.root;
   const dark = getComputedStyle(root).colorScheme === "dark" ||

@@ -42,6 +42,11 @@
     }
     const place = document.getElementById(names[position]);
     const figure = report.figures[names[position]];
+    if (figure.upright && matchMedia("(max-width: 560px)").matches) {
+      figure.data.forEach(function (trace) { [trace.x, trace.y] = [trace.y, trace.x]; });
+      figure.layout = figure.upright;
+      place.style.height = figure.upright.height + "px";
+    }
     figure.data.filter(linked).forEach(function (trace) {
       trace.text = trace.customdata.map(function (number) { return texts[trace.meta.study].get(number); });
       trace.unselected = { marker: { opacity: 0.12 } };

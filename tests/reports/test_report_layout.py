@@ -59,11 +59,36 @@ def test_no_table_but_that_of_trials_is_wider_than_the_page(
     assert browser.ask(SCROLLED) == []
 
 
-def test_on_a_phone_tables_are_scrolled_by_keys_and_show_two_columns(browser: Browser, report: Path) -> None:
+@pytest.mark.parametrize("page", ["report", "sides"])
+def test_on_a_phone_no_table_is_cut_and_cells_bear_the_heading_of_their_column(
+    browser: Browser, page: str, request: pytest.FixtureRequest
+) -> None:
+    browser.open(request.getfixturevalue(page), 390)
+    assert browser.ask(SCROLLED) == []
+    cells = "[...document.querySelectorAll('#table-one tbody tr:first-child td')]"
+    labels = browser.ask(f"{cells}.map(c => getComputedStyle(c, '::before').content.slice(1, -1))")
+    heads = browser.ask("[...document.querySelectorAll('#table-one thead th')].map(h => h.textContent)")
+    assert labels == heads[1:]
+
+
+def test_on_a_phone_the_axes_of_all_parameters_lie_one_below_the_other(
+    browser: Browser, report: Path
+) -> None:
+    where = "document.getElementById('crf-parallel')"
+    for width, upright in ((390, True), (900, False)):
+        browser.open(report, width)
+        places = browser.ask(f"{where}.data[0].{'y' if upright else 'x'}.slice(0, 11)")
+        assert places == list(range(11))
+        assert browser.ask(f"{where}.layout.height > 400") is upright
+        assert browser.ask(f"{where}.clientHeight === {where}.layout.height")
+        assert browser.ask(f"{where}.querySelector('svg').clientWidth <= {where}.parentElement.clientWidth")
+
+
+def test_on_a_phone_what_is_scrolled_is_scrolled_by_keys(browser: Browser, report: Path) -> None:
     browser.open(report, 390)
     boxes = "[...document.querySelectorAll('.scroll')]"
     assert browser.ask(f"{boxes}.every(box => box.tabIndex === 0 && box.getAttribute('aria-label'))")
-    heads = f"{boxes}.map(box => box.querySelector('tbody th')).filter(Boolean)"
+    heads = f"{boxes}.map(box => box.querySelector('.sortable tbody th')).filter(Boolean)"
     assert max(browser.ask(f"{heads}.map(head => head.clientWidth)")) <= 200
     assert browser.ask("document.documentElement.scrollWidth") == 390
 
