@@ -98,6 +98,7 @@ class LossObjective:
             raise
         trial.set_user_attr("metrics", summary["metrics"])
         trial.set_user_attr("confusions", summary["confusions"])
+        trial.set_user_attr("confusions_shown", summary.get("confusions_shown"))
         trial.set_user_attr("seconds", summary["seconds"])
         trial.set_user_attr("joules", summary.get("joules"))
         trial.set_user_attr("frequencies", summary["frequencies"])

@@ -251,7 +251,7 @@ class _Run:
             "model": self.model.description(),
         }
 
-    def _validate(self, loss: Loss | None, save_masks: bool = False) -> Validation:
+    def _validate(self, loss: Loss | None, last: bool = False) -> Validation:
         return validate(
             self.model,
             self.data.val,
@@ -259,7 +259,8 @@ class _Run:
             loss,
             self.data.labelled,
             self.config.training.tiles_a_step,
-            on_prediction=mask_writer(self.run_dir, self.data) if save_masks else None,
+            restrict_to_shown=last,
+            on_prediction=mask_writer(self.run_dir, self.data) if last else None,
         )
 
     def _scores(self, validation: Validation) -> dict[str, Any]:
@@ -273,7 +274,7 @@ class _Run:
     def _finish(self, epochs: int, last: Validation) -> None:
         frequencies = None
         if self._decoder_trained():
-            last = self._validate(None, save_masks=True)
+            last = self._validate(None, last=True)
             if not len(self.data.val):
                 predict_unscored(self.run_dir, self.data, self.model)
             frequencies = self.targets.first_frequencies(self.progress)

@@ -42,6 +42,7 @@ def summarise(config: RunConfig, data: RunData, last: Validation, figures: dict[
         **figures,
         "tiles": list(data.val.names),
         "confusions": pack_confusions(last.confusions) if len(data.val) else None,
+        "confusions_shown": _confusions_shown(data, last),
         "average_precision": _average_precision(data, last),
         "batch_size": config.training.tiles_a_step,
         "deterministic": config.training.deterministic or data.device.type == "cpu",
@@ -52,6 +53,12 @@ def summarise(config: RunConfig, data: RunData, last: Validation, figures: dict[
         "versions": versions(data.device),
         "commit": commit(),
     }
+
+
+def _confusions_shown(data: RunData, last: Validation) -> str | None:
+    if not len(data.val) or last.confusions_shown is None:
+        return None
+    return pack_confusions(last.confusions_shown)
 
 
 def _average_precision(data: RunData, last: Validation) -> dict[str, float | None]:

@@ -31,12 +31,16 @@ class Validation:
         A confusion matrix a tile, rows truth.
     class_scores : float32 (T, K)
         Probabilities of the classification branch.
+    confusions_shown : int64 (T, K, K) or None
+        The same with each pixel's prediction restricted to the classes that the tile's image-level
+        labels show, as pseudo-labels are; None if it was not asked for.
     """
 
     loss_segmentation: float | None
     loss_classification: float | None
     confusions: NDArray[np.int64]
     class_scores: NDArray[np.float32]
+    confusions_shown: NDArray[np.int64] | None = None
 
 
 def predict_logits(model: Model, pictures: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
@@ -56,6 +60,7 @@ def validate(
     labelled: Tensor,
     batch_size: int,
     *,
+    restrict_to_shown: bool = False,
     on_prediction: Callable[[str, NDArray[np.uint8]], None] | None = None,
 ) -> Validation:
     """Score the model on tiles with masks; the figures stay on the device until all are counted.
@@ -74,12 +79,15 @@ def validate(
         Classes that image-level labels speak of.
     batch_size : int
         Tiles a batch.
+    restrict_to_shown : bool
+        Count the prediction among the shown classes of each tile too.
     on_prediction : callable, optional
         Given each tile's name and predicted class ids (H, W).
     """
     model.network.eval()
     device, num_classes = model.device, len(model.classes)
     confusions = torch.zeros((len(tiles), num_classes, num_classes), dtype=torch.int64, device=device)
+    restricted = torch.zeros_like(confusions) if restrict_to_shown else None
     class_scores = torch.zeros((len(tiles), num_classes), device=device)
     sums = torch.zeros(2, device=device, dtype=torch.float64)
     batches = list(batches_by_size(tiles, range(len(tiles)), batch_size))
@@ -99,6 +107,9 @@ def validate(
         predicted = logits.argmax(dim=1)
         class_scores[place] = class_logits.sigmoid()
         confusions[place] = batch_confusions(truth[:, 0], predicted, num_classes)
+        if restricted is not None:
+            among_shown = _predicted_among(logits, shown > 0, truth[:, 0])
+            restricted[place] = batch_confusions(truth[:, 0], among_shown, num_classes)
         if on_prediction is not None:
             for index, labels in zip(batch, predicted.to(torch.uint8).cpu().numpy(), strict=True):
                 on_prediction(tiles.names[index], labels)
@@ -108,7 +119,18 @@ def validate(
         classification,
         confusions.cpu().numpy(),
         class_scores.cpu().numpy(),
+        None if restricted is None else restricted.cpu().numpy(),
     )
+
+
+def _predicted_among(logits: Tensor, shown: Tensor, truth: Tensor) -> Tensor:
+    """Class ids (B, H, W) of the highest logit (B, K, H, W) among the shown classes, bool (B, K).
+
+    Of a tile that shows none nothing is right, as `sonarseg.metrics.confusion` counts it.
+    """
+    found = logits.masked_fill(~shown[:, :, None, None], -torch.inf).argmax(dim=1)
+    wrong = (truth.long() + 1) % logits.shape[1]
+    return torch.where(shown.any(dim=1)[:, None, None], found, wrong)
 
 
 def batch_confusions(truth: Tensor, predicted: Tensor, num_classes: int) -> Tensor:

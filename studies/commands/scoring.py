@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from joblib import cpu_count
 
 from sonarseg.densecrf.engine import pick_engine
@@ -13,7 +12,8 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.scores import miou, survey_scores
+from sonarseg.metrics.constant_guess import best_constant_guess
+from sonarseg.metrics.scores import survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
@@ -106,11 +106,5 @@ def _score_crf(
 
 def constant_guess(evaluation: Evaluation, classes: tuple[str, ...]) -> dict[str, Any]:
     """Score the one class that, guessed everywhere, has the largest `miou`: the floor to beat."""
-    truth = evaluation.confusions.sum(axis=2)
-    guesses = []
-    for k in range(len(classes)):
-        confusions = np.zeros_like(evaluation.confusions)
-        confusions[:, :, k] = truth
-        guesses.append(confusions)
-    best = max(guesses, key=lambda confusions: miou(confusions) or 0.0)
+    _, best = best_constant_guess(evaluation.confusions, "miou")
     return dict(survey_scores(best, classes))

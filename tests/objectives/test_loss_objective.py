@@ -12,6 +12,7 @@ from objectives.outcome import TrialFailed
 from objectives.pruning import SameLossMedianPruner
 from objectives.run_follower import Timing
 from objectives.search_space import LOSSES
+from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.training.config import RunConfig, TrainingConfig
 from sonarseg.training.record import is_finished, read_summary
 
@@ -48,6 +49,7 @@ def test_a_trial_is_a_run_of_its_own(tmp_path: Path) -> None:
     assert trial.user_attrs["run"] == "runs/loss-0000"
     assert trial.user_attrs["setting"] == "focal gamma=2 alpha=0.5"
     assert {"metrics", "confusions", "seconds", "frequencies"} <= set(trial.user_attrs)
+    assert unpack_confusions(trial.user_attrs["confusions_shown"]).tolist() == [[[9, 1], [1, 5]]]
 
 
 def test_the_value_is_the_last_epochs_not_the_best(tmp_path: Path) -> None:

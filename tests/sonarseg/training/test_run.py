@@ -66,6 +66,20 @@ def test_without_val_masks_the_run_still_leaves_its_predictions_of_val(
     assert read_mask_file(run_dir / "masks" / f"{tiles[0]}.png").max() < 3
 
 
+def test_the_summary_holds_the_confusions_of_the_prediction_cut_to_the_labels(
+    tmp_path: Path, tiny_config: RunConfig
+) -> None:
+    summary = run(write_run(tmp_path / "run", tiny_config))
+    free, cut = (unpack_confusions(summary[name]) for name in ("confusions", "confusions_shown"))
+    np.testing.assert_array_equal(cut.sum(axis=2), free.sum(axis=2))
+    # The masks of this survey show what its labels show.
+    shown = free.sum(axis=2) > 0
+    assert not cut[~np.broadcast_to(shown[:, None], cut.shape)].any()
+    assert free[~np.broadcast_to(shown[:, None], free.shape)].any()
+    warm_up = changed(tiny_config, stage="warm-up")
+    assert run(write_run(tmp_path / "warm-up", warm_up))["confusions_shown"] is None
+
+
 def test_the_summary_holds_the_confusions_of_the_masks_it_wrote(
     tmp_path: Path, tiny_config: RunConfig, tiny_survey: Path
 ) -> None:

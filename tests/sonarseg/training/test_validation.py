@@ -1,5 +1,6 @@
 """Confusions counted on the device are those of the metrics package."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,31 @@ def test_batches_give_the_same_figures_without_a_copy_each(tmp_path: Path, tiny_
         np.testing.assert_array_equal(validation.confusions, found[0].confusions)
         np.testing.assert_allclose(validation.class_scores, found[0].class_scores, atol=1e-5)
         np.testing.assert_allclose(validation.loss_classification, found[0].loss_classification, rtol=1e-5)
+
+
+def test_a_prediction_cut_to_the_labels_holds_their_classes_alone(
+    tmp_path: Path, tiny_config: RunConfig
+) -> None:
+    data = load_run_data(tmp_path, tiny_config)
+    model = new_model(tmp_path, tiny_config, data)
+    shown = data.val.shown.copy()
+    shown[0] = False
+    val = replace(data.val, shown=shown)
+    plain = validate(model, val, data.val_masks, None, data.labelled, 4)
+    found = validate(model, val, data.val_masks, None, data.labelled, 4, restrict_to_shown=True)
+    assert plain.confusions_shown is None
+    np.testing.assert_array_equal(found.confusions, plain.confusions)
+    cut = found.confusions_shown
+    assert cut is not None
+    np.testing.assert_array_equal(cut.sum(axis=2), plain.confusions.sum(axis=2))
+    assert not np.trace(cut[0]), "a tile without any shown class has nothing right"
+    outside = 0
+    for tile in range(1, len(val)):
+        assert not cut[tile][:, ~shown[tile]].any()
+        outside += plain.confusions[tile][:, ~shown[tile]].sum()
+        if shown[tile].sum() == 1:
+            assert np.trace(cut[tile]) == cut[tile].sum()
+        # What was among the shown classes before stays what it was.
+        kept = plain.confusions[tile][:, shown[tile]]
+        assert (cut[tile][:, shown[tile]] >= kept).all()
+    assert outside > 0
