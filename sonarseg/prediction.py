@@ -144,10 +144,13 @@ def predict_pictures(
 
 
 def _write_areas(path: Path, classes: Sequence[str], areas: dict[str, NDArray[np.int64]]) -> Path:
-    """Write the pixels of each id, int64 (256,) a tile; those without data get a column if there are any."""
+    """Write the pixels of each id, int64 (256,) a tile; those without data get a column if there are any.
+
+    Its name ends otherwise than those of the classes, which reports count.
+    """
     some_without = any(counts[NO_DATA] for counts in areas.values())
     titles = [*(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
-    rows: list[list[object]] = [["tile", *titles, *(["no data (pixels)"] if some_without else [])]]
+    rows: list[list[object]] = [["tile", *titles, *(["pixels without data"] if some_without else [])]]
     for name, counts in areas.items():
         pixels = counts[: len(classes)]
         shares = [round(float(count) / max(1, int(pixels.sum())), 6) for count in pixels]

@@ -60,6 +60,15 @@ def test_maps_that_were_written_are_counted_instead(copied: Path) -> None:
         render(copied, NOW)
 
 
+def test_pixels_without_data_are_no_area(tmp_path: Path) -> None:
+    (tmp_path / "maps").mkdir()
+    head = "tile,mud (pixels),rock (pixels),mud (share),rock (share),pixels without data"
+    (tmp_path / "maps" / "areas.csv").write_text(f"{head}\na,10,30,0.25,0.75,500\n", encoding="utf-8")
+    found = class_areas(tmp_path, None, ("mud", "rock"))
+    assert found is not None
+    assert [(row.pixels, row.share) for row in found.rows] == [(10, 0.25), (30, 0.75)]
+
+
 def test_the_plain_run_of_a_survey_without_val_masks_is_counted(tmp_path: Path) -> None:
     assert class_areas(tmp_path, None, CLASSES) is None
     new_study(tmp_path, "loss", study_attrs("loss", CLASSES, untuned="val has no masks"))

@@ -76,14 +76,14 @@ def test_maps_leave_out_pixels_without_data(tmp_path: Path) -> None:
     names = ("mud", "rock", "weed")
     assert sum(int(rows["part"][f"{name} (pixels)"]) for name in names) == VALID.sum()
     assert sum(float(rows["part"][f"{name} (share)"]) for name in names) == pytest.approx(1, abs=1e-5)
-    assert rows["part"]["no data (pixels)"] == str((~VALID).sum())
+    assert rows["part"]["pixels without data"] == str((~VALID).sum())
     assert [rows["none"][f"{name} (share)"] for name in names] == ["0.0"] * 3
 
 
 def test_the_table_of_whole_tiles_has_no_column_for_no_data(tmp_path: Path) -> None:
     Image.fromarray(GREY).save(tmp_path / "t.png")
     table = predict_pictures(tiny_model(GreyScaling()), {"t": tmp_path / "t.png"}, tmp_path / "maps")
-    assert "no data" not in table.read_text()
+    assert "without data" not in table.read_text()
 
 
 def test_pictures_are_found_as_in_surveys(tmp_path: Path) -> None:
