@@ -35,6 +35,7 @@ def predict(
     ] = None,
 ) -> None:
     """Write masks/ (class ids), confidence/ (0 to 255), overlays/ (colour), legend.png and areas.csv."""
+    from sonarseg.errors import UserError
     from sonarseg.prediction import find_pictures, predict_pictures
     from sonarseg.training.device import pick_device
     from sonarseg.training.model_file import load_model
@@ -44,6 +45,8 @@ def predict(
 
     chosen = find_workspace(workspace)
     run_dir = run_target(chosen, run)
+    if not images and not chosen.survey_path.is_dir():
+        raise UserError(f"The survey of {chosen.root} is not here: name your tiles with --images.")
     pictures = find_pictures(*(images or [chosen.survey_path / "images"]))
     model = load_model(run_dir, pick_device(device or chosen.config.device))
     folder = output or chosen.maps_dir

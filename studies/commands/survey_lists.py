@@ -80,6 +80,8 @@ def settle_splits(survey: Survey, *, made: bool, resplit: bool) -> None:
         write_splits(survey.root, splits, marked=True, replace=resplit)
         again = "" if made else " again; the lists before are in before-N there"
         say(f"Splits were made{again}: {survey.root / 'splits'}")
+    if not has_masks:
+        say("Without any mask, all labelled tiles are trained on, and nothing can be scored.")
 
 
 @contextmanager

@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.strips_from_names import write_groups
-from studies.commands import survey_lists
+from studies.commands import survey_lists, tune
 from studies.commands.survey_lists import settle_strips
 from studies.main import app
 
@@ -59,6 +60,27 @@ def test_init_writes_the_splits_and_later_tiles_go_to_train(survey: Path) -> Non
     assert "Splits were made" not in init("-w", "second").output
     assert "again; the lists before are in before-N" in init("-w", "third", "--resplit").output
     assert open_survey(survey).added == ()
+
+
+def test_tune_tells_of_tiles_that_were_added(survey: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object) -> None:
+        raise UserError("enough")
+
+    init()
+    add_tile(survey)
+    monkeypatch.setattr(tune, "_work", stop)
+    told = " ".join(CliRunner().invoke(app, ["tune", "all", "bay-study"]).stdout.split())
+    assert "note: The tile extra is in no list of " in told
+
+
+def test_a_survey_without_masks_is_trained_on_whole(survey: Path) -> None:
+    shutil.rmtree(survey / "masks")
+    assert "all labelled tiles are trained on" in init().output
+    assert {split: len(tiles) for split, tiles in open_survey(survey).splits.items()} == {
+        "train": LINES * TILES,
+        "val": 0,
+        "test": 0,
+    }
 
 
 def test_a_workspace_that_exists_leaves_the_survey_as_it_is(survey: Path) -> None:

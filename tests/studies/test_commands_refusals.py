@@ -65,7 +65,7 @@ def test_the_version_is_told() -> None:
 
 SURVEYS = ["init", "check", "simulate", "import girona", "import masks"]
 STUDIES = ["tune crf", "tune loss", "tune all", "status", "report", "dashboard", "quickstart"]
-RUNS = ["run", "evaluate", "predict"]
+RUNS = ["run", "evaluate", "predict", "pack"]
 
 
 @pytest.mark.parametrize("command", SURVEYS + STUDIES + RUNS)

@@ -74,6 +74,12 @@ def test_the_unpacked_model_makes_maps(packed: Path) -> None:
     )
 
 
+def test_without_tiles_the_unpacked_model_asks_for_them(packed: Path) -> None:
+    result = CliRunner().invoke(app, ["predict", "study-model"])
+    assert result.exit_code == 2
+    assert "name your tiles with --images" in result.stderr
+
+
 def test_a_file_that_is_there_is_not_overwritten(packed: Path) -> None:
     Path("mine.zip").write_text("mine")
     result = CliRunner().invoke(app, ["pack", "study-model", "-o", "mine.zip"])
