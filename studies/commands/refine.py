@@ -110,10 +110,14 @@ def refine(
 
 def _levels(scaling: GreyScaling) -> str:
     """Say what becomes of the pictures' grey levels."""
+    from sonarseg.survey.scaling import FLOATING
+
     kind = "grey" if scaling.channels == 1 else "RGB"
-    if (scaling.low, scaling.high) == (0.0, 255.0):
+    if scaling.bits == 8:
         return f"{kind} pictures used as they are"
-    return f"{kind} pictures: levels {scaling.low:.0f} to {scaling.high:.0f} become 0 to 255 in all of them"
+    digits = ".4g" if scaling.bits == FLOATING else ".0f"
+    low, high = format(scaling.low, digits), format(scaling.high, digits)
+    return f"{kind} pictures: levels {low} to {high} become 0 to 255 in all of them"
 
 
 def _engine_name(text: str) -> Any:

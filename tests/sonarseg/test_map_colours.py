@@ -15,6 +15,7 @@ from sonarseg import prediction
 from sonarseg.class_colours import NO_DATA_RGB, class_rgb, colour_table
 from sonarseg.class_legend import LINE, legend_lines, map_legend, shortened
 from sonarseg.survey.pictures import read_mask_file, write_png
+from sonarseg.survey.scaling import GreyScaling
 
 CLASSES = ["sand", "rock", "mud", "a name far too long for a legend " * 30]
 
@@ -54,7 +55,7 @@ def test_maps_are_written_in_class_colours_with_a_legend(
         return np.eye(len(CLASSES), dtype=np.float32)[labels].transpose(2, 0, 1)
 
     monkeypatch.setattr(prediction, "predict_probabilities", probabilities)
-    model = SimpleNamespace(classes=CLASSES, scaling=SimpleNamespace(apply=lambda image: image))
+    model = SimpleNamespace(classes=CLASSES, scaling=GreyScaling())
     prediction.predict_pictures(cast(Any, model), {"t": tmp_path / "t.png"}, tmp_path / "maps")
     mask = tmp_path / "maps" / "masks" / "t.png"
     np.testing.assert_array_equal(read_mask_file(mask), labels)

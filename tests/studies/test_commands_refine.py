@@ -6,8 +6,9 @@ import pytest
 
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
+from sonarseg.survey.scaling import GreyScaling
 from studies.commands.lone_run import Wishes, _loss
-from studies.commands.refine import crf_parameters
+from studies.commands.refine import _levels, crf_parameters
 from studies.server_address import read_address
 from studies.workspace import Workspace
 
@@ -73,3 +74,10 @@ def test_the_address_of_a_server_with_a_byte_order_mark(tmp_path: Path) -> None:
     path.write_bytes(path.read_text("utf-8-sig").encode("utf-16"))
     with pytest.raises(UserError, match=r"storage\.toml is not UTF-8 text"):
         read_address(path)
+
+
+def test_levels_of_floating_point_numbers_are_told_with_their_digits() -> None:
+    assert _levels(GreyScaling()) == "grey pictures used as they are"
+    floating = GreyScaling(low=0.00012, high=0.25, bits=32)
+    assert "levels 0.00012 to 0.25 become 0 to 255" in _levels(floating)
+    assert "levels 492 to 2004 become" in _levels(GreyScaling(low=492.2, high=2003.9, channels=3))
