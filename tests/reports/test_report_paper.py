@@ -20,6 +20,13 @@ OVERFLOWING = """[...document.querySelectorAll('table')].filter(table => {
   return table.getBoundingClientRect().right > box.getBoundingClientRect().right + 1;
 }).map(table => table.textContent.slice(0, 60))
 """
+# Headings of one word that take more than one line
+BROKEN = """[...document.querySelectorAll('.wide thead th')].filter(head => {
+  const text = head.textContent.trim(), range = document.createRange();
+  range.selectNodeContents(head);
+  return text && !/\\s/.test(text) && range.getBoundingClientRect().height > 24;
+}).map(head => head.textContent.trim())
+"""
 
 
 @pytest.fixture(scope="module")
@@ -44,4 +51,5 @@ def test_no_table_overlaps_another_on_paper(
     browser.driver.execute_script("window.dispatchEvent(new Event('beforeprint'))")
     assert browser.ask("document.querySelectorAll('.confusion table').length") > 1
     assert browser.ask(OVERFLOWING) == []
+    assert browser.ask(BROKEN) == []
     browser.driver.execute_script("window.dispatchEvent(new Event('afterprint'))")
