@@ -64,7 +64,7 @@ def main() -> None:
     for folder in sys.argv[1:]:
         workspace = Workspace(Path(folder))
         parameters = best_crf_parameters(load_study(workspace.database_path, "crf"))
-        log_test_opening(workspace.database_path, "benchmarks/agreement.py")
+        log_test_opening(workspace, "benchmarks/agreement.py")
         survey, scaling = workspace.survey().with_masks_of("test"), workspace_scaling(workspace)
         for split in ("val", "test"):
             tiles = [tile for tile in survey.splits[split] if survey.has_mask(tile)]

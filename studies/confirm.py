@@ -27,6 +27,7 @@ from studies.batch_size import study_batch_size
 from studies.confirm_result import confirm_results
 from studies.contenders import Contender, contenders, slug
 from studies.devices import lease, seats
+from studies.one_machine import only_machine
 from studies.snapshot import refresh_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
 from studies.storage import StudyKind, log_test_opening, storage_errors
@@ -81,6 +82,18 @@ def confirm(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
+    with only_machine(workspace):
+        return _confirm(workspace, kind, against, seeds, test, machinery)
+
+
+def _confirm(
+    workspace: Workspace,
+    kind: StudyKind,
+    against: tuple[str, CrfParameters] | None,
+    seeds: int,
+    test: bool,
+    machinery: Machinery,
+) -> dict[str, Any]:
     winner, baseline = contenders(workspace, kind, against)
     ready = prepare(workspace, machinery)
     study = {"crf": ready.crf, "loss": ready.loss}[kind]
@@ -184,7 +197,7 @@ class _Measuring:
         ]
         if not left:
             return
-        log_test_opening(self.workspace.database, why)
+        log_test_opening(self.workspace, why)
         survey = self.ready.survey.with_masks_of("test")
         for done, (contender, run) in enumerate(left):
             self.machinery.progress("scoring on test", done, len(left), contender.name)

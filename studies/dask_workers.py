@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,7 @@ def run_on_dask(
         if threads == 0:
             raise UserError(f"the Dask cluster at {scheduler} has no workers: start some, and try again.")
         count = workers or threads
+        errand = replace(errand, sharing=_sharing(client.nthreads(), count))
         endings: list[Ending] = []
         failures: list[BaseException] = []
         # Joblib waits for ever for a task that Dask starts no more: when the cluster had work last
@@ -105,6 +107,22 @@ def run_on_dask(
         if len(lost) == len(endings):
             raise DeviceLost(ending.sentence)
         _log.warning("%s The other workers went on.", ending.sentence)
+
+
+def _sharing(threads: Mapping[str, int], workers: int) -> int:
+    """Count the workers that may meet on one machine.
+
+    Parameters
+    ----------
+    threads : mapping
+        Address of each Dask worker, as tcp://HOST:PORT, to its threads.
+    workers : int
+        Workers of the study.
+    """
+    on_host: Counter[str] = Counter()
+    for address, number in threads.items():
+        on_host[address.rpartition(":")[0]] += number
+    return min(workers, max(on_host.values()))
 
 
 def _ask_to_stop(workspace: Workspace, errand: Errand) -> None:

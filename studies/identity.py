@@ -16,7 +16,6 @@ import optuna
 
 from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
 from studies.storage import KINDS, Direction, StudyKind
 from studies.study_config import StudyConfig
@@ -54,7 +53,7 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
         **_metric(config, len(tiles), several),
         "survey": {
             "name": survey.name,
-            "fingerprint": survey_fingerprint(survey),
+            "fingerprint": survey.fingerprint,
             "classes": list(survey.classes),
             "background": survey.background,
             "tiles": {split: len(names) for split, names in survey.splits.items()},
@@ -143,7 +142,7 @@ def _first_change(before: Mapping[str, Any], survey: Survey, config: StudyConfig
     for name in sorted(old.keys() | new.keys()):
         if name not in FREE and old.get(name) != new.get(name):
             return f"{name} in study.toml changed from {_shown(old.get(name))} to {_shown(new.get(name))}"
-    if before["survey"]["fingerprint"] != survey_fingerprint(survey):
+    if before["survey"]["fingerprint"] != survey.fingerprint:
         return f"the survey {survey.root} changed (images, labels, splits or val masks)"
     if before["versions"]["optuna"].split(".")[0] != version("optuna").split(".")[0]:
         return f"Optuna changed from {before['versions']['optuna']} to {version('optuna')}"

@@ -9,7 +9,6 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyUserAttributeModel
 
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
 from studies.identity import describe, val_tiles
 from studies.storage import StudyKind
@@ -41,7 +40,7 @@ def take_masks_in(studies: Mapping[StudyKind, optuna.Study], survey: Survey, con
     if not untuned or not tiles:
         return 0
     before = untuned[0].user_attrs["survey"]["fingerprint"]
-    known = {survey_fingerprint(survey, masks=False), survey_fingerprint(survey)}
+    known = {survey.fingerprint_without_masks, survey.fingerprint}
     if before not in known:
         return 0
     for kind, attributes in describe(survey, config).items():

@@ -16,8 +16,9 @@ from studies.devices import crf_workers, seats
 from studies.launch import run_workers
 from studies.lost_winner import train_lost_winner
 from studies.observer import Ended, Observer, ignore
+from studies.one_machine import only_machine
 from studies.snapshot import leave_snapshot
-from studies.stages import DEFAULT_MACHINERY, Machinery, prepare, prepare_loss
+from studies.stages import DEFAULT_MACHINERY, Machinery, open_studies, prepare, prepare_loss
 from studies.stopping import StopRules
 from studies.storage import StudyKind, load_study
 from studies.trial_loop import Watch
@@ -116,30 +117,66 @@ def tune_all(
 def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Crew) -> optuna.Study:
     config = workspace.config.crf if kind == "crf" else workspace.config.loss
     stop = StopRules(hours=crew.hours, patience=config.patience, started=crew.started)
-    try:
-        ready = prepare(workspace, machinery)
-        study = ready.crf if kind == "crf" else ready.loss
-        workers = crew.workers or _workers(workspace, study, kind)
-        untuned = "untuned" in study.user_attrs
-        if kind == "crf" and not untuned and crew.engine == "local":
-            machinery.progress("dense CRF", 1, 1, str(_engine(workspace)))
-        if untuned or (crew.engine == "local" and workers == 1):
-            return _alone(workspace, kind, machinery, stop, crew.ended)
-        if kind == "loss":
-            # Once, and with progress: each worker would only wait for the one that does it.
-            prepare_loss(workspace, ready, machinery)
-        observer = Observer(study, config.trials, machinery.progress, crew.ended)
-        # Progress is told from here: what shows it is no thing to send to other processes.
-        sent = replace(machinery, progress=silent)
-        jobs = max(1, machinery.processes // workers)
-        errand = Errand(str(workspace.root.resolve()), kind, jobs, sent, stop)
-        if crew.engine == "dask":
-            run_on_dask(workspace, errand, crew.workers, crew.scheduler, observer)
-        else:
-            run_workers(errand, workers, observer)
-        return observer.study
-    finally:
-        leave_snapshot(workspace)
+    # Before the first write, and until the last.
+    with only_machine(workspace):
+        try:
+            if crew.engine == "dask":
+                return _on_cluster(workspace, kind, machinery, stop, crew)
+            return _here(workspace, kind, machinery, stop, crew)
+        finally:
+            leave_snapshot(workspace)
+
+
+def _here(
+    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, crew: Crew
+) -> optuna.Study:
+    ready = prepare(workspace, machinery)
+    study = ready.crf if kind == "crf" else ready.loss
+    workers = crew.workers or _workers(workspace, study, kind)
+    untuned = "untuned" in study.user_attrs
+    if kind == "crf" and not untuned:
+        machinery.progress("dense CRF", 1, 1, str(_engine(workspace)))
+    if untuned or workers == 1:
+        return _alone(workspace, kind, machinery, stop, crew.ended)
+    if kind == "loss":
+        # Once, and with progress: each worker would only wait for the one that does it.
+        prepare_loss(workspace, ready, machinery)
+    observer = _observer(workspace, kind, study, machinery, crew)
+    errand = _errand(workspace, kind, machinery, stop, max(1, machinery.processes // workers))
+    run_workers(errand, workers, observer)
+    return observer.study
+
+
+def _on_cluster(
+    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, crew: Crew
+) -> optuna.Study:
+    """Leave everything that is computed to the cluster: this machine may have neither its GPUs nor its cores.
+
+    The first worker trains the warm-up, and the others wait for it.
+    """
+    _, studies = open_studies(workspace, machinery.progress)
+    study = studies[kind]
+    observer = _observer(workspace, kind, study, machinery, crew)
+    # One is enough for what is done where nothing can be tuned.
+    workers = 1 if "untuned" in study.user_attrs else crew.workers
+    errand = _errand(workspace, kind, machinery, stop, machinery.jobs)
+    run_on_dask(workspace, errand, workers, crew.scheduler, observer)
+    return observer.study
+
+
+def _observer(
+    workspace: Workspace, kind: StudyKind, study: optuna.Study, machinery: Machinery, crew: Crew
+) -> Observer:
+    config = workspace.config.crf if kind == "crf" else workspace.config.loss
+    return Observer(study, config.trials, machinery.progress, crew.ended)
+
+
+def _errand(
+    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, jobs: int
+) -> Errand:
+    # Progress is told from here: what shows it is no thing to send to other processes.
+    sent = replace(machinery, progress=silent)
+    return Errand(str(workspace.root.resolve()), kind, jobs, sent, stop, survey=workspace.survey())
 
 
 def _alone(

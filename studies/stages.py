@@ -92,6 +92,8 @@ def open_studies(
     """
     survey = workspace.survey()
     path, config = workspace.database, workspace.config
+    # Every file is read for it, now: nobody else should have to wait for that.
+    survey.fingerprint  # noqa: B018
     with workspace.alone(progress), storage_errors(path):
         if not has_studies(path):
             create_database(path, describe(survey, config), directions_of(config))

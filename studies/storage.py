@@ -18,9 +18,11 @@ from optuna.storages import RDBStorage
 
 from reports.database import NOT_OURS, refuse_foreign
 from sonarseg.errors import UserError
+from studies.one_machine import only_machine
 from studies.server_address import ServerAddress
 from studies.server_storage import open_server
 from studies.sqlite_storage import SqliteStorage
+from studies.workspace import Workspace
 
 StudyKind = Literal["crf", "loss"]
 KINDS: tuple[StudyKind, ...] = ("crf", "loss")
@@ -219,19 +221,25 @@ def _cause(error: BaseException) -> str:
     return str(original or innermost)
 
 
-def log_test_opening(location: Location, what: str) -> None:
+def log_test_opening(workspace: Workspace, what: str) -> None:
     """Write into both studies that the masks of the test split were opened.
 
     Parameters
     ----------
-    location : Path or ServerAddress
-        The database; where there is none yet, there is nothing to log into.
+    workspace : Workspace
+        Without a database yet, there is nothing to log into.
     what : str
         What was scored.
+
+    Raises
+    ------
+    UserError
+        If the database cannot be written to, or another machine works on it.
     """
+    location = workspace.database
     if not has_studies(location):
         return
     entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
-    with storage_errors(location):
+    with only_machine(workspace), storage_errors(location):
         for study in load_studies(location).values():
             study.set_user_attr("test_openings", [*study.user_attrs.get("test_openings", []), entry])

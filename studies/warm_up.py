@@ -13,7 +13,6 @@ from typing import Any
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.config import NetworkConfig, RunConfig
@@ -124,7 +123,7 @@ def difference(workspace: Workspace, survey: Survey, run_dir: Path) -> str | Non
         return f"{run_dir} was trained with other settings than study.toml has now"
     trained_on = read_summary(run_dir).get("survey_fingerprint", "")
     # Masks of val that were drawn after a start without any teach a warm-up nothing.
-    if trained_on not in (survey_fingerprint(survey), survey_fingerprint(survey, masks=False)):
+    if trained_on not in (survey.fingerprint, survey.fingerprint_without_masks):
         return f"{run_dir} was trained on another state of the survey {survey.root}"
     return None
 

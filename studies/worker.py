@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from joblib import cpu_count
+
 from sonarseg.errors import DeviceLost
 from sonarseg.progress import Progress, silent
+from sonarseg.survey.layout import Survey
 from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
 from studies.interrupts import interruptible
@@ -44,13 +47,17 @@ class Errand:
     kind : {"crf", "loss"}
         The study.
     jobs : int
-        Threads or processes of the dense CRF.
+        Threads or processes of the dense CRF; 0 is this worker's share of its machine's cores.
     machinery : Machinery
         How runs are started; its progress is not told.
     stop : StopRules
         When to begin no more trials.
     launch : str
         Name under which the worker can be asked to stop.
+    survey : Survey or None
+        The workspace's, as the launcher has opened it and taken its fingerprint.
+    sharing : int
+        Workers that share the cores of their machine, if `jobs` is 0.
     """
 
     root: str
@@ -59,6 +66,8 @@ class Errand:
     machinery: Machinery = DEFAULT_MACHINERY
     stop: StopRules = NEVER
     launch: str = ""
+    survey: Survey | None = None
+    sharing: int = 1
 
 
 def work(errand: Errand) -> Ending:
@@ -71,13 +80,14 @@ def work(errand: Errand) -> Ending:
     """
     # What a person should know is in the database: workers share a terminal that is not theirs.
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    workspace = Workspace(Path(errand.root))
+    workspace = Workspace(Path(errand.root), errand.survey)
     try:
         with interruptible():
             # The launcher was let in: a server that does not answer now is being started again.
             await_server(workspace.database)
             look = _asked_to_stop(workspace, errand)
-            machinery = replace(errand.machinery, jobs=errand.jobs, progress=look)
+            jobs = errand.jobs or max(1, int(cpu_count()) // errand.sharing)
+            machinery = replace(errand.machinery, jobs=jobs, progress=look)
             work_on(workspace, errand.kind, machinery, errand.stop, Watch(look))
     except KeyboardInterrupt:
         return "interrupted"
@@ -116,5 +126,5 @@ def work_on(
     """
     config = workspace.config
     wanted = seats(config.device, config.loss.runs_per_device if kind == "loss" else 1)
-    with only_machine(workspace, machinery.progress), lease(wanted, machinery.progress) as seat:
+    with only_machine(workspace), lease(wanted, machinery.progress) as seat:
         run_stage(workspace, kind, machinery, stop, replace(watch, device=seat.device))

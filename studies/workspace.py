@@ -27,10 +27,13 @@ class Workspace:
     ----------
     root : Path
         The folder that holds study.toml.
+    survey : Survey, optional
+        Its survey, opened already.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, survey: Survey | None = None) -> None:
         self.root = root
+        self._survey = survey
 
     @cached_property
     def config(self) -> StudyConfig:
@@ -117,7 +120,7 @@ class Workspace:
         return os.path.relpath(self.survey_path, folder.resolve())
 
     def survey(self) -> Survey:
-        """Open the survey, only the masks of `val` opened.
+        """Open the survey, only the masks of `val` opened; once, for all that this object is handed to.
 
         Raises
         ------
@@ -131,7 +134,9 @@ class Workspace:
                 f"{path}, line {find_line(text, ['survey'])}: there is no folder "
                 f"{self.survey_path}: name the folder of your survey, relative to study.toml or absolute."
             )
-        return open_survey(self.survey_path, self.config.background)
+        if self._survey is None:
+            self._survey = open_survey(self.survey_path, self.config.background)
+        return self._survey
 
     @contextmanager
     def alone(self, progress: Progress = silent) -> Iterator[None]:
@@ -146,10 +151,7 @@ class Workspace:
         try:
             file = path.open("a")
         except OSError as error:
-            raise UserError(
-                f"{self.root} cannot be written to ({error.strerror}): "
-                "put the workspace where you may write, or free its disk."
-            ) from error
+            raise unwritable(self.root, error) from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -157,3 +159,11 @@ class Workspace:
                 progress("waiting for another sonarseg command in this workspace", 0, 1)
                 fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def unwritable(root: Path, error: OSError) -> UserError:
+    """Say that a workspace cannot be written to."""
+    return UserError(
+        f"{root} cannot be written to ({error.strerror}): "
+        "put the workspace where you may write, or free its disk."
+    )

@@ -5,41 +5,46 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sonarseg.errors import UserError
-from sonarseg.survey.layout import Survey
 from sonarseg.survey.splits import SPLITS
 
+if TYPE_CHECKING:
+    from sonarseg.survey.layout import Survey
 
-def survey_fingerprint(survey: Survey, *, masks: bool = True) -> str:
-    """Hash the content that can change a study's results.
 
-    Parameters
-    ----------
-    survey : Survey
-    masks : bool
-        False hashes the survey as if val had no masks: all that a warm-up depends on.
+def survey_fingerprints(survey: Survey) -> tuple[str, str]:
+    """Hash the content that can change a study's results; every file is read once.
 
     Returns
     -------
-    str
-        16 hexadecimal digits.
+    (str, str)
+        16 hexadecimal digits each: of all of it, and as if val had no masks, which is all that a warm-up
+        depends on.
 
     Raises
     ------
     UserError
         Where the picture of a tile is missing.
     """
-    digest = hashlib.sha256()
-    _add(digest, [*survey.classes], survey.background)
+    scored, unscored = hashlib.sha256(), hashlib.sha256()
+    for digest in (scored, unscored):
+        _add(digest, [*survey.classes], survey.background)
     for split in SPLITS:
         for tile in survey.splits[split]:
             labels = survey.labels.get(tile)
             shown = None if labels is None else labels.astype(int).tolist()
-            scored = masks and split == "val" and survey.has_mask(tile)
-            mask = _content(survey.mask_path(tile)) if scored else None
-            _add(digest, split, tile, shown, _content(survey.image_path(tile)), mask)
-    return digest.hexdigest()[:16]
+            picture = _content(survey.image_path(tile))
+            mask = _content(survey.mask_path(tile)) if split == "val" and survey.has_mask(tile) else None
+            _add(scored, split, tile, shown, picture, mask)
+            _add(unscored, split, tile, shown, picture, None)
+    return scored.hexdigest()[:16], unscored.hexdigest()[:16]
+
+
+def survey_fingerprint(survey: Survey, *, masks: bool = True) -> str:
+    """The first of `survey_fingerprints`, or without `masks` the second."""
+    return survey_fingerprints(survey)[0 if masks else 1]
 
 
 def _add(digest: hashlib._Hash, *parts: object) -> None:

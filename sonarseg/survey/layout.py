@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
+from sonarseg.survey.fingerprint import survey_fingerprints
 from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
 from sonarseg.survey.no_data import read_valid, without_invalid
 from sonarseg.survey.picture_files import SUFFIX_WORDS
@@ -69,6 +70,20 @@ class Survey:
     def background_id(self) -> int | None:
         """Class id of the background, where there is one."""
         return None if self.background is None else self.classes.index(self.background)
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, str]:
+        return survey_fingerprints(self)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of what can change a study's results; every file is read, the first time it is asked for."""
+        return self._fingerprints[0]
+
+    @property
+    def fingerprint_without_masks(self) -> str:
+        """As `fingerprint`, as if val had no masks."""
+        return self._fingerprints[1]
 
     @cached_property
     def split_of(self) -> dict[str, str]:

@@ -9,7 +9,6 @@ import torch
 
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.ranking import average_precision
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import device_name
 from sonarseg.training.origin import commit, versions
@@ -49,7 +48,7 @@ def summarise(config: RunConfig, data: RunData, last: Validation, figures: dict[
         "device": device_name(data.device),
         "threads": torch.get_num_threads(),
         "seed": config.seed,
-        "survey_fingerprint": survey_fingerprint(data.survey),
+        "survey_fingerprint": data.survey.fingerprint,
         "versions": versions(data.device),
         "commit": commit(),
     }

@@ -12,6 +12,8 @@ from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
 
+    from studies.workspace import Workspace
+
 
 def dashboard(
     workspace: WorkspaceArgument = None,
@@ -36,18 +38,27 @@ def dashboard(
 
     While a study runs, what has ended since is filled in every quarter of a minute.
     """
-    import threading
-
     from sonarseg.errors import UserError
-    from studies.commands.console import say
-    from studies.commands.dashboard_server import keep_filled, make_dashboard_server
-    from studies.storage import open_storage
+    from studies.commands.dashboard_server import at_work
 
     if storage is not None and workspace is not None:
         raise UserError("A workspace and --storage were both given: leave one of them out.")
     if storage is None and artifacts is not None:
         raise UserError("--artifacts goes with --storage: a workspace has a folder of its own.")
     chosen = find_workspace(workspace) if storage is None else None
+    with at_work(chosen):
+        _serve(chosen, storage, host, port, artifacts)
+
+
+def _serve(
+    chosen: Workspace | None, storage: str | None, host: str, port: int, artifacts: Path | None
+) -> None:
+    import threading
+
+    from studies.commands.console import say
+    from studies.commands.dashboard_server import keep_filled, make_dashboard_server
+    from studies.storage import open_storage
+
     opened = open_storage(chosen.database) if chosen else _open_url(str(storage))
     artifacts_dir = chosen.artifacts_dir if chosen else artifacts or Path("artifacts")
     report = chosen.report_path if chosen else None

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -20,6 +21,7 @@ from sonarseg.errors import UserError
 from studies.begin_anew import is_set_aside
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.sentences import explain
+from studies.one_machine import only_machine
 from studies.snapshot import refresh_snapshot, studies_on_server
 from studies.storage import StudyKind
 from studies.trial_pictures import write_trial_pictures
@@ -81,6 +83,13 @@ class _Quiet(WSGIRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
+
+
+def at_work(workspace: Workspace | None) -> AbstractContextManager[None]:
+    """Keep other machines out while the dashboard may write into the studies of a workspace."""
+    if workspace is None or not os.access(workspace.root, os.W_OK):
+        return nullcontext()
+    return only_machine(workspace)
 
 
 def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threading.Event) -> None:

@@ -15,12 +15,12 @@ from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.constant_guess import best_constant_guess
 from sonarseg.metrics.scores import survey_scores
 from sonarseg.progress import Progress, silent
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.cams import extract_cams
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target
+from studies.one_machine import only_machine
 from studies.stages import open_studies
 from studies.storage import has_studies, log_test_opening
 from studies.workspace import Workspace
@@ -50,9 +50,10 @@ def score_target(
     survey, scaling = workspace.survey(), workspace_scaling(workspace)
     found = crf_target(workspace, target, scaling) or run_target(workspace, target)
     if split == "test":
-        if not has_studies(workspace.database):
-            open_studies(workspace, progress)
-        log_test_opening(workspace.database, f"sonarseg evaluate {target} --split test")
+        with only_machine(workspace):
+            if not has_studies(workspace.database):
+                open_studies(workspace, progress)
+            log_test_opening(workspace, f"sonarseg evaluate {target} --split test")
         survey = survey.with_masks_of("test")
     if isinstance(found, Path):
         scored: dict[str, Any] = {"run": str(found)}
@@ -71,7 +72,7 @@ def score_target(
         "scores": {**evaluation.scores, "boundary_iou": evaluation.boundary_iou},
         "constant_guess": constant_guess(evaluation, survey.classes),
         "confusions": pack_confusions(evaluation.confusions),
-        "survey_fingerprint": survey_fingerprint(survey),
+        "survey_fingerprint": workspace.survey().fingerprint,
     }
 
 

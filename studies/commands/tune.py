@@ -126,6 +126,7 @@ def _tune(
     from studies.commands.predict import predict
     from studies.commands.tables import inert, show
     from studies.loss_study import has_finished_run
+    from studies.one_machine import only_machine
     from studies.stages import open_studies
     from studies.storage_choice import settle_storage
     from studies.warm_start import take_over
@@ -138,8 +139,9 @@ def _tune(
         for note in notes_on_additions(workspace.survey()):
             say(f"note: {note}")
     if warm_start is not None:
-        _, studies = open_studies(workspace)
-        taken = take_over(studies, workspace, warm_start)
+        with only_machine(workspace):
+            _, studies = open_studies(workspace)
+            taken = take_over(studies, workspace, warm_start)
         if not (quiet or as_json):
             say(f"taken over from {warm_start}: {taken} settings")
     _work(workspace, what, workers, hours, engine, scheduler, quiet, as_json)

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from objectives.process_identity import process_identity
 from sonarseg.errors import UserError
 from studies import one_machine
+from studies.commands.dashboard_server import at_work
+from studies.confirm import confirm
 from studies.one_machine import SIGN, STALE_SECONDS, only_machine
 from studies.pipeline import tune_crf
 from studies.server_address import ServerAddress, write_address
 from studies.stages import Machinery
-from studies.storage import load_study
+from studies.storage import load_study, log_test_opening
 from studies.workspace import Workspace
 
 HOLD = (
@@ -37,11 +40,54 @@ def test_trials_are_refused_while_another_machine_works(workspace: Workspace, ma
     path = signed(workspace, "ship", STALE_SECONDS - 5)
     with pytest.raises(UserError, match=r"worked on by the machine ship .* docs/cluster\.md"):
         tune_crf(workspace, machinery)
-    assert not load_study(workspace.database_path, "crf").trials
     assert path.is_file()
     signed(workspace, "ship", STALE_SECONDS + 1)
     assert tune_crf(workspace, machinery).trials
     assert not path.exists()
+
+
+def signs(workspace: Workspace) -> list[Path]:
+    return sorted(workspace.root.glob(f"{SIGN}*"))
+
+
+def test_nothing_is_written_while_another_machine_works(workspace: Workspace, machinery: Machinery) -> None:
+    signed(workspace, "ship", 0)
+    before = sorted(workspace.root.iterdir())
+    with pytest.raises(UserError, match="worked on by the machine ship"):
+        tune_crf(workspace, machinery)
+    assert sorted(workspace.root.iterdir()) == before
+
+
+@pytest.mark.parametrize("machine", ["another boot", "this boot pid:[1]"])
+def test_a_container_of_the_same_host_name_is_another_machine(workspace: Workspace, machine: str) -> None:
+    identity = process_identity(os.getpid()) | {"machine": machine}
+    (workspace.root / f"{SIGN}-1").write_text(json.dumps(identity))
+    with (
+        pytest.raises(UserError, match=r"worked on by another machine or container called .* too \("),
+        only_machine(workspace),
+    ):
+        pytest.fail("it was let in")
+    assert signs(workspace) == [workspace.root / f"{SIGN}-1"]
+
+
+def test_what_else_writes_into_the_studies_is_refused_too(tuned: Workspace) -> None:
+    signed(tuned, "ship", 0)
+    with pytest.raises(UserError, match="worked on by the machine ship"):
+        log_test_opening(tuned, "runs/loss-0001")
+    with pytest.raises(UserError, match="worked on by the machine ship"):
+        confirm(tuned, "crf")
+    with pytest.raises(UserError, match="worked on by the machine ship"), at_work(tuned):
+        pytest.fail("the dashboard was let in")
+    study = load_study(tuned.database_path, "crf")
+    assert study.user_attrs["test_openings"] == []
+    assert "confirm" not in study.user_attrs
+
+
+def test_signs_that_are_out_of_date_are_removed(workspace: Workspace) -> None:
+    signed(workspace, "ship", STALE_SECONDS + 1)
+    with only_machine(workspace):
+        (own,) = signs(workspace)
+    assert own.name != SIGN
 
 
 def test_a_really_different_machine(workspace: Workspace) -> None:
@@ -67,15 +113,18 @@ def test_workers_of_one_machine_do_not_mind_each_other(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(one_machine, "BEAT_SECONDS", 0.02)
-    path = workspace.root / SIGN
     with only_machine(workspace):
+        (first,) = signs(workspace)
         with only_machine(workspace):
-            assert path.is_file()
+            assert len(signs(workspace)) == 2
+        # At no moment is the worker that is left without a sign.
+        assert signs(workspace) == [first]
+        os.utime(first, (0, 0))
         end = time.monotonic() + 10
-        while not path.is_file():
+        while first.stat().st_mtime == 0:
             assert time.monotonic() < end, "the worker that is left gives no sign any more"
             time.sleep(0.01)
-    assert not path.exists()
+    assert signs(workspace) == []
 
 
 def test_on_a_server_any_machine_may_work(workspace: Workspace) -> None:

@@ -11,6 +11,7 @@ import pytest
 from sonarseg.errors import UserError
 from studies import server_storage
 from studies.storage import create_database, load_study, log_test_opening, open_storage
+from studies.workspace import Workspace
 
 ATTRS = {"crf": {"kind": "crf", "seed": 1}, "loss": {"kind": "loss", "seed": 1}}
 
@@ -78,10 +79,11 @@ def test_a_full_disk_leaves_no_half_database(tmp_path: Path) -> None:
 
 def test_openings_of_the_test_split_are_logged_in_both_studies(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
-    log_test_opening(path, "before any study")
+    workspace = Workspace(tmp_path)
+    log_test_opening(workspace, "before any study")
     create_database(path, ATTRS)  # type: ignore[arg-type]
-    log_test_opening(path, "runs/loss-0001")
-    log_test_opening(path, "crf:12")
+    log_test_opening(workspace, "runs/loss-0001")
+    log_test_opening(workspace, "crf:12")
     for kind in ("crf", "loss"):
         openings = load_study(path, kind).user_attrs["test_openings"]  # type: ignore[arg-type]
         assert [entry["what"] for entry in openings] == ["runs/loss-0001", "crf:12"]
