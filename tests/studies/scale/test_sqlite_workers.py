@@ -117,8 +117,10 @@ def test_ctrl_c_while_workers_start_leaves_no_traceback(place: Workspace) -> Non
     """As a terminal sends it: to the launcher and to the workers alike."""
     program = (
         "import sys, toy_study\n"
+        "from studies.interrupts import interrupted_once\n"
         "try:\n"
-        "    print('starting', flush=True); toy_study.main(*sys.argv[1:])\n"
+        "    with interrupted_once():\n"
+        "        print('starting', flush=True); toy_study.main(*sys.argv[1:])\n"
         "except KeyboardInterrupt:\n"
         "    sys.exit(130)\n"
     )
