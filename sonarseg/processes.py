@@ -155,7 +155,17 @@ def in_order(
 def interrupts_held() -> Iterator[None]:
     """Let Ctrl-C wait until the end of the block, and keep it from worker processes started in it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    waiting: list[int] = []
+    handler = signal.getsignal(signal.SIGINT)
+    # Another thread may take the signal that this one blocks, and Python would still interrupt this one.
+    replaced = callable(handler) and threading.current_thread() is threading.main_thread()
+    if replaced:
+        signal.signal(signal.SIGINT, lambda number, frame: waiting.append(number))
     try:
         yield
     finally:
+        if replaced:
+            signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if waiting:
+            signal.raise_signal(signal.SIGINT)

@@ -1,12 +1,14 @@
-"""Child processes import nothing from the current folder."""
+"""Child processes import nothing from the current folder, and Ctrl-C does not hit them while they begin."""
 
 import os
+import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
-from sonarseg.processes import PYTHON, worker_pool
+from sonarseg.processes import PYTHON, interrupts_held, worker_pool
 
 
 @pytest.fixture
@@ -32,3 +34,21 @@ def test_neither_do_workers_of_a_pool(decoys: Path) -> None:
     with worker_pool(1) as pool:
         assert Path(pool.submit(os.getcwd).result()) == decoys
     assert dict(os.environ) == before
+
+
+def test_ctrl_c_waits_also_if_another_thread_takes_it() -> None:
+    go, held = threading.Event(), False
+
+    def send() -> None:
+        go.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        with interrupts_held():
+            go.set()
+            thread.join()
+            held = True
+        pytest.fail("Ctrl-C was lost")
+    assert held
