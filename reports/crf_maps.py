@@ -171,10 +171,9 @@ def _upright(labels: list[tuple[str, str, str]]) -> Spec:
     for place, (name, low, high) in enumerate(labels):
         post = {"type": "line", "x0": 0, "x1": 1, "y0": place, "y1": place, "layer": "below"}
         shapes.append(post | {"line": {"color": FAINT, "width": 1}})
-        text = f"<b>{figure_text(name)}</b><br>{figure_text(low)}"
-        notes.append(
-            side | {"x": 0, "xanchor": "right", "xshift": -8, "y": place, "align": "right", "text": text}
-        )
+        left = side | {"x": 0, "xanchor": "right", "xshift": -8, "y": place}
+        notes.append(left | {"yanchor": "bottom", "text": f"<b>{figure_text(name)}</b>"})
+        notes.append(left | {"yanchor": "top", "text": figure_text(low)})
         notes.append(side | {"x": 1, "xanchor": "left", "xshift": 8, "y": place, "text": figure_text(high)})
     hidden: Spec = {"showticklabels": False, "showline": False, "ticks": ""}
     return layout(
