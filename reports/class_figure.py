@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from reports.figures import Figure, Key, axis, hover, layout, line, points
-from reports.formatting import figure_text, score
+from reports.formatting import class_score, figure_text
 from reports.palette import NEUTRAL
 
 
@@ -31,14 +31,14 @@ def class_figure(key: str, series: list[ClassScores], caption: str) -> Figure:
     for each in series:
         values = [each.iou.get(name) for name in names]
         texts = [
-            f"{figure_text(each.label)}<br>{label}: IoU {score(value)}"
+            f"{figure_text(each.label)}<br>{label}: IoU {class_score(value)}"
             for label, value in zip(labels, values, strict=True)
         ]
         data.append(
             points(values, labels, each.label, each.colour, size=11, symbol=each.symbol, **hover(texts))
         )
     spoken = [
-        f"{each.label}: " + ", ".join(f"{name} {score(each.iou.get(name))}" for name in names)
+        f"{each.label}: " + ", ".join(f"{name} {class_score(each.iou.get(name))}" for name in names)
         for each in series
     ]
     return Figure(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from reports.formatting import (
     METRIC_MEANINGS,
     PARAMETER_UNITS,
+    class_score,
     markdown_text,
     ordered,
     parameter,
@@ -84,5 +85,5 @@ def _scores(study: Study, trial: Trial) -> str:
         meaning = METRIC_MEANINGS.get(name, "")
         lines.append(f"| {markdown_text(name)} | {score(trial.scores.get(name))} | {meaning} |")
     for name, value in trial.iou.items():
-        lines.append(f"| IoU of {markdown_text(name)} | {score(value)} | all tiles |")
+        lines.append(f"| IoU of {markdown_text(name)} | {class_score(value)} | all tiles |")
     return "\n".join(lines)

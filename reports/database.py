@@ -118,11 +118,12 @@ def _read_study(kind: str, study: optuna.Study) -> Study:
     frozen = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
     survey = attrs.get("survey")
     classes = [plain(name) for name in survey.get("classes", [])] if isinstance(survey, dict) else []
-    trials = tuple(_read_trial(trial, classes, kind) for trial in frozen)
+    unscored = {plain(name) for name in attrs.get("unscored") or []}
+    trials = tuple(_read_trial(trial, classes, kind, unscored) for trial in frozen)
     return Study(study.study_name, kind, attrs, trials, tuple(frozen), len(study.directions) > 1)
 
 
-def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
+def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set[str]) -> Trial:
     attrs = trial.user_attrs
     confusions = _confusions(trial, kind)
     scores, iou = _stored_scores(attrs.get("metrics"))
@@ -141,7 +142,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str) -> Trial:
         name=plain_or_none(attrs.get("name")),
         enqueued=bool(attrs.get("enqueued")),
         scores=scores,
-        iou=iou,
+        iou={name: None if name in unscored else value for name, value in iou.items()},
         confusions=confusions,
         seconds=_seconds(trial),
         joules=_number(attrs.get("joules")),

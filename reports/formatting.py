@@ -75,6 +75,11 @@ def score(value: float | None) -> str:
     return MISSING if value is None or math.isnan(value) else f"{value:.3f}"
 
 
+def class_score(value: float | None) -> str:
+    """Write the IoU of a class, which is not scored if neither masks nor predictions hold it."""
+    return "not scored" if value is None else score(value)
+
+
 def difference(value: float | None) -> str:
     """Write a signed difference of two shares, with three decimals."""
     if value is None or math.isnan(value):

@@ -135,6 +135,11 @@ class Study:
         return plain_or_none(self.attrs.get("metric_note"))
 
     @property
+    def unscored(self) -> list[str]:
+        """Classes that the labels of val show and its masks never hold: no score tells of them."""
+        return [plain(name) for name in self.attrs.get("unscored") or []]
+
+    @property
     def untuned(self) -> str | None:
         """Why nothing could be tuned."""
         return plain_or_none(self.attrs.get("untuned"))

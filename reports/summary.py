@@ -50,9 +50,21 @@ def summarise_study(study: Study) -> dict[str, Any]:
         "metric": study.metric,
         "metric_note": study.metric_note,
         "untuned": study.untuned,
+        "unscored": study.unscored,
+        "failures": failures(study),
         "trials": study.counts(),
     }
     return facts | (_crf_facts(study) if study.kind == "crf" else _loss_facts(study))
+
+
+def failures(study: Study) -> list[dict[str, Any]]:
+    """List why trials failed, the newest reason first: reason, number of trials, newest trial."""
+    found: dict[str, dict[str, Any]] = {}
+    for trial in reversed(study.in_state("failed")):
+        reason = trial.reason or "no reason was noted"
+        each = found.setdefault(reason, {"reason": reason, "trials": 0, "newest": trial.number})
+        each["trials"] += 1
+    return list(found.values())
 
 
 def _crf_facts(study: Study) -> dict[str, Any]:
@@ -224,6 +236,12 @@ def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
                 f"({count(len(by_all.all_trials), 'run')}) beside {by_metric.all_runs} "
                 f"({count(len(by_metric.all_trials), 'run')}) of {by_metric.label}."
             )
+    unscored = next((section.study.unscored for section in (crf, loss) if section is not None), [])
+    if unscored:
+        found.append(
+            f"Not scored: {listing(unscored)}; the labels of val show it, but no mask of val holds it: no "
+            "number here tells of it."
+        )
     for what, section in (("dense CRF", crf), ("loss", loss)):
         counts = section.study.counts() if section is not None else {}
         if counts.get("running") and section is not None and section.study.complete:

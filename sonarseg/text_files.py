@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 
 from sonarseg.errors import UserError
@@ -37,5 +38,6 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{path} is not UTF-8 text (line {line} is not): save it as UTF-8.") from error
-    # Files that were put together have marks inside as well; nobody sees them in an editor.
-    return text.replace(_BYTE_ORDER_MARK, "").replace("\r\n", "\n").replace("\r", "\n")
+    # Files that were put together have marks inside as well, and no editor shows them.
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub(f"^{_BYTE_ORDER_MARK}+", "", text, flags=re.MULTILINE)

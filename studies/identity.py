@@ -15,8 +15,8 @@ import numpy as np
 import optuna
 
 from sonarseg.errors import UserError
-from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
+from sonarseg.survey.scored_classes import mask_pixels, unscored_classes
 from studies.storage import KINDS, Direction, StudyKind
 from studies.study_config import StudyConfig
 
@@ -41,14 +41,17 @@ FREE = {
 
 
 def val_tiles(survey: Survey) -> tuple[str, ...]:
-    """Tiles of `val` that have a mask, in the order of the split."""
-    return tuple(tile for tile in survey.splits["val"] if survey.has_mask(tile))
+    """Tiles of `val` that have a mask, in the order of the split; none if no mask holds a pixel with data."""
+    tiles = tuple(tile for tile in survey.splits["val"] if survey.has_mask(tile))
+    return tiles if any(mask_pixels(survey, tile).any() for tile in tiles) else ()
 
 
 def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, Any]]:
     """User attributes of both studies; of masks, only those of `val` are opened."""
     tiles = val_tiles(survey)
-    several = sum(_shows_several(survey, tile) for tile in tiles)
+    counts = [mask_pixels(survey, tile) for tile in tiles]
+    several = sum(int((pixels > 0).sum() >= 2) for pixels in counts)
+    seen = np.sum(counts, axis=0) if counts else np.zeros(survey.num_classes, dtype=np.int64)
     shared: dict[str, Any] = {
         **_metric(config, len(tiles), several),
         "survey": {
@@ -62,6 +65,7 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
                 "val": several,
             },
         },
+        "unscored": list(unscored_classes(survey, "val", seen)),
         "tiles": list(tiles),
         "groups": [survey.groups.get(tile) for tile in tiles],
         "versions": _versions(),
@@ -72,8 +76,10 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
         "test_openings": [],
     }
     if not tiles:
+        masked = any(survey.has_mask(tile) for tile in survey.splits["val"])
+        lacks = "no pixel with data in the masks of" if masked else "no masks for"
         shared["untuned"] = (
-            f"the survey {survey.name} has no masks for its val split, so no setting could be scored: "
+            f"the survey {survey.name} has {lacks} its val split, so no setting could be scored: "
             "the published settings of w-s3Tseg were used."
         )
     return {kind: {"kind": kind, **shared} for kind in KINDS}
@@ -91,11 +97,6 @@ def _metric(config: StudyConfig, tiles: int, several: int) -> dict[str, str]:
         "metric": "miou",
         "metric_note": "miou is used in place of miou_multiclass: no val tile shows two or more classes.",
     }
-
-
-def _shows_several(survey: Survey, tile: str) -> bool:
-    mask = survey.read_mask(tile)
-    return len(np.unique(mask[mask != IGNORE])) >= 2
 
 
 def _versions() -> dict[str, str]:

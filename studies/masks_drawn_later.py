@@ -16,7 +16,7 @@ from studies.study_config import StudyConfig
 
 UNTUNED = "untuned"
 # What masks change of what a study knows of itself
-_OF_MASKS = ("metric", "metric_note", "survey", "tiles", "groups")
+_OF_MASKS = ("metric", "metric_note", "survey", "unscored", "tiles", "groups")
 
 
 def take_masks_in(studies: Mapping[StudyKind, optuna.Study], survey: Survey, config: StudyConfig) -> int:

@@ -10,6 +10,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.background import propose_background
 from sonarseg.survey.layout import ReadSurvey, Survey, read_survey
 from sonarseg.survey.lists import find_pictures
+from sonarseg.survey.mask_notes import mask_notes
 from sonarseg.survey.scaling import mixed_depths
 from sonarseg.survey.split_notes import split_notes
 from sonarseg.survey.splits import SPLITS
@@ -234,6 +235,7 @@ def _find_notes(read: ReadSurvey, tallies: dict[str, SplitTally], problems: list
     ]
     notes += _strip_notes(survey)
     notes += _fill_notes(tallies)
+    notes += mask_notes(survey, tallies)
     contradicted = [tile for tally in tallies.values() for tile in tally.contradicted]
     if contradicted:
         notes.append(

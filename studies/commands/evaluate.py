@@ -32,6 +32,7 @@ def evaluate(
     workspace: WorkspaceOption = None,
 ) -> None:
     """Score TARGET against the masks of a split; the figures go to evaluations/ in the workspace too."""
+    from sonarseg.survey.scored_classes import not_scored
     from sonarseg.training.record import write_json
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.scores_table import scores_table
@@ -45,7 +46,10 @@ def evaluate(
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
     title = f"{target} on {split.value}"
-    show(console, scores_table({title: result["scores"], "best constant guess": result["constant_guess"]}))
+    columns = {title: result["scores"], "best constant guess": result["constant_guess"]}
+    show(console, scores_table(columns, result["unscored"]))
+    if result["unscored"]:
+        say(not_scored(result["unscored"], split.value))
     labels = "used" if result["uses_image_labels"] else "not used"
     say(f"{len(result['tiles'])} tiles, their image-level labels {labels}. Written to {path}")
 

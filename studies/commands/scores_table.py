@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.table import Table
 
 from studies.commands.tables import calm_table
 
+NOT_SCORED = "not scored"
 _METRICS = ("miou", "miou_multiclass", "miou_paper", "fwiou")
 
 
-def scores_table(columns: Mapping[str, Mapping[str, Any]]) -> Table:
+def scores_table(columns: Mapping[str, Mapping[str, Any]], unscored: Collection[str] = ()) -> Table:
     """Lay scores side by side, one column a thing that was scored.
 
     Parameters
     ----------
     columns : mapping
         Title to `survey_scores` of the thing.
+    unscored : collection of str
+        Classes that no mask holds, whatever was predicted.
     """
     rows = [[name, *(figure(scores.get(name)) for scores in columns.values())] for name in _METRICS]
     for name in next(iter(columns.values()))["iou"]:
-        rows.append([f"iou/{name}", *(figure(scores["iou"].get(name)) for scores in columns.values())])
+        values = [None if name in unscored else scores["iou"].get(name) for scores in columns.values()]
+        cells = [NOT_SCORED if value is None else figure(value) for value in values]
+        rows.append([f"iou/{name}", *cells])
     return calm_table(["", *columns], rows)
 
 

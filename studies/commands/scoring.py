@@ -17,6 +17,7 @@ from sonarseg.metrics.scores import survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.survey.scored_classes import unscored_classes
 from sonarseg.training.cams import extract_cams
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target
@@ -69,6 +70,7 @@ def score_target(
         "tiles": list(evaluation.tiles),
         "groups": list(evaluation.groups),
         "uses_image_labels": evaluation.uses_image_labels,
+        "unscored": list(unscored_classes(survey, split, evaluation.confusions.sum(axis=(0, 2)))),
         "scores": {**evaluation.scores, "boundary_iou": evaluation.boundary_iou},
         "constant_guess": constant_guess(evaluation, survey.classes),
         "confusions": pack_confusions(evaluation.confusions),

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from studies.workspace import Workspace
 
 WATCH_SECONDS = 2.0
+# Reasons of failed trials that are shown without being asked for
+_REASONS = 3
 _STATES = ("complete", "pruned", "failed", "running")
 
 
@@ -162,6 +164,7 @@ def shown(facts: dict[str, Any]) -> Group:
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
     from reports.formatting import count
+    from sonarseg.survey.scored_classes import not_scored
 
     if study["best"]:
         yield f"best {study['metric']} {figure(study['best']['value'])}, {_setting(study['best'])}"
@@ -171,6 +174,14 @@ def _study_lines(study: dict[str, Any]) -> Iterator[str]:
         yield f"{count(number, 'trial')} interrupted, which `sonarseg tune` goes on with or has gone on with"
     if study["untuned"]:
         yield study["untuned"]
+    if study["unscored"]:
+        yield not_scored(study["unscored"])
+    shown_reasons = study["failures"][:_REASONS]
+    for each in shown_reasons:
+        yield f"{count(each['trials'], 'trial')} failed, trial {each['newest']} last: {each['reason']}"
+    if len(study["failures"]) > len(shown_reasons):
+        more = count(len(study["failures"]) - len(shown_reasons), "more reason")
+        yield f"{more} of failed trials: see --json"
     if study["stopped"]:
         yield f"stopped: {study['stopped']}; `sonarseg tune` goes on once that is changed"
     if study["ends"]:

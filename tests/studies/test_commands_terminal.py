@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from fake_workspace import full_workspace
+from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from studies.commands.console import ConsoleProgress, say
@@ -19,6 +20,7 @@ from studies.commands.scores_table import scores_table
 from studies.commands.sentences import print_error
 from studies.commands.status import gather, shown
 from studies.commands.tables import calm_table, inert, show, visible
+from studies.storage import load_study
 from studies.workspace import Workspace
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202edesrever [bold]b[/bold]"
@@ -189,3 +191,25 @@ def test_a_path_with_markup_is_printed_as_it_is(capsys: pytest.CaptureFixture[st
     assert (
         capsys.readouterr().out == "Report: /data/[bold]bay[/bold]/\N{REPLACEMENT CHARACTER}[31mreport.html\n"
     )
+
+
+def test_a_class_that_is_not_scored_is_no_figure() -> None:
+    scores = {"miou": 0.5, "iou": {"mud": 0.5, "rock": 0.0, "weed": None}}
+    text = printed(scores_table({"best": scores}, ["rock"]), terminal=False)
+    words = {line.split()[0]: line.split()[1:] for line in text.splitlines() if "iou/" in line}
+    assert words == {"iou/mud": ["0.500"], "iou/rock": ["not", "scored"], "iou/weed": ["not", "scored"]}
+
+
+def test_status_names_why_trials_failed_and_what_is_not_scored(tuned: Workspace) -> None:
+    study = load_study(tuned.database_path, "crf")
+    study.set_user_attr("unscored", ["rock"])
+    for number in range(5):
+        reason = f"reason {number % 4}."
+        study.add_trial(create_trial(state=TrialState.FAIL, params={}, user_attrs={"reason": reason}))
+    facts = gather(tuned)
+    assert [each["trials"] for each in facts["studies"]["crf"]["failures"]] == [2, 1, 1, 1]
+    text = printed(shown(facts), width=200, terminal=False)
+    assert "2 trials failed, trial " in text
+    assert "last: reason 0." in text
+    assert "1 more reason of failed trials: see --json" in text
+    assert 'crf: not scored: "rock": the labels of val show it, no mask of val holds it' in text

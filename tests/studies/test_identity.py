@@ -2,6 +2,7 @@ import shlex
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -48,6 +49,29 @@ def test_without_val_masks_it_says_why_nothing_was_tuned(
     attrs = describe(workspace.survey(), workspace.config)["loss"]
     assert "has no masks for its val split" in attrs["untuned"]
     assert attrs["tiles"] == []
+
+
+def _redraw(workspace: Workspace, was: int, now: int) -> None:
+    for path in (workspace.survey_path / "masks").glob("val*.png"):
+        mask = np.asarray(Image.open(path))
+        Image.fromarray(np.where(mask == was, now, mask).astype(np.uint8)).save(path)
+
+
+def test_val_masks_without_data_tune_nothing(workspace: Workspace) -> None:
+    _redraw(workspace, 0, 255)
+    _redraw(workspace, 1, 255)
+    attrs = describe(workspace.survey(), workspace.config)["crf"]
+    assert "has no pixel with data in the masks of its val split" in attrs["untuned"]
+    assert (attrs["tiles"], attrs["unscored"]) == ([], [])
+    assert attrs["metric"] == "miou_multiclass"
+
+
+@pytest.mark.parametrize("now", [0, 255])
+def test_a_class_that_labels_show_and_val_masks_lack_is_kept_in_mind(workspace: Workspace, now: int) -> None:
+    assert describe(workspace.survey(), workspace.config)["crf"]["unscored"] == []
+    _redraw(workspace, 1, now)
+    attrs = describe(workspace.survey(), workspace.config)
+    assert attrs["crf"]["unscored"] == attrs["loss"]["unscored"] == ["rock"]
 
 
 @pytest.mark.parametrize(

@@ -303,3 +303,48 @@ def test_float_tiles_are_not_mixed_with_others(root: Path, kind: type, words: st
     assert len(problems) == 1
     assert words in problems[0]
     assert "c1.tif has 32 bits (floating point)" in problems[0]
+
+
+def _spoil_masks(root: Path, split: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
+    for tile in (root / "splits" / f"{split}.txt").read_text().split():
+        path = root / "masks" / f"{tile}.png"
+        Image.fromarray(change(np.asarray(Image.open(path)))).save(path)
+
+
+@pytest.mark.parametrize(
+    ("split", "change", "says"),
+    [
+        (
+            "val",
+            lambda mask: np.full_like(mask, 255),
+            "val has no pixel with data, its masks are 255",
+        ),
+        ("val", lambda mask: np.where(mask == 2, 255, mask), 'not scored: "weed": the labels of val show it'),
+        ("val", lambda mask: np.where(mask == 2, 1, mask), 'not scored: "weed": the labels of val show it'),
+        ("val", lambda mask: np.where(mask > 0, 255, mask), 'not scored: "rock", "weed": the labels of val'),
+        (
+            "val",
+            lambda mask: np.where(mask > 0, 255, mask),
+            "hold the values 0 and 255 only, and 255",
+        ),
+        ("test", lambda mask: np.full_like(mask, 255), "test has no pixel with data"),
+        ("test", lambda mask: np.where(mask == 2, 0, mask), 'not scored: "weed": the labels of test show it'),
+    ],
+)
+def test_masks_that_say_less_than_the_labels_are_noted(
+    root: Path, split: str, change: Callable[[np.ndarray], np.ndarray], says: str
+) -> None:
+    assert not any(text in note for note in _mask_notes(root) for text in ("not scored", "255"))
+    _spoil_masks(root, split, change)
+    assert any(says in note for note in _mask_notes(root))
+
+
+def test_masks_of_two_values_are_noted_if_labels_do_not_tell(root: Path) -> None:
+    _spoil_masks(root, "val", lambda mask: np.where(mask > 0, 255, 0).astype(np.uint8))
+    rows = (root / "labels.csv").read_text().splitlines()
+    (root / "labels.csv").write_text("\n".join(row for row in rows if not row.startswith("c")))
+    assert any("hold the values 0 and 255 only" in note for note in _mask_notes(root))
+
+
+def _mask_notes(root: Path) -> list[str]:
+    return check_survey(root, masks=("val", "test")).notes
