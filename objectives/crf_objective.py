@@ -19,6 +19,7 @@ import optuna
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 from numpy.typing import NDArray
 
+from objectives.enqueued import suggested
 from objectives.outcome import TrialFailed
 from objectives.racing import FindIncumbent, Race, counted_tiles
 from objectives.search_space import CrfRanges, suggest_crf
@@ -206,7 +207,9 @@ class CrfObjective:
         with warnings.catch_warnings():
             # A published setting is run although the person searches narrower ranges.
             warnings.filterwarnings("ignore", message="Fixed parameter")
-            parameters = suggest_crf(trial, self.ranges, self.background_id is not None)
+            parameters = suggested(
+                trial, lambda t: suggest_crf(t, self.ranges, self.background_id is not None)
+            )
         incumbent = None if trial.user_attrs.get("enqueued") else self.incumbent()
         race = None if incumbent is None else Race(incumbent, self._racing)
         longest = parameters.iterations

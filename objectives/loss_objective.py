@@ -13,6 +13,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial
 
+from objectives.enqueued import suggested
 from objectives.outcome import OutOfMemory, TrialFailed
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
 from objectives.search_space import setting_text, suggest_loss
@@ -112,7 +113,7 @@ class LossObjective:
 
         A trial that goes on with a dead one brings its seed along.
         """
-        setting = setting_text(suggest_loss(trial))
+        setting = setting_text(suggested(trial, suggest_loss))
         if "seed" not in trial.user_attrs:
             others = [other for other in trial.study.get_trials(deepcopy=False) if is_of(other, setting)]
             earlier = sum("retry_of" not in other.user_attrs for other in others)

@@ -15,6 +15,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from reports.foreign_trials import is_foreign
 from reports.formatting import plain, plain_or_none
 from reports.study_records import INTERRUPTED, STATES, Study, Trial, workspace_name
 from sonarseg.errors import UserError
@@ -118,9 +119,12 @@ def _read_study(kind: str, study: optuna.Study) -> Study:
     frozen = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
     survey = attrs.get("survey")
     classes = [plain(name) for name in survey.get("classes", [])] if isinstance(survey, dict) else []
+    objectives = len(study.directions)
+    foreign = {trial.number for trial in frozen if is_foreign(trial, {**attrs, "kind": kind}, objectives)}
+    own = tuple(trial for trial in frozen if trial.number not in foreign)
     unscored = {plain(name) for name in attrs.get("unscored") or []}
-    trials = tuple(_read_trial(trial, classes, kind, unscored) for trial in frozen)
-    return Study(study.study_name, kind, attrs, trials, tuple(frozen), len(study.directions) > 1)
+    trials = tuple(_read_trial(trial, classes, kind, unscored) for trial in own)
+    return Study(study.study_name, kind, attrs, trials, own, objectives > 1, tuple(sorted(foreign)))
 
 
 def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set[str]) -> Trial:
@@ -157,7 +161,9 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set
         host=_host(attrs.get("worker")),
         worker=_worker(attrs.get("worker")),
         device=plain_or_none(attrs.get("device")),
-        intermediate=dict(trial.intermediate_values),
+        intermediate={
+            step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)
+        },
         started=trial.datetime_start,
     )
 
@@ -204,7 +210,7 @@ def _number(stored: object) -> float | None:
 
 
 def _known(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+    return None if value is None or not math.isfinite(value) else value
 
 
 def _origin(origin: object) -> str | None:

@@ -140,6 +140,17 @@ def listing(words: list[str]) -> str:
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
 
 
+def number_ranges(numbers: Iterable[int]) -> str:
+    """Write numbers as a person does: "0 to 4, 6 and 8"."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][-1] == number - 1:
+            ranges[-1][1:] = [number]
+        else:
+            ranges.append([number])
+    return listing([" to ".join(map(str, each)) for each in ranges])
+
+
 def ordered(names: Iterable[str]) -> list[str]:
     """Sort parameter names in the order of the energy: kernels, weights, iterations, unary, the rest."""
     found = set(names)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from reports.foreign_trials import foreign_note
 from reports.formatting import count, listing, plain, plain_or_none
 
 STATES = {
@@ -115,7 +116,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Study:
-    """One study and its trials, in the order of their numbers."""
+    """One study and its trials, in the order of their numbers.
+
+    `foreign` holds the numbers of the trials that another program added: they are in no other field.
+    """
 
     name: str
     kind: str
@@ -123,6 +127,12 @@ class Study:
     trials: tuple[Trial, ...]
     frozen: tuple[FrozenTrial, ...]
     weighs_seconds: bool = False
+    foreign: tuple[int, ...] = ()
+
+    @property
+    def foreign_note(self) -> str | None:
+        """Which trials are left out because another program added them."""
+        return foreign_note(self.foreign)
 
     @property
     def metric(self) -> str:

@@ -53,6 +53,7 @@ def summarise_study(study: Study) -> dict[str, Any]:
         "unscored": study.unscored,
         "failures": failures(study),
         "trials": study.counts(),
+        "left_out": list(study.foreign),
     }
     return facts | (_crf_facts(study) if study.kind == "crf" else _loss_facts(study))
 
@@ -219,7 +220,8 @@ def _runner_up(section: LossSection) -> str:
 
 def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
     """Tell what to be careful of when reading the numbers."""
-    found = []
+    sections = [section for section in (crf, loss) if section is not None]
+    found = [f"{s.study.kind} study: {note}." for s in sections if (note := s.study.foreign_note)]
     if loss is not None and loss.table.rows:
         by_paper, by_metric = loss.table.winner("miou_paper"), loss.table.winner(loss.study.metric)
         if by_paper is not None and by_metric is not None and by_paper is not by_metric:
@@ -246,7 +248,7 @@ def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
         counts = section.study.counts() if section is not None else {}
         if counts.get("running") and section is not None and section.study.complete:
             found.append(f"The {what} study is under way: {count(counts['running'], 'trial')} running.")
-    scored = [section.study for section in (crf, loss) if section is not None and section.study.complete]
+    scored = [section.study for section in sections if section.study.complete]
     if scored:
         opened = len(test_openings(scored))
         times = f"been opened {'once' if opened == 1 else f'{opened} times'}" if opened else "not been opened"

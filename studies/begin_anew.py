@@ -15,6 +15,9 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb.models import StudyModel
 from optuna.trial import FrozenTrial
 
+from objectives.enqueued import enqueued_params
+from studies.own_trials import OwnStudy
+
 # User attributes of a study that say something of its trials
 _OF_TRIALS = ("confirm", "stopped")
 # User attributes of a trial that say what it is for
@@ -64,17 +67,20 @@ def _settings(trials: Sequence[FrozenTrial], first: int) -> list[tuple[dict[str,
     begun: dict[int, int] = {}
     for trial in trials:
         retry_of = trial.user_attrs.get("retry_of")
-        begun[trial.number] = trial.number if retry_of is None else begun[retry_of]
+        # The trial that was gone on with may have been removed.
+        begun[trial.number] = begun.get(-1 if retry_of is None else int(retry_of), trial.number)
     gone_on_with = {trial.user_attrs.get("retry_of") for trial in trials}
     wanted = [
         trial
         for trial in trials
-        if trial.number not in gone_on_with and not trial.user_attrs.get("repetition")
+        if trial.number not in gone_on_with
+        and not trial.user_attrs.get("repetition")
+        and not trial.user_attrs.get("refused")
     ]
-    wanted.sort(key=lambda trial: (begun[trial.number] != begun[first], begun[trial.number]))
+    wanted.sort(key=lambda trial: (begun[trial.number] != begun.get(first), begun[trial.number]))
     return [
         (
-            {**trial.system_attrs.get("fixed_params", {}), **trial.params},
+            {**enqueued_params(trial.system_attrs), **trial.params},
             {name: trial.user_attrs[name] for name in _OF_SETTING if name in trial.user_attrs},
         )
         for trial in wanted
@@ -89,7 +95,7 @@ def is_set_aside(study: optuna.Study) -> bool:
 
 def successor(study: optuna.Study) -> optuna.Study:
     """Load the study that has the name now; the same one where it was not set aside."""
-    return optuna.load_study(study_name=study.study_name, storage=_backend(study))
+    return OwnStudy(study.study_name, _backend(study))
 
 
 def _backend(study: optuna.Study) -> BaseStorage:

@@ -23,6 +23,7 @@ from optuna.storages import BaseStorage, RetryHeartbeatStaleTrialCallback
 from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.enqueued import enqueued_params
 from objectives.process_identity import is_alive, is_of_this_machine, process_identity
 from studies.server_storage import GRACE_SECONDS
 
@@ -126,7 +127,7 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     again.user_attrs = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
     again.user_attrs["retry_of"] = trial.number
     # What it had chosen, and what it was told to choose and had not come to; ranges are left to the search.
-    fixed = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+    fixed = {**enqueued_params(trial.system_attrs), **trial.params}
     again.system_attrs = {**copy.deepcopy(trial.system_attrs), "fixed_params": fixed}
     again.params, again.distributions = {}, {}
     with warnings.catch_warnings():

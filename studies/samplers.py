@@ -20,6 +20,7 @@ from optuna.samplers import (
 )
 from optuna.trial import TrialState
 
+from objectives.enqueued import enqueued_params
 from studies.study_config import SamplerName
 
 # User attribute of a study: how many workers have drawn for it
@@ -102,12 +103,16 @@ def enqueue_grid_point(study: optuna.Study, points: Sequence[dict[str, Any]], se
     trials = study.get_trials(deepcopy=False)
     if any(trial.state == TrialState.WAITING for trial in trials):
         return True
-    tried = {
-        frozenset({**trial.system_attrs.get("fixed_params", {}), **trial.params}.items()) for trial in trials
-    }
+    settings = [{**enqueued_params(trial.system_attrs), **trial.params} for trial in trials]
+    # A person may have enqueued a list, which is no point of a grid.
+    tried = {frozenset(each.items()) for each in settings if all(map(_is_plain, each.values()))}
     order = random.Random(seed).sample(range(len(points)), len(points))
     free = next((points[index] for index in order if frozenset(points[index].items()) not in tried), None)
     if free is None:
         return False
     study.enqueue_trial(free)
     return True
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | int | float)

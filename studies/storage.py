@@ -19,6 +19,7 @@ from optuna.storages import RDBStorage
 from reports.database import NOT_OURS, refuse_foreign
 from sonarseg.errors import UserError
 from studies.one_machine import only_machine
+from studies.own_trials import OwnStudy
 from studies.server_address import ServerAddress
 from studies.server_storage import open_server
 from studies.sqlite_storage import SqliteStorage
@@ -176,8 +177,8 @@ def load_studies(path: Location) -> dict[StudyKind, optuna.Study]:
 def _load(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
     storage = open_storage(path)
     try:
-        found = {
-            kind: optuna.load_study(study_name=study_name(path, kind), storage=storage) for kind in kinds
+        found: dict[StudyKind, optuna.Study] = {
+            kind: OwnStudy(study_name(path, kind), storage) for kind in kinds
         }
     except KeyError as error:
         raise UserError(NOT_OURS.format(path)) from error

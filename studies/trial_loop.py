@@ -14,7 +14,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.outcome import OutOfMemory, TrialFailed
+from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from studies.heartbeat import heartbeat
@@ -37,6 +37,8 @@ DERIVED = "derived_from"
 # User attribute of a trial that was run in another study: where it comes from
 ORIGIN = "warm_start"
 STOPPED = "stopped"
+# User attribute of a trial that was enqueued with a setting it cannot have
+REFUSED = "refused"
 # So often a worker looks whether the last trials, which others run, have ended.
 _LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -130,7 +132,8 @@ def run_trials(
                         return
                 trial = _ask(study, watch.device) if left > 0 and reason is None else None
                 if trial is not None and after_ask is not None:
-                    with _ended_with_this(study, trial):
+                    # The objective refuses a wrong setting again, as an end of the trial.
+                    with _ended_with_this(study, trial), suppress(SettingRefused):
                         after_ask(trial)
             if trial is None:
                 # Should one of the others die, its trial is run again: who left now would leave it undone.
@@ -141,9 +144,11 @@ def run_trials(
             if not ended:
                 continue
             added = () if after_tell is None else after_tell()
-            trials = study.get_trials(deepcopy=False)
+            by_number = {each.number: each for each in study.get_trials(deepcopy=False)}
             for number in (trial.number, *added):
-                watch.ended(study, trials[number])
+                # Somebody may have removed it meanwhile.
+                if number in by_number:
+                    watch.ended(study, by_number[number])
 
 
 def _awaited(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
@@ -206,6 +211,8 @@ def _run_and_tell(
         trial.set_user_attr("reason", str(failed))
         study.tell(trial, state=TrialState.FAIL)
     except TrialFailed as failed:
+        if isinstance(failed, SettingRefused):
+            trial.set_user_attr(REFUSED, True)
         trial.set_user_attr("reason", str(failed))
         study.tell(trial, state=TrialState.FAIL)
     else:

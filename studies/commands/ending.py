@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from reports.foreign_trials import foreign_note
 from reports.formatting import MISSING, difference, ordered, parameter, score
 from reports.summary import summarise
 from sonarseg.errors import UserError
@@ -26,6 +27,11 @@ def ending(workspace: Workspace) -> list[Table | Text]:
     metrics = sorted({facts["metric"] for facts in studies.values()})
     parts.append(inert(f"{', '.join(metrics)} on val, on which the best were chosen."))
     parts += [inert(_setting(kind, facts)) for kind, facts in studies.items()]
+    parts += [
+        inert(f"{kind}: {note}.")
+        for kind, facts in studies.items()
+        if (note := foreign_note(facts["left_out"]))
+    ]
     if studies and all(facts["best"] for facts in studies.values()):
         command = f"sonarseg confirm{_as_argument(workspace)} --split test"
         parts.append(inert(f"Next: `{command}` measures both anew, with new seeds."))

@@ -102,13 +102,13 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
     UserError
         Where there is no such trial, or it has written no log yet.
     """
-    from reports.formatting import plain
+    from reports.formatting import number_ranges, plain
     from sonarseg.errors import UserError
     from studies.storage import load_study
 
-    trials = load_study(workspace.database, "loss").get_trials(deepcopy=False)
-    if not 0 <= number < len(trials):
-        known = f"the trials 0 to {len(trials) - 1}" if trials else "no trials yet"
+    trials = {each.number: each for each in load_study(workspace.database, "loss").get_trials(deepcopy=False)}
+    if number not in trials:
+        known = f"the trials {number_ranges(trials)}" if trials else "no trials yet"
         raise UserError(f"--log {number}: the loss study has {known}.")
     run = trials[number].user_attrs.get("run")
     path = workspace.root / run / "log.txt" if run else None
@@ -163,6 +163,7 @@ def shown(facts: dict[str, Any]) -> Group:
 
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
+    from reports.foreign_trials import foreign_note
     from reports.formatting import count
     from sonarseg.survey.scored_classes import not_scored
 
@@ -172,6 +173,8 @@ def _study_lines(study: dict[str, Any]) -> Iterator[str]:
         yield f"batches of {study['batch_size']} tiles"
     if number := study["trials"].get("interrupted"):
         yield f"{count(number, 'trial')} interrupted, which `sonarseg tune` goes on with or has gone on with"
+    if note := foreign_note(study["left_out"]):
+        yield note
     if study["untuned"]:
         yield study["untuned"]
     if study["unscored"]:

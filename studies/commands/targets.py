@@ -7,6 +7,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from reports.formatting import number_ranges
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, PUBLISHED, published
 from sonarseg.errors import UserError
@@ -123,4 +124,7 @@ def _trial(workspace: Workspace, kind: StudyKind, number: int) -> FrozenTrial:
     for trial in trials:
         if trial.number == number:
             return trial
-    raise UserError(f"The {kind} study has no trial {number}: its trials are 0 to {len(trials) - 1}.")
+    known = (
+        f"its trials are {number_ranges(trial.number for trial in trials)}" if trials else "it has none yet"
+    )
+    raise UserError(f"The {kind} study has no trial {number}: {known}.")

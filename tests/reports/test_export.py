@@ -98,7 +98,7 @@ def test_a_confirmation_is_exported(tmp_path: Path) -> None:
         "baseline": {"name": "no CRF"},
         "results": {"test": {"miou": figures}},
     }
-    study = new_study(tmp_path, "crf", study_attrs("crf", ["a"], confirm=record))
+    study = new_study(tmp_path, "crf", study_attrs("crf", ["a", "b"], confirm=record))
     add(study, CRF_SPACE, PUBLISHED["IRN"], 0.6, classes=["a", "b"])
     export(tmp_path, tmp_path / "out", ["csv", "latex"])
     (row,) = csv.DictReader((tmp_path / "out" / "confirmed.csv").open())

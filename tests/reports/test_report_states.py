@@ -114,7 +114,7 @@ def test_all_failed(tmp_path: Path) -> None:
 def test_study_under_way(tmp_path: Path) -> None:
     study = new_study(tmp_path, "crf")
     fill_crf(study, searched=3)
-    study.ask(CRF_SPACE)
+    study.ask(CRF_SPACE).set_user_attr("worker", {"host": "ship", "pid": 1})
     study.enqueue_trial(PARAMS)
     page = page_of(tmp_path)
     assert " ".join(page.text["crf"].split()).count("8 complete, 1 running and 1 waiting") == 1
@@ -171,6 +171,7 @@ def test_an_untuned_setting_outside_the_ranges_does_no_harm(tmp_path: Path) -> N
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Optuna says that 1e4 is out of range, which is the point
         trial = study.ask({name: CRF_SPACE[name] for name in far})
+    trial.set_user_attr("confusions", study.get_trials()[0].user_attrs["confusions"])
     study.tell(trial, 0.2)
     assert study.get_trials()[-1].params["sigma_alpha"] == 1e4
     page = page_of(tmp_path)

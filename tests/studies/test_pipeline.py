@@ -140,6 +140,8 @@ def test_losses_stay_on_the_pseudo_labels_they_began_with(tuned: Workspace, mach
     trial = crf.ask()
     for name, distribution in crf.best_trial.distributions.items():
         trial._suggest(name, distribution)
+    for name, value in crf.best_trial.user_attrs.items():
+        trial.set_user_attr(name, value)
     crf.tell(trial, 0.999)
     notes: list[str] = []
     more = rewrite(tuned, "trials = 6", "trials = 7")

@@ -1,0 +1,98 @@
+"""Which trials of a study this program did not make: anybody may add some with Optuna itself.
+
+The one rule for both sides: `studies` leaves these trials out of ranking, races and budget, `reports` out
+of every figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from reports.formatting import count, listing
+from sonarseg.metrics.confusion import unpack_confusions
+
+# User attributes that every trial of this program has some of once it has begun or ended
+_MARKS = ("worker", "reason", "interrupted", "deaths", "derived_from", "warm_start", "run", "curve")
+_CRF_PARAMETERS = {
+    "sigma_alpha",
+    "sigma_beta",
+    "sigma_gamma",
+    "w_bilateral",
+    "w_spatial",
+    "iterations",
+    "guide",
+    "unary",
+}
+_LOSS_PARAMETERS: dict[str, set[str]] = {
+    "cross-entropy": set(),
+    "focal": {"gamma", "alpha"},
+    "lovasz_softmax": set(),
+}
+
+
+def is_foreign(trial: FrozenTrial, attrs: Mapping[str, Any], objectives: int = 1) -> bool:
+    """Whether a trial was added by another program, or holds no result that could be compared.
+
+    A waiting trial never is: it is a wish, which is looked at when its turn comes.
+
+    Parameters
+    ----------
+    trial : FrozenTrial
+    attrs : mapping
+        User attributes of its study: `kind`, and `tiles` and `survey` once they are noted.
+    objectives : int
+        Values that a complete trial of the study has.
+    """
+    marked = any(name in trial.user_attrs for name in _MARKS)
+    if trial.state is TrialState.WAITING:
+        return False
+    if trial.state is TrialState.RUNNING:
+        # One of ours says who runs it before it chooses anything.
+        return not marked and bool(trial.params)
+    if trial.state is not TrialState.COMPLETE:
+        return not marked
+    values = trial.values or []
+    if len(values) != objectives or not all(math.isfinite(value) for value in values):
+        return True
+    if not attrs.get("tiles"):
+        return not marked
+    return not (_has_parameters(trial, attrs) and _has_result(trial, attrs))
+
+
+def foreign_note(numbers: Sequence[int]) -> str | None:
+    """Say which trials are left out; None where there are none."""
+    if not numbers:
+        return None
+    verb, noun = ("was", "trial") if len(numbers) == 1 else ("were", "trials")
+    named = [str(number) for number in numbers[:5]] + (["others"] if len(numbers) > 5 else [])
+    return (
+        f"{count(len(numbers), 'trial')} {verb} added by another program: left out ({noun} {listing(named)})"
+    )
+
+
+def _has_parameters(trial: FrozenTrial, attrs: Mapping[str, Any]) -> bool:
+    params = trial.params
+    if any(isinstance(value, float) and not math.isfinite(value) for value in params.values()):
+        return False
+    if attrs.get("kind") == "crf":
+        return params.keys() >= _CRF_PARAMETERS
+    needed = _LOSS_PARAMETERS.get(str(params.get("loss")))
+    noted = all(isinstance(trial.user_attrs.get(name), str) for name in ("setting", "run"))
+    return needed is not None and params.keys() >= needed and noted
+
+
+def _has_result(trial: FrozenTrial, attrs: Mapping[str, Any]) -> bool:
+    """Whether the confusions are those of the study's tiles and classes."""
+    packed, survey = trial.user_attrs.get("confusions"), attrs.get("survey")
+    if not isinstance(packed, str):
+        return False
+    try:
+        shape = unpack_confusions(packed).shape
+    except ValueError:
+        return False
+    classes = survey.get("classes") if isinstance(survey, dict) else None
+    return shape[0] == len(attrs["tiles"]) and (not classes or shape[1] == len(classes))
