@@ -42,9 +42,9 @@ def suggested(trial: BaseTrial, suggest: Callable[[BaseTrial], Chosen]) -> Chose
     SettingRefused
         If an enqueued parameter is unknown, of the wrong type, out of range, or is not used with the others.
     """
-    wished = dict(trial.params)
-    if isinstance(trial, optuna.Trial):
-        wished |= enqueued_params(trial.storage.get_trial_system_attrs(trial._trial_id))
+    if not isinstance(trial, optuna.Trial):
+        return suggest(trial)
+    wished = {**enqueued_params(trial.storage.get_trial_system_attrs(trial._trial_id)), **trial.params}
     if not wished:
         return suggest(trial)
     in_range = not any(name in trial.user_attrs for name in _ANY_RANGE)

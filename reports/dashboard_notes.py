@@ -64,7 +64,8 @@ def write_dashboard_notes(workspace: Path, opened: Mapping[Any, optuna.Study] | 
     studies = read_studies(workspace)
     if opened is not None:
         for kind, study in studies.items():
-            _fill(opened[kind], study, workspace)
+            if kind in opened:
+                _fill(opened[kind], study, workspace)
         return
     storage = open_storage(workspace / DATABASE, "rw")
     try:

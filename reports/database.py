@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sqlite3
@@ -26,7 +27,16 @@ DATABASE = "study.db"
 KINDS = ("crf", "loss")
 BUSY_SECONDS = 60
 NOT_OURS = "{} does not hold the studies of a workspace: expected the study.db that `sonarseg tune` writes."
+REMOVED = (
+    "{0} holds no {1} study: it was removed, for example in the dashboard; `sonarseg tune {1}` makes it "
+    "again, and keeps the warm-up."
+)
 Mode = Literal["ro", "rw", "rwc"]
+# So long the end of a command waits for others before it leaves their part of the journal to them.
+_SETTLE_SECONDS = 2.0
+# Files that this process has opened for writing
+_written = set[Path]()
+_log = logging.getLogger(__name__)
 
 
 def read_studies(workspace: Path) -> dict[str, Study]:
@@ -91,8 +101,29 @@ def connect_to(path: Path, mode: Mode) -> sqlite3.Connection:
     journal = path.with_name(path.name + "-wal")
     sealed = not os.access(path.parent, os.W_OK) and not journal.exists()
     query = "immutable=1" if sealed else f"mode={mode}"
+    if mode != "ro" and not sealed:
+        _written.add(path.resolve())
     address = f"file:{quote(str(path.resolve()))}?{query}"
     return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
+
+
+def settle_written() -> None:
+    """Move what this process has written out of the journals into the files, so that each is whole by itself.
+
+    What other programs are reading or writing just now stays in the journal, and moves when they end.
+    """
+    for path in sorted(_written):
+        if not (path.is_file() and path.with_name(path.name + "-wal").exists()):
+            continue
+        try:
+            with closing(connect_to(path, "rw")) as connection:
+                connection.execute(f"PRAGMA busy_timeout={int(1000 * _SETTLE_SECONDS)}")
+                (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                if busy:
+                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        except sqlite3.OperationalError as error:
+            _log.warning("%s-wal belongs to %s (%s): copy both.", path, path.name, error)
+    _written.clear()
 
 
 def refuse_foreign(path: Path) -> None:

@@ -15,7 +15,10 @@ from reports.loss_section import LossSection
 from reports.loss_table import TABLE_METRICS, loss_table
 from reports.study_records import Study, Trial, best_of, test_openings
 
-_NONE = "There is no {} study in this workspace yet."
+_NONE = (
+    "There is no {} study in this workspace: it was removed, for example in the dashboard; "
+    "`sonarseg tune` makes it again."
+)
 
 
 def summarise(workspace: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from studies.begin_anew import StudySetAside, is_set_aside, successor
 from studies.retry import revive
 from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from studies.stopping import NEVER, StopRules
-from studies.storage import load_study, storage_errors
+from studies.storage import load_study, present_studies, storage_errors
 from studies.trial_loop import Watch, run_trials
 from studies.turns import turn
 from studies.workspace import Workspace
@@ -216,7 +216,9 @@ def best_loss(study: optuna.Study) -> LossConfig:
 
 def has_finished_run(workspace: Workspace) -> bool:
     """Whether the loss study, or the one plain run where nothing could be tuned, has a model to use."""
-    study = load_study(workspace.database, "loss")
+    study = present_studies(workspace.database).get("loss")
+    if study is None:
+        return False
     if "untuned" in study.user_attrs:
         return (workspace.final_dir / SUMMARY).is_file()
     return bool(compare_losses(study.get_trials(deepcopy=False)).best)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -86,4 +87,9 @@ import_app.command()(survey.masks)
 def main() -> None:
     """Run the command line."""
     with interrupted_once():
-        app()
+        try:
+            app()
+        finally:
+            # Whatever the end: who copies study.db alone has all of it. Most commands have not opened it.
+            if (database := sys.modules.get("reports.database")) is not None:
+                database.settle_written()

@@ -54,12 +54,14 @@ def chosen_tiles(survey: Survey, count: int = 3) -> list[str]:
     return [tiles[place] for place in places]
 
 
-def picture_engine(crf_study: optuna.Study) -> Engine:
-    """What computes the dense CRF of pictures: the study's engine.
+def picture_engine(crf_study: optuna.Study | None) -> Engine:
+    """What computes the dense CRF of pictures: the study's engine, numba without a study.
 
     In place of torch it is numba, whose labels are the same but for ties: the device is the study's.
     """
-    return Engine("pydensecrf") if crf_study.user_attrs.get("engine") == "pydensecrf" else DEFAULT_ENGINE
+    if crf_study is not None and crf_study.user_attrs.get("engine") == "pydensecrf":
+        return Engine("pydensecrf")
+    return DEFAULT_ENGINE
 
 
 def write_picture_rows(

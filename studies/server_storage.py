@@ -16,6 +16,7 @@ from optuna.storages import RDBStorage
 
 from sonarseg.errors import UserError
 from studies.server_address import ServerAddress, with_password
+from studies.study_database import StudyDatabase
 
 # A worker beats this often.
 HEARTBEAT_SECONDS = 30
@@ -129,7 +130,7 @@ def wait_for_server(attempt: Callable[[], Answer]) -> Answer:
 
 def _patiently(name: str) -> Callable[..., Any]:
     """Let a method of the storage wait for the server."""
-    method: Callable[..., Any] = getattr(RDBStorage, name)
+    method: Callable[..., Any] = getattr(StudyDatabase, name)
 
     @wraps(method)
     def patient(self: PatientStorage, *args: Any, **kwargs: Any) -> Any:
@@ -164,7 +165,7 @@ def _is_away(error: BaseException) -> bool:
     return False
 
 
-class PatientStorage(RDBStorage):
+class PatientStorage(StudyDatabase):
     """Optuna's storage on a server whose restart no worker notices but by waiting."""
 
 

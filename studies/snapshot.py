@@ -20,8 +20,8 @@ from studies.sqlite_storage import SqliteStorage
 from studies.storage import (
     KINDS,
     StudyKind,
-    load_studies,
     open_storage,
+    present_studies,
     remove_database,
     storage_errors,
     study_name,
@@ -96,7 +96,7 @@ def studies_on_server(workspace: Workspace) -> dict[StudyKind, optuna.Study] | N
         Where the server does not answer or does not hold them.
     """
     address = workspace.database
-    return load_studies(address) if isinstance(address, ServerAddress) else None
+    return present_studies(address) if isinstance(address, ServerAddress) else None
 
 
 def _copy(source: Connection, target: Connection, names: Mapping[str, str]) -> None:

@@ -11,6 +11,7 @@ import json
 import sqlite3
 from collections.abc import Container, Iterator, Mapping
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,19 @@ from optuna.distributions import (
     distribution_to_json,
 )
 from optuna.exceptions import UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import TrialIntermediateValueModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import QueuePool
 
 from reports.database import connect_to
 from studies.sqlite_trials import read_study_attributes, read_trial, read_trials
+from studies.study_database import StudyDatabase
 
 # Optuna reads the trial before each write, in three to five statements; workers that write often wait for
 # each other's. One statement does the same: it writes only where the trial has not ended. It goes to the
 # driver itself: SQLAlchemy's part would cost more than SQLite's.
 _OF_OPEN_TRIAL = "FROM trials WHERE trial_id = :trial AND state IN ('RUNNING', 'WAITING')"
+_KNOWN = "SELECT 1 FROM trials WHERE trial_id = :trial"
 _REPORT = (
     "INSERT INTO trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type) "
     f"SELECT trial_id, :step, :value, :kind {_OF_OPEN_TRIAL} "
@@ -49,7 +51,13 @@ _ATTRIBUTE = (
 )
 
 
-class SqliteStorage(RDBStorage):
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = connect_to(path, "rwc")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+class SqliteStorage(StudyDatabase):
     """One SQLite file as the storage of studies.
 
     Parameters
@@ -59,20 +67,19 @@ class SqliteStorage(RDBStorage):
     """
 
     def __init__(self, path: Path) -> None:
-        def connect() -> sqlite3.Connection:
-            connection = connect_to(path, "rwc")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            return connection
-
-        super().__init__("sqlite://", engine_kwargs={"creator": connect, "poolclass": QueuePool})
+        # A function of the module, so that the storage can be sent to another process.
+        creator = partial(_connect, path)
+        super().__init__("sqlite://", engine_kwargs={"creator": creator, "poolclass": QueuePool})
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:
         """Store a report of a trial, or replace the one of the same step.
 
         Raises
         ------
+        KeyError
+            If there is no trial of this id.
         UpdateFinishedTrialError
-            Where the trial has ended, or there is none of this id.
+            If the trial has ended.
         """
         stored, kind = TrialIntermediateValueModel.intermediate_value_to_stored_repr(intermediate_value)
         self._write(_REPORT, {"trial": trial_id, "step": step, "value": stored, "kind": kind.name})
@@ -99,7 +106,12 @@ class SqliteStorage(RDBStorage):
             # Only the database knows whether another worker has used this name with other ranges.
             super()._set_trial_param(trial_id, param_name, param_value_internal, distribution, None)
             return
-        check_distribution_compatibility(previous_distribution, distribution)
+        try:
+            check_distribution_compatibility(previous_distribution, distribution)
+        except ValueError:
+            # That the trial is unknown or has ended is told first, as by Optuna.
+            self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
+            raise
         row = {"trial": trial_id, "name": param_name, "value": param_value_internal}
         self._write(_PARAM, row | {"distribution": distribution_to_json(distribution)})
 
@@ -108,11 +120,15 @@ class SqliteStorage(RDBStorage):
 
         Raises
         ------
+        KeyError
+            If there is no trial of this id.
         UpdateFinishedTrialError
-            Where the trial has ended, or there is none of this id.
+            If the trial has ended.
         """
         with self._driver() as cursor:
             if cursor.execute(statement, row).rowcount == 0:
+                if cursor.execute(_KNOWN, row).fetchone() is None:
+                    raise KeyError(f"There is no trial {row['trial']}.")
                 raise UpdateFinishedTrialError(f"trial {row['trial']} has ended and takes no more values.")
 
     def get_study_user_attrs(self, study_id: int) -> dict[str, Any]:

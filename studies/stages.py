@@ -32,7 +32,14 @@ from studies.identity import check_compatible, describe, directions_of
 from studies.loss_study import run_loss_study
 from studies.masks_drawn_later import take_masks_in
 from studies.stopping import StopRules
-from studies.storage import StudyKind, create_database, has_studies, load_studies, storage_errors
+from studies.storage import (
+    StudyKind,
+    create_database,
+    create_removed,
+    has_studies,
+    load_studies,
+    storage_errors,
+)
 from studies.trial_loop import Watch, finished
 from studies.warm_up import extract_workspace_cams, run_config, warm_up
 from studies.workspace import Workspace
@@ -97,6 +104,9 @@ def open_studies(
     with workspace.alone(progress), storage_errors(path):
         if not has_studies(path):
             create_database(path, describe(survey, config), directions_of(config))
+        elif isinstance(path, Path):
+            for kind in create_removed(path, describe(survey, config), directions_of(config)):
+                progress(f"{kind} study", 0, 1, "was removed, and begins again; the warm-up is kept")
         studies = load_studies(path)
         if masks := take_masks_in(studies, survey, config):
             progress("val", masks, masks, "tiles have masks now, so settings are tuned; the warm-up is kept")

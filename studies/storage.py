@@ -16,7 +16,7 @@ import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 
-from reports.database import NOT_OURS, refuse_foreign
+from reports.database import NOT_OURS, REMOVED, refuse_foreign
 from sonarseg.errors import UserError
 from studies.one_machine import only_machine
 from studies.own_trials import OwnStudy
@@ -138,12 +138,39 @@ def study_name(location: Location, kind: StudyKind) -> str:
 
 
 def has_studies(location: Location) -> bool:
-    """Whether the studies of a workspace have begun."""
+    """Whether the studies of a workspace have begun; some of them may have been removed since."""
     if isinstance(location, Path):
         return location.is_file()
     with storage_errors(location):
         names = set(optuna.get_all_study_names(open_storage(location)))
     return all(study_name(location, kind) in names for kind in KINDS)
+
+
+def create_removed(
+    path: Path,
+    user_attrs: Mapping[StudyKind, Mapping[str, Any]],
+    directions: Mapping[StudyKind, Sequence[Direction]] = MappingProxyType({}),
+) -> list[StudyKind]:
+    """Make the studies again that were removed from a file, as by the dashboard; give their kinds.
+
+    Raises
+    ------
+    UserError
+        If the file holds studies of another program only.
+    """
+    storage = open_storage(path)
+    names = set(optuna.get_all_study_names(storage))
+    missing = [kind for kind in KINDS if kind not in names]
+    if len(missing) == len(KINDS) and names and not _holds_ours(storage):
+        raise UserError(NOT_OURS.format(path))
+    for kind in missing:
+        _create_study(storage, kind, user_attrs[kind], directions.get(kind, _MAXIMIZE))
+    return missing
+
+
+def _holds_ours(storage: RDBStorage) -> bool:
+    """Whether there is at least a study that was set aside."""
+    return any(study.user_attrs.get("kind") in KINDS for study in storage.get_all_studies())
 
 
 def remove_database(path: Path) -> None:
@@ -160,7 +187,7 @@ def load_study(path: Location, kind: StudyKind) -> optuna.Study:
     UserError
         Where there is no such database or study.
     """
-    return _load(path, (kind,))[kind]
+    return _loaded(path, (kind,))[kind]
 
 
 def load_studies(path: Location) -> dict[StudyKind, optuna.Study]:
@@ -171,17 +198,34 @@ def load_studies(path: Location) -> dict[StudyKind, optuna.Study]:
     UserError
         Where there is no such database or study.
     """
+    return _loaded(path, KINDS)
+
+
+def present_studies(path: Location) -> dict[StudyKind, optuna.Study]:
+    """Load the studies that are there: one may have been removed.
+
+    Raises
+    ------
+    UserError
+        If there is no such database, or it is not ours.
+    """
     return _load(path, KINDS)
+
+
+def _loaded(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
+    found = _load(path, kinds)
+    for kind in kinds:
+        if kind not in found:
+            raise UserError(REMOVED.format(path, kind))
+    return found
 
 
 def _load(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
     storage = open_storage(path)
-    try:
-        found: dict[StudyKind, optuna.Study] = {
-            kind: OwnStudy(study_name(path, kind), storage) for kind in kinds
-        }
-    except KeyError as error:
-        raise UserError(NOT_OURS.format(path)) from error
+    names = set(optuna.get_all_study_names(storage))
+    found: dict[StudyKind, optuna.Study] = {
+        kind: OwnStudy(name, storage) for kind in kinds if (name := study_name(path, kind)) in names
+    }
     # On a server another machine may be about to note what its studies are.
     if isinstance(path, Path) and any(study.user_attrs.get("kind") != kind for kind, study in found.items()):
         raise UserError(NOT_OURS.format(path))
@@ -242,5 +286,5 @@ def log_test_opening(workspace: Workspace, what: str) -> None:
         return
     entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
     with only_machine(workspace), storage_errors(location):
-        for study in load_studies(location).values():
+        for study in present_studies(location).values():
             study.set_user_attr("test_openings", [*study.user_attrs.get("test_openings", []), entry])

@@ -25,7 +25,7 @@ from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
 from studies.picture_rows import chosen_tiles, picture_engine
 from studies.quality import quality
-from studies.storage import KINDS, StudyKind, load_studies
+from studies.storage import StudyKind, present_studies
 from studies.workspace import Workspace
 
 PICTURE = "tiles.webp"
@@ -58,13 +58,13 @@ def write_trial_pictures(
         Pictures made.
     """
     made = 0
-    studies = opened or load_studies(workspace.database)
-    sheet = _Sheet(workspace, workspace.survey(), scaling, picture_engine(studies["crf"]))
+    studies = opened or present_studies(workspace.database)
+    sheet = _Sheet(workspace, workspace.survey(), scaling, picture_engine(studies.get("crf")))
     if not sheet.tiles:
         return made
-    for kind in KINDS:
-        store = DashboardStore(studies[kind])
-        for trial in _without_picture(studies[kind], store):
+    for kind, study in studies.items():
+        store = DashboardStore(study)
+        for trial in _without_picture(study, store):
             if not go_on():
                 return made
             rows = sheet.crf_rows(trial) if kind == "crf" else sheet.loss_rows(trial)

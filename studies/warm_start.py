@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sonarseg.densecrf.engine import pick_engine
 from sonarseg.errors import UserError
 from studies.quality import quality
-from studies.storage import Location, StudyKind, load_studies, storage_errors
+from studies.storage import Location, StudyKind, present_studies, storage_errors
 from studies.study_config import STUDY_TOML
 from studies.trial_loop import ORIGIN
 from studies.turns import turn
@@ -56,11 +56,13 @@ def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, s
     if place in (workspace.database, workspace.database_path.resolve()):
         raise UserError(f"--from {source} names this workspace itself: name the one to take settings from.")
     try:
-        others = load_studies(place)
+        others = present_studies(place)
     except UserError as error:
         raise UserError(f"--from {source}: {error}") from error
     taken = 0
     for kind, study in studies.items():
+        if kind not in others:
+            continue
         with storage_errors(workspace.database), turn(study, workspace):
             taken += _take(study, others[kind], _told(place), workspace)
     return taken

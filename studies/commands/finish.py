@@ -19,7 +19,7 @@ from studies.loss_study import best_loss_trial, best_run_dir, has_finished_run
 from studies.picture_rows import UNTUNED, picture_engine, write_picture_rows
 from studies.run_of_trial import has_masks_of
 from studies.snapshot import refresh_snapshot, studies_on_server
-from studies.storage import load_study
+from studies.storage import load_study, present_studies
 from studies.workspace import Workspace
 
 
@@ -62,8 +62,8 @@ def _write_pictures(workspace: Workspace, quiet: bool) -> None:
         "CAM pseudo-label": published(NO_CRF, scaling.channels),
         f"after CRF untuned ({UNTUNED})": published(UNTUNED, scaling.channels),
     }
-    crf_study = load_study(workspace.database, "crf")
-    if crf_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    crf_study = present_studies(workspace.database).get("crf")
+    if crf_study is not None and crf_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = best_crf_trial(crf_study)
         name = best.user_attrs.get("name")
         title = f"after the best CRF ({name}, untuned)" if name else "after CRF tuned"

@@ -89,6 +89,9 @@ def gather(workspace: Workspace) -> dict[str, Any]:
             "epochs": config.training.warmup_epochs,
         },
         "studies": studies,
+        "removed": [
+            kind for kind, study in studies.items() if study is None and workspace.database_path.is_file()
+        ],
         "test_openings": _test_openings(workspace),
         "report": str(workspace.report_path) if workspace.report_path.is_file() else None,
     }
@@ -128,18 +131,19 @@ def _all_done(facts: dict[str, Any]) -> bool:
 
 
 def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
-    from studies.storage import load_study
+    from studies.storage import present_studies
 
     if not workspace.database_path.is_file():
         return []
-    openings: list[dict[str, str]] = load_study(workspace.database_path, "crf").user_attrs.get(
-        "test_openings", []
-    )
+    studies = present_studies(workspace.database_path).values()
+    noted = [study.user_attrs.get("test_openings", []) for study in studies]
+    openings: list[dict[str, str]] = max(noted, key=len, default=[])
     return openings
 
 
 def shown(facts: dict[str, Any]) -> Group:
     """Lay the facts out for the terminal."""
+    from reports.database import REMOVED
     from reports.formatting import count, moment
 
     warm_up = facts["warm_up"]
@@ -155,6 +159,7 @@ def shown(facts: dict[str, Any]) -> Group:
         parts.extend(inert(f"{kind}: {line}") for line in _study_lines(study))
         if study["workers"]:
             parts.append(_workers_table(kind, study))
+    parts.extend(inert(REMOVED.format(facts["storage"], kind)) for kind in facts["removed"])
     if openings := facts["test_openings"]:
         last = f"last on {moment(openings[-1]['time'])}: {openings[-1]['what']}"
         parts.append(inert(f"test masks opened {count(len(openings), 'time')}, {last}"))
@@ -198,7 +203,9 @@ def _table(facts: dict[str, Any]) -> FittingTable:
     rows = []
     for kind, study in facts["studies"].items():
         if study is None:
-            rows.append([kind, "not begun", *("-" for _ in states), "-"])
+            rows.append(
+                [kind, "removed" if kind in facts["removed"] else "not begun", *("-" for _ in states), "-"]
+            )
             continue
         best = "-" if study["best"] is None else figure(study["best"]["value"])
         counts = (str(study["trials"][state]) for state in states)

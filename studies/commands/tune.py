@@ -166,10 +166,10 @@ def _end_without_model(workspace: Workspace) -> None:
     from reports.formatting import count
     from studies.commands.console import say
     from studies.commands.sentences import FAILED
-    from studies.storage import load_studies
+    from studies.storage import present_studies
     from studies.trial_loop import finished
 
-    ended = [trial for study in load_studies(workspace.database).values() for trial in finished(study)]
+    ended = [trial for study in present_studies(workspace.database).values() for trial in finished(study)]
     failed = sum(trial.state == TrialState.FAIL for trial in ended)
     why = f": {count(failed, 'trial')} failed, and `sonarseg status` tells why" if failed else ""
     say(f"No run is complete, so no maps were written{why}. The same command goes on.")

@@ -27,7 +27,7 @@ def pack(confusion: list[list[int]], tiles: int) -> str:
 
 
 def val_tiles(run_dir: Path, config: dict) -> int:
-    names = run_dir / config["survey"] / "splits" / "val.txt"
+    names = run_dir / config.get("survey", "none") / "splits" / "val.txt"
     return len(names.read_text().split()) if names.is_file() else 1
 
 

@@ -69,7 +69,7 @@ def test_empty_study_alone(tmp_path: Path, kind: str, other: str) -> None:
     new_study(tmp_path, kind)
     page = page_of(tmp_path)
     assert "study holds no trial yet" in page.text["in-short"]
-    assert f"There is no {other} study in this workspace yet." in page.text["in-short"]
+    assert f"There is no {other} study in this workspace: it was removed" in page.text["in-short"]
     assert page.figures() == {}
     assert "plotly.js v" not in "".join(page.scripts)
 
