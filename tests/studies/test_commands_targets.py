@@ -29,6 +29,7 @@ def workspace(tmp_path: Path) -> Workspace:
     for parameters, value in ((CrfParameters(), 0.4), (BEST, 0.6)):
         study.enqueue_trial(crf_params(parameters, False))
         trial = study.ask()
+        trial.set_user_attr("worker", {"pid": 1})
         suggest_crf(trial, CrfRanges(), has_background=False)
         study.tell(trial, value)
     return workspace

@@ -38,7 +38,10 @@ def test_a_folder_whose_name_means_something_in_a_url(tmp_path: Path) -> None:
 def test_a_copied_file_holds_everything(tmp_path: Path) -> None:
     create_database(tmp_path / "study.db", ATTRS)  # type: ignore[arg-type]
     study = load_study(tmp_path / "study.db", "crf")
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=2)
+    for _ in range(2):
+        trial = study.ask()
+        trial.set_user_attr("worker", {"pid": 1})
+        study.tell(trial, trial.suggest_float("x", 0, 1))
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     shutil.copy(tmp_path / "study.db", tmp_path / "copy.db")
     assert len(load_study(tmp_path / "copy.db", "crf").trials) == 2
