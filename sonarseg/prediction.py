@@ -128,7 +128,7 @@ def predict_pictures(
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)
     write_png(output / LEGEND, map_legend(model.classes))
-    areas: dict[str, NDArray[np.int64]] = {}
+    areas: list[Sequence[object]] = []
     for done, (name, path) in enumerate(pictures.items()):
         image = model.scaling.read(path)
         probabilities = predict_probabilities(model, image)
@@ -138,22 +138,28 @@ def predict_pictures(
         confidence = (255 * probabilities.max(axis=0)).round().astype(np.uint8)
         write_png(folders["confidence"] / f"{name}.png", filled(confidence, valid))
         write_png(folders["overlays"] / f"{name}.png", overlay(image, labels))
-        areas[name] = np.bincount(labels.ravel(), minlength=NO_DATA + 1)
+        areas.append(_area_row(name, labels, len(model.classes)))
         progress("predicting", done + 1, len(pictures))
     return _write_areas(output / "areas.csv", model.classes, areas)
 
 
-def _write_areas(path: Path, classes: Sequence[str], areas: dict[str, NDArray[np.int64]]) -> Path:
-    """Write the pixels of each id, int64 (256,) a tile; those without data get a column if there are any.
+def _area_row(tile: str, labels: NDArray[np.uint8], class_count: int) -> list[object]:
+    """Name, pixels and shares of each class; the pixels without data come last, if there are any."""
+    counts = np.bincount(labels.ravel(), minlength=NO_DATA + 1)
+    pixels = counts[:class_count]
+    shares = [round(float(count) / max(1, int(pixels.sum())), 6) for count in pixels]
+    without = [int(counts[NO_DATA])] if counts[NO_DATA] else []
+    return [tile, *pixels.tolist(), *shares, *without]
 
-    Its name ends otherwise than those of the classes, which reports count.
+
+def _write_areas(path: Path, classes: Sequence[str], rows: Sequence[Sequence[object]]) -> Path:
+    """Write a row per tile: its name, the pixels and the share of each class, pixels without data if any.
+
+    The last column is written only if some row has it; its title ends otherwise than those of the
+    classes, which reports count.
     """
-    some_without = any(counts[NO_DATA] for counts in areas.values())
-    titles = [*(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
-    rows: list[list[object]] = [["tile", *titles, *(["pixels without data"] if some_without else [])]]
-    for name, counts in areas.items():
-        pixels = counts[: len(classes)]
-        shares = [round(float(count) / max(1, int(pixels.sum())), 6) for count in pixels]
-        without = [int(counts[NO_DATA])] if some_without else []
-        rows.append([name, *pixels.tolist(), *shares, *without])
-    return write_csv(path, rows)
+    titles = ["tile", *(f"{name} (pixels)" for name in classes), *(f"{name} (share)" for name in classes)]
+    if all(len(row) == len(titles) for row in rows):
+        return write_csv(path, [titles, *rows])
+    filled_up = [row if len(row) > len(titles) else [*row, 0] for row in rows]
+    return write_csv(path, [[*titles, "pixels without data"], *filled_up])

@@ -43,12 +43,17 @@ def test_a_table_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_areas_are_inert(tmp_path: Path) -> None:
-    counts = np.zeros(256, dtype=np.int64)
-    counts[:2] = 3, 1
-    _write_areas(tmp_path / "areas.csv", ("=1+1", "rock"), {"=cmd": counts})
+    _write_areas(tmp_path / "areas.csv", ("=1+1", "rock"), [["=cmd", 3, 1, 0.75, 0.25]])
     head, row = csv.reader((tmp_path / "areas.csv").open())
-    assert head[1] == "'=1+1 (pixels)"
+    assert head == ["tile", "'=1+1 (pixels)", "rock (pixels)", "'=1+1 (share)", "rock (share)"]
     assert row == ["'=cmd", "3", "1", "0.75", "0.25"]
+
+
+def test_areas_tell_pixels_without_data_where_some_tile_has_them(tmp_path: Path) -> None:
+    _write_areas(tmp_path / "areas.csv", ("mud",), [["a", 3, 1.0], ["b", 2, 1.0, 7]])
+    head, *rows = csv.reader((tmp_path / "areas.csv").open())
+    assert head[-1] == "pixels without data"
+    assert [row[-1] for row in rows] == ["0", "7"]
 
 
 def test_names_of_a_survey_come_back(tmp_path: Path) -> None:
