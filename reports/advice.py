@@ -15,6 +15,7 @@ from reports.loss_section import LossSection
 from reports.loss_table import class_means
 from reports.study_records import Study, Trial, test_openings
 from reports.tile_figures import tile_scores
+from reports.verdict import Verdict
 
 # A parameter this close to an end of its range, in shares of the range, may want to lie beyond it
 EDGE = 0.03
@@ -67,18 +68,26 @@ def _best_result(
     return "The best pseudo-label", crf.study, [best], tables.get(best.name or "tuned")
 
 
-def what_next(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
-    """Say what would help most, most urgent first."""
+def what_next(crf: CrfSection | None, loss: LossSection | None, judged: Verdict) -> list[str]:
+    """Say what would help most, most urgent first; settings count only if the model learned something.
+
+    Parameters
+    ----------
+    crf, loss : section or None
+        What the page shows of the studies.
+    judged : Verdict
+        On the model of the workspace.
+    """
     sections = [section for section in (crf, loss) if section is not None]
     barren = any(s.study.counts()["failed"] and not s.study.complete for s in sections)
     missing, failures = _missing(crf, loss), _failures(crf, loss)
     found = failures + missing if barren else missing + failures
-    if crf is not None:
-        found += _of_crf(crf)
-    if loss is not None and loss.table.rows:
-        found += _of_loss(loss)
+    found += _of_verdict(judged)
+    if judged.kind != "no better than guessing":
+        found += [] if crf is None else _of_crf(crf)
+        found += [] if loss is None or not loss.table.rows else _of_loss(loss, judged)
     scored = [s.study for s in (crf, loss) if s is not None and s.study.complete]
-    if scored and not any(_on_test(study) for study in scored):
+    if judged.usable and not any(_on_test(study) for study in scored):
         opened = bool(test_openings(scored))
         unseen = (
             "on the test tiles, which have been opened before (see Provenance)"
@@ -90,6 +99,31 @@ def what_next(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
             "`sonarseg confirm --split test`."
         )
     return found[:MOST_SENTENCES]
+
+
+def _of_verdict(judged: Verdict) -> list[str]:
+    """Say what may make a useful model of one that is not."""
+    if judged.kind == "no better than guessing":
+        return [
+            "Look at the CAMs under Pictures first: if they do not lie on the classes, neither dense CRF nor "
+            "loss can help.",
+            "Train longer, in a new workspace: raise `warmup_epochs` under [training], which makes the CAMs.",
+            "Check the labels: labels.csv must name what each tile shows.",
+        ]
+    if judged.kind != "weak":
+        return []
+    found = []
+    if "not scored" in judged.weaknesses:
+        names = listing(judged.figures["unscored"])
+        found.append(f"Draw masks of val tiles that show {names}, which nothing scores yet.")
+    if "training loss" in judged.weaknesses:
+        found.append("Train longer, in a new workspace: raise `epochs_per_round` under [training].")
+    if "pseudo-labels" in judged.weaknesses:
+        found.append(
+            "The network falls short of its pseudo-labels: give it longer runs (`epochs_per_round` under "
+            "[training]), or better pseudo-labels by a longer warm-up and more dense CRF trials."
+        )
+    return found
 
 
 def _on_test(study: Study) -> bool:
@@ -168,11 +202,11 @@ def edge_parameters(study: Study, trial: Trial) -> list[str]:
     return found
 
 
-def _of_loss(section: LossSection) -> list[str]:
+def _of_loss(section: LossSection, judged: Verdict) -> list[str]:
     table, metric = section.table, section.study.metric
     winner = table.winner(metric)
     found = []
-    if table.seeds == 1 and len(table.rows) > 1:
+    if judged.usable and table.seeds == 1 and len(table.rows) > 1:
         found.append("Give every loss a second seed (`seeds` under [loss]) before believing their order.")
     gain = None if section.gains is None or winner is None else section.gains.of(winner, metric)
     if gain is not None and winner is not None and gain.known and not gain.certain:

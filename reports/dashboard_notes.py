@@ -29,6 +29,7 @@ from reports.formatting import (
 from reports.loss_section import LossSection, loss_section
 from reports.study_records import Study
 from reports.summary import cautions, crf_sentence, loss_sentence
+from reports.verdict import Verdict, verdict
 
 # A score, a difference, a number or a dash: set to the right
 _FIGURE = re.compile(r"[+−]?\d+(\.\d+)?$|–$")
@@ -62,27 +63,28 @@ def write_dashboard_notes(workspace: Path, opened: Mapping[Any, optuna.Study] | 
         Where the database cannot be read.
     """
     studies = read_studies(workspace)
+    judged = verdict(studies, workspace)
     if opened is not None:
         for kind, study in studies.items():
             if kind in opened:
-                _fill(opened[kind], study, workspace)
+                _fill(opened[kind], study, workspace, judged)
         return
     storage = open_storage(workspace / DATABASE, "rw")
     try:
         for kind, study in studies.items():
-            _fill(optuna.load_study(study_name=kind, storage=storage), study, workspace)
+            _fill(optuna.load_study(study_name=kind, storage=storage), study, workspace, judged)
     finally:
         storage.engine.dispose()
 
 
-def _fill(opened: optuna.Study, study: Study, workspace: Path) -> None:
+def _fill(opened: optuna.Study, study: Study, workspace: Path, judged: Verdict) -> None:
     if opened.metric_names is None:
         with warnings.catch_warnings():
             # naming a metric is "experimental" since Optuna 3.2, and nobody reading a study cares
             warnings.simplefilter("ignore", ExperimentalWarning)
             opened.set_metric_names([study.metric, "seconds per tile"][: len(opened.directions)])
     store = DashboardStore(opened)
-    store.write_study_note(study_note(study, workspace))
+    store.write_study_note(study_note(study, workspace, judged))
     for trial, frozen in zip(study.trials, study.frozen, strict=True):
         body = None if store.has_note(frozen._trial_id) else trial_note(study, trial)
         if body is not None:
@@ -91,8 +93,11 @@ def _fill(opened: optuna.Study, study: Study, workspace: Path) -> None:
         store.write_figure(key, figure)
 
 
-def study_note(study: Study, workspace: Path) -> str:
-    """Write the Markdown note of a study: what it is, how far it is, what is best."""
+def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
+    """Write the Markdown note of a study: what it is, how far it is, what is best.
+
+    The verdict on the model stands first with the loss study; the crf study says if there is no model yet.
+    """
     crf = crf_section(study) if study.kind == "crf" else None
     loss = loss_section(study, workspace) if study.kind == "loss" else None
     title = "Dense CRF" if crf else "Loss"
@@ -103,6 +108,7 @@ def study_note(study: Study, workspace: Path) -> str:
     meaning = METRIC_MEANINGS.get(study.metric)
     parts = [
         f"# {title} of {name}",
+        *([f"**{markdown_text(judged.sentence)}**"] if loss or judged.kind == "no model yet" else []),
         _PURPOSE.get(study.kind, ""),
         *(markdown_text(sentence) for sentence in sentences),
         f"**Trials:** {states or 'none yet'}",

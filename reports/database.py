@@ -160,7 +160,7 @@ def _read_study(kind: str, study: optuna.Study) -> Study:
 
 def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set[str]) -> Trial:
     attrs = trial.user_attrs
-    confusions = _confusions(trial, kind)
+    confusions = _confusions(trial, kind, "confusions")
     scores, iou = _stored_scores(attrs.get("metrics"))
     if confusions is not None:
         scores = {name: metric(confusions) for name, metric in METRICS.items()}
@@ -179,6 +179,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set
         scores=scores,
         iou={name: None if name in unscored else value for name, value in iou.items()},
         confusions=confusions,
+        confusions_shown=_confusions(trial, kind, "confusions_shown"),
         seconds=_seconds(trial),
         joules=_number(attrs.get("joules")),
         reason=plain_or_none(attrs.get("reason")),
@@ -199,8 +200,8 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set
     )
 
 
-def _confusions(trial: FrozenTrial, kind: str) -> NDArray[np.int64] | None:
-    text = trial.user_attrs.get("confusions")
+def _confusions(trial: FrozenTrial, kind: str, name: str) -> NDArray[np.int64] | None:
+    text = trial.user_attrs.get(name)
     if not text:
         return None
     try:

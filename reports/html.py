@@ -23,6 +23,7 @@ from reports.side_by_side import read_sides, side_by_side
 from reports.study_records import Study
 from reports.summary import in_short
 from reports.trials_table import TrialsTable, trials_table
+from reports.verdict import verdict
 
 REPORT = "report.html"
 
@@ -92,6 +93,7 @@ def render(workspace: Path, now: datetime) -> str:
     crf = crf_section(studies["crf"]) if "crf" in studies else None
     loss = loss_section(studies["loss"], workspace) if "loss" in studies else None
     first = next(iter(studies.values()), None)
+    judged = verdict(studies, workspace)
     return fill(
         "report.html.j2",
         _figures(crf, loss),
@@ -99,9 +101,10 @@ def render(workspace: Path, now: datetime) -> str:
         now=now,
         title=_title(first),
         study=first,
+        verdict=judged,
         sentences=in_short(crf, loss),
         failings=where_it_fails(crf, loss),
-        advice=what_next(crf, loss),
+        advice=what_next(crf, loss, judged),
         cards=_cards(crf, loss),
         confirmations=[each for study in studies.values() if (each := confirmed(study)) is not None],
         crf=crf,

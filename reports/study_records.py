@@ -49,6 +49,8 @@ class Trial:
     iou : dict
         IoU a class name; None for a class in neither truth nor prediction.
     confusions : int64 (T, K, K) or None
+    confusions_shown : int64 (T, K, K) or None
+        With the prediction restricted to the classes of each tile's labels (loss study).
     seconds : float or None
     joules : float or None
         Energy that the run's GPU used meanwhile.
@@ -85,6 +87,7 @@ class Trial:
     scores: dict[str, float | None] = field(default_factory=dict)
     iou: dict[str, float | None] = field(default_factory=dict)
     confusions: NDArray[np.int64] | None = None
+    confusions_shown: NDArray[np.int64] | None = None
     seconds: float | None = None
     joules: float | None = None
     reason: str | None = None

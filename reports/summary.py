@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from reports.iteration_figures import cost, front, timed_trials
 from reports.loss_section import LossSection
 from reports.loss_table import TABLE_METRICS, loss_table
 from reports.study_records import Study, Trial, best_of, test_openings
+from reports.verdict import verdict
 
 _NONE = (
     "There is no {} study in this workspace: it was removed, for example in the dashboard; "
@@ -32,7 +34,8 @@ def summarise(workspace: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `{"studies": {"crf": {...} or None, "loss": {...} or None}}`.
+        `{"verdict": {...}, "studies": {"crf": {...} or None, "loss": {...} or None}}`; the verdict has the
+        fields of `reports.verdict.Verdict`.
 
     Raises
     ------
@@ -41,9 +44,10 @@ def summarise(workspace: Path) -> dict[str, Any]:
     """
     studies = read_studies(workspace) if (workspace / DATABASE).is_file() else {}
     return {
+        "verdict": asdict(verdict(studies, workspace)),
         "studies": {
             kind: None if kind not in studies else summarise_study(studies[kind]) for kind in ("crf", "loss")
-        }
+        },
     }
 
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from reports.foreign_trials import foreign_note
 from reports.formatting import MISSING, difference, ordered, parameter, score
 from reports.summary import summarise
+from reports.verdict import USABLE
 from sonarseg.errors import UserError
 from studies.commands.tables import calm_table, inert
 from studies.commands.workspace_choice import find_workspace
@@ -19,11 +20,14 @@ from studies.workspace import Workspace
 
 
 def ending(workspace: Workspace) -> list[Table | Text]:
-    """Sum a workspace's studies up in a small table and a sentence."""
-    studies = {kind: facts for kind, facts in summarise(workspace.root)["studies"].items() if facts}
+    """Sum a workspace's studies up: the verdict on the model, a small table, what to do next."""
+    told = summarise(workspace.root)
+    studies = {kind: facts for kind, facts in told["studies"].items() if facts}
     heads = ["study", "baseline", "", "best", "gain", "trials", "pruned", "failed"]
     rows = [_row(kind, facts) for kind, facts in studies.items()]
     parts: list[Table | Text] = [calm_table(heads, rows, words=2)]
+    if "loss" in studies and sum(studies["loss"]["trials"].values()):
+        parts.insert(0, inert(told["verdict"]["sentence"]))
     metrics = sorted({facts["metric"] for facts in studies.values()})
     parts.append(inert(f"{', '.join(metrics)} on val, on which the best were chosen."))
     parts += [inert(_setting(kind, facts)) for kind, facts in studies.items()]
@@ -32,7 +36,7 @@ def ending(workspace: Workspace) -> list[Table | Text]:
         for kind, facts in studies.items()
         if (note := foreign_note(facts["left_out"]))
     ]
-    if studies and all(facts["best"] for facts in studies.values()):
+    if told["verdict"]["kind"] in USABLE:
         command = f"sonarseg confirm{_as_argument(workspace)} --split test"
         parts.append(inert(f"Next: `{command}` measures both anew, with new seeds."))
     return parts

@@ -12,7 +12,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.constant_guess import best_constant_guess
+from sonarseg.metrics.guesses import best_constant_guess
 from sonarseg.metrics.scores import survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey

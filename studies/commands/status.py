@@ -71,7 +71,8 @@ def gather(workspace: Workspace) -> dict[str, Any]:
 
     refresh_snapshot(workspace)
     config, run_dir = workspace.config, workspace.warm_up_dir
-    studies = summarise(workspace.root)["studies"]
+    told = summarise(workspace.root)
+    studies = told["studies"]
     budgets = {"crf": config.crf.trials, "loss": config.loss.trials}
     for kind, study in studies.items():
         if study is not None:
@@ -79,6 +80,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
             batch_size = study_batch_size(opened, config) if kind == "loss" else None
             study |= {**standing(opened, budgets[kind]), "batch_size": batch_size}
     return {
+        "verdict": told["verdict"],
         "name": config.name,
         "workspace": str(workspace.root),
         "survey": str(workspace.survey_path),
@@ -149,6 +151,7 @@ def shown(facts: dict[str, Any]) -> Group:
     warm_up = facts["warm_up"]
     done = "done" if warm_up["finished"] else f"{warm_up['epochs_done']} of {warm_up['epochs']} epochs"
     parts: list[RenderableType] = [
+        inert(facts["verdict"]["sentence"]),
         inert(f"{facts['name']}: workspace {facts['workspace']}, survey {facts['survey']}"),
         inert(f"warm-up: {done}"),
         _table(facts),

@@ -156,6 +156,7 @@ def add(
     intermediate: dict[int, float] | None = None,
     classes: list[str] = CLASSES,
     seconds: float = 4.0,
+    matrices: NDArray[np.int64] | None = None,
     **attrs: Any,
 ) -> None:
     found: dict[str, Any] = {"seconds": seconds} | attrs
@@ -164,8 +165,9 @@ def add(
     else:
         params, space = REST | params, CRF_SPACE | space
     value = None
-    if quality is not None:
+    if quality is not None and matrices is None:
         matrices = confusions(quality, noise, len(classes))
+    if matrices is not None:
         scores = survey_scores(matrices, classes)
         found |= {"metrics": dict(scores), "confusions": pack_confusions(matrices)}
         value = scores["miou_multiclass"] if state is TrialState.COMPLETE else None

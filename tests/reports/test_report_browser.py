@@ -10,14 +10,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from fake_studies import TILES, confusions
+from learned_studies import by_chance, learned
+from numpy.typing import NDArray
 from report_page import Page
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from test_report_hostile import hostile_workspace
 
-from reports.html import render
+from reports.html import render, write_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DRIVER = shutil.which("chromedriver")
@@ -145,6 +149,27 @@ def test_text_is_legible(browser: Browser, report: Path, dark: bool) -> None:
     assert contrast(paper, tick) >= 4.5
     for colour in ("rgb(27, 135, 166)", "rgb(125, 138, 148)", "rgb(193, 125, 0)", "rgb(194, 87, 26)"):
         assert contrast(paper, colour) >= 3
+
+
+@pytest.mark.parametrize(
+    ("runs", "strips", "told"),
+    [
+        ([by_chance(0), by_chance(1), by_chance(2)], 6, "No better than guessing: "),
+        ([confusions(0.8, 1)], 6, "Usable, not confirmed: "),
+        ([confusions(0.8, 1)], 1, "(no interval: 1 strip is too few"),
+    ],
+)
+def test_the_first_line_says_whether_the_model_is_of_use(
+    browser: Browser, tmp_path: Path, runs: list[NDArray[np.int64]], strips: int, told: str
+) -> None:
+    groups = [f"strip{place * strips // len(TILES)}" for place in range(len(TILES))]
+    browser.open(write_report(learned(tmp_path, runs, groups=groups)), 900)
+    first = "document.querySelector('h1').nextElementSibling"
+    assert told in browser.ask(f"{first}.innerText")
+    assert browser.ask(f"{first}.getBoundingClientRect().height") > 20
+    paper, ink = (browser.ask(f"getComputedStyle({first}).{name}") for name in ("backgroundColor", "color"))
+    assert contrast(paper, ink) >= 4.5
+    assert browser.ask("document.documentElement.scrollWidth") == 900
 
 
 def test_theme_button_turns_the_page_round(browser: Browser, report: Path) -> None:

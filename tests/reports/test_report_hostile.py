@@ -20,6 +20,7 @@ from reports.database import read_studies
 from reports.formatting import figure_text, markdown_text, plain
 from reports.html import render
 from reports.page import script_json
+from reports.verdict import verdict
 
 ATTACKS = [
     "</script><script>window.pwned = 1</script>",
@@ -100,8 +101,9 @@ def test_labels_of_figures_hold_no_tag(source: str) -> None:
 
 
 def test_notes_hold_no_markup(hostile: Path) -> None:
-    for study in read_studies(hostile).values():
-        note = study_note(study, hostile)
+    studies = read_studies(hostile)
+    for study in studies.values():
+        note = study_note(study, hostile, verdict(studies, hostile))
         assert "<" not in note
         assert "\x1b" not in note
         assert "https://" not in note

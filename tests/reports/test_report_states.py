@@ -41,7 +41,9 @@ def page_of(workspace: Path) -> Page:
 def test_no_database_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"study\.db is missing: run `sonarseg tune all`"):
         write_report(tmp_path)
-    assert summarise(tmp_path) == {"studies": {"crf": None, "loss": None}}
+    facts = summarise(tmp_path)
+    assert facts["studies"] == {"crf": None, "loss": None}
+    assert facts["verdict"]["kind"] == "no model yet"
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:

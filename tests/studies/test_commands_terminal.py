@@ -93,6 +93,7 @@ def test_the_end_of_a_study_is_told_in_its_own_figures(
     gain = facts["crf"]["best"]["value"] - facts["crf"]["best_untuned"]["value"]
     assert f"+{gain:.3f}" in lines["crf"]
     assert facts["crf"]["best_untuned"]["name"] in lines["crf"]
+    assert lines_of(text)[0].startswith("Usable, not confirmed: miou_multiclass 0.")
     assert "`sonarseg confirm --split test`" in text
     assert max(map(len, lines_of(text))) <= 100
 
@@ -114,6 +115,16 @@ def test_the_next_command_works_from_where_one_stands(
     command = shlex.split(line.split("`")[1])
     assert command[:2] + command[-2:] == ["sonarseg", "confirm", "--split", "test"]
     assert [Path(name).resolve() for name in command[2:-2]] == ([root / "study"] if named else [])
+
+
+def test_the_end_of_a_study_that_learned_nothing_says_so_first_and_asks_for_no_confirmation(
+    tmp_path: Path,
+) -> None:
+    from learned_studies import by_chance, learned
+
+    text = printed(*ending(Workspace(learned(tmp_path / "bay", [by_chance(0)]))), width=200)
+    assert text.startswith("No better than guessing: miou_multiclass 0.")
+    assert "confirm" not in text
 
 
 def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
@@ -143,6 +154,16 @@ def test_status_tells_of_interrupted_trials(tuned: Workspace) -> None:
     console = Console(file=io.StringIO(), width=200)
     console.print(shown(facts))
     assert "crf: 2 trials interrupted, which" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_status_says_first_whether_the_model_is_of_use(tuned: Workspace) -> None:
+    facts = gather(tuned)
+    assert facts["verdict"]["kind"] == "no model yet"
+    assert next(iter(facts)) == "verdict"
+    console = Console(file=io.StringIO(), width=400)
+    console.print(shown(facts))
+    first = console.file.getvalue().splitlines()[0]  # type: ignore[attr-defined]
+    assert first.strip() == facts["verdict"]["sentence"]
 
 
 @pytest.mark.parametrize("width", [40, 60, 80])

@@ -1,4 +1,4 @@
-"""The floor that every model has to beat: one class, guessed for every pixel."""
+"""The floor that every model has to beat: what a guess scores that does not look at the picture."""
 
 from __future__ import annotations
 
@@ -57,3 +57,27 @@ def best_constant_guess(confusions: Confusions, metric: str) -> tuple[int, NDArr
     scores = [METRICS[metric](guess) for guess in guesses]
     best = max(range(len(guesses)), key=lambda k: -math.inf if (s := scores[k]) is None else s)
     return best, guesses[best]
+
+
+def random_guess(confusions: Confusions) -> NDArray[np.int64]:
+    """Confusion matrices to expect of a random guess that names each class as often as a prediction does.
+
+    A prediction that has nothing to do with the truth scores like this, and, where classes are about
+    equally frequent, higher than any constant guess.
+
+    Parameters
+    ----------
+    confusions : ndarray, int (T, K, K)
+        Of the prediction.
+
+    Returns
+    -------
+    ndarray, int64 (T, K, K)
+        Of the same truth; fractions of pixels count for the class that is named most often.
+    """
+    truth = confusions.sum(axis=-1)
+    named = confusions.sum(axis=(0, 1))
+    shares = named / max(1, named.sum())
+    expected: NDArray[np.int64] = np.floor(truth[:, :, None] * shares).astype(np.int64)
+    expected[:, :, named.argmax()] += truth - expected.sum(axis=-1)
+    return expected

@@ -1,11 +1,11 @@
-"""The best constant guess is the one class that scores highest if it is predicted everywhere."""
+"""What guesses score that do not look at the picture: one class everywhere, or classes at random."""
 
 import numpy as np
 import pytest
 
 from sonarseg.metrics.confusion import confusion
-from sonarseg.metrics.constant_guess import best_constant_guess, constant_confusions
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.guesses import best_constant_guess, constant_confusions, random_guess
+from sonarseg.metrics.scores import METRICS, miou
 
 
 def test_counts_are_those_of_a_constant_picture() -> None:
@@ -37,3 +37,23 @@ def test_the_class_depends_on_the_tiles_that_a_metric_counts() -> None:
 def test_an_unknown_metric_is_refused() -> None:
     with pytest.raises(ValueError, match="metric is 'dice', expected one of miou"):
         best_constant_guess(np.ones((1, 2, 2), dtype=int), "dice")
+
+
+def test_a_prediction_that_has_nothing_to_do_with_the_truth_scores_as_the_random_guess() -> None:
+    rng = np.random.default_rng(2)
+    truth = rng.integers(0, 4, (3, 200, 200))
+    predicted = rng.choice(4, truth.shape, p=[0.4, 0.3, 0.2, 0.1])
+    counts = np.stack([confusion(t, p, 4) for t, p in zip(truth, predicted, strict=True)])
+    guess = random_guess(counts)
+    np.testing.assert_array_equal(guess.sum(axis=2), counts.sum(axis=2))
+    np.testing.assert_allclose(guess.sum(axis=(0, 1)), counts.sum(axis=(0, 1)), atol=4 * 3 * 4)
+    assert miou(guess) == pytest.approx(miou(counts), abs=0.005)
+    constant = miou(best_constant_guess(counts, "miou")[1])
+    assert constant is not None
+    assert (miou(guess) or 0.0) > constant + 0.05
+
+
+def test_the_random_guess_of_a_constant_prediction_is_that_prediction() -> None:
+    counts = constant_confusions(np.array([[3, 5], [0, 7]]), 1)
+    np.testing.assert_array_equal(random_guess(counts), counts)
+    assert not random_guess(np.zeros((2, 3, 3), dtype=int)).any()
