@@ -19,8 +19,8 @@ from optuna.trial import TrialState, create_trial
 from record_crf_table import AXES, ITERATIONS
 from scipy.stats import wilcoxon
 
-from objectives.racing import LEAST_TILES, Incumbent, Race
-from objectives.tuning_tiles import telling_order
+from objectives.racing import LEAST_TILES, Incumbent, Race, race_order
+from objectives.tuning_tiles import class_shares
 from studies.samplers import make_sampler
 
 TABLE = Path(__file__).parent / "tables" / "sss-mallorca-crf.npz"
@@ -127,6 +127,7 @@ class _Counts(Race):
     def add_counts(self, tile: int, counts: NDArray[np.float64]) -> None:
         own = _contributions(counts, self.incumbent.iou, self.incumbent.weight)
         self.differences.append(own - self.incumbent.contributions[tile])
+        self._shares.append(float(self.share[tile]))
 
     def lost_by_ranks(self) -> bool:
         """Wilcoxon's signed-rank test in place of the t-test."""
@@ -139,9 +140,9 @@ class _Counts(Race):
 
 
 def _run_in_order(
-    sample: NDArray[np.float64], order: list[int], tiles: list[int], rule: str
+    sample: NDArray[np.float64], order: list[int], share: NDArray[np.float64], rule: str
 ) -> tuple[float, float, int, int]:
-    """Try settings one after the other.
+    """Try settings one after the other, their tiles by their share of the classes.
 
     Returns the best score found, the share of tiles scored, how many settings were better than the
     incumbent of their time, and how many of those were ended.
@@ -152,15 +153,15 @@ def _run_in_order(
         counts = sample[setting]
         lost = False
         if incumbent is not None and rule != "none":
-            race = _Counts(incumbent, np.ones(len(tiles), bool))
-            for tile in tiles:
+            race = _Counts(incumbent, share)
+            for tile in race_order(share, np.random.default_rng([order[0], setting])):
                 race.add_counts(tile, counts[tile])
                 if race.lost() if rule == "t" else race.lost_by_ranks():
                     lost = True
                     break
             scored += race.scored
         else:
-            scored += len(tiles)
+            scored += len(share)
         scores = _score(counts)
         best = int(np.argmax(scores))
         if incumbent is None or scores[best] > incumbent.value:
@@ -169,18 +170,25 @@ def _run_in_order(
                 continue
             incumbent = _incumbent(counts[:, best], float(scores[best]))
     assert incumbent is not None
-    return incumbent.value, scored / (len(order) * len(tiles)), better, ended
+    return incumbent.value, scored / (len(order) * len(share)), better, ended
+
+
+def recorded_shares(sample: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of each tile (T,) in the classes.
+
+    The table holds no truth: unions of one setting, which cover it, stand in for its pixels.
+    """
+    truth = sample[0, :, 0, :, 1].astype(np.int64)
+    return class_shares(truth, np.ones(len(truth), dtype=np.bool_))
 
 
 def race_rows(sample: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
     """Tile evaluations that a race saves, and the points that it loses at worst, rule by rule."""
-    # The table holds no truth: unions of one setting, which cover it, stand in for its pixels in the order.
-    truth = sample[0, :, 0, :, 1]
-    tiles = telling_order(truth.astype(np.int64), np.ones(len(truth), bool))
+    share = recorded_shares(sample)
     orders = [list(np.random.default_rng(seed).permutation(len(sample))) for seed in range(SEEDS)]
-    full = [_run_in_order(sample, order, tiles, "none")[0] for order in orders]
+    full = [_run_in_order(sample, order, share, "none")[0] for order in orders]
     for rule, name in (("t", "sonarseg's race (paired t-test)"), ("ranks", "Wilcoxon's signed-rank test")):
-        found = [_run_in_order(sample, order, tiles, rule) for order in orders]
+        found = [_run_in_order(sample, order, share, rule) for order in orders]
         loss = 100 * max(whole - value for whole, (value, *_) in zip(full, found, strict=True))
         better, ended = sum(counts[2] for counts in found), sum(counts[3] for counts in found)
         case = f"sss-mallorca table, {len(sample)} settings in {SEEDS} orders, {name}"

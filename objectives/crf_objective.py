@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from objectives.enqueued import suggested
 from objectives.outcome import TrialFailed
-from objectives.racing import FindIncumbent, Race, counted_tiles
+from objectives.partial import PARTIAL, partial_scores
+from objectives.racing import FindIncumbent, Race, counted_tiles, race_order
 from objectives.search_space import CrfRanges, suggest_crf
-from objectives.tuning_tiles import TuningTile, telling_order
+from objectives.tuning_tiles import TuningTile, class_shares, telling_order
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.history import confusion_histories
 from sonarseg.densecrf.parameters import CrfParameters
@@ -65,6 +66,8 @@ class CrfObjective:
         Threads of the numba engine, processes of pydensecrf.
     incumbent : callable
         Gives the trial to race against, or None for no race.
+    seed : int
+        Of the study: with a trial's number it gives the order in which the trial's tiles race.
     weigh_seconds : bool
         The seconds that the CRF takes a tile are a second value, lower is better.
     """
@@ -77,18 +80,22 @@ class CrfObjective:
     engine: Engine = DEFAULT_ENGINE
     jobs: int = 1
     incumbent: FindIncumbent = no_race
+    seed: int = 0
     weigh_seconds: bool = False
 
     @cached_property
-    def _counted(self) -> NDArray[np.bool_]:
-        truths = np.array([np.diag(tile.pixels) for tile in self.tiles], dtype=np.int64)
-        return counted_tiles(truths, self.metric)
+    def _pixels(self) -> NDArray[np.int64]:
+        return np.array([tile.pixels for tile in self.tiles], dtype=np.int64)
 
     @cached_property
-    def _racing(self) -> NDArray[np.bool_]:
-        """Counted tiles that need a CRF: the others are the same in every trial and tell nothing."""
+    def _counted(self) -> NDArray[np.bool_]:
+        return counted_tiles(np.array([np.diag(row) for row in self._pixels]), self.metric)
+
+    @cached_property
+    def _race_shares(self) -> NDArray[np.float64]:
+        """Shares of the counted tiles that need a CRF: the others are the same in every trial."""
         needed = np.array([len(tile.kept) >= 2 for tile in self.tiles], dtype=np.bool_)
-        return np.asarray(self._counted & needed)
+        return np.where(self._counted & needed, class_shares(self._pixels, self._counted), 0.0)
 
     @cached_property
     def _constant(self) -> dict[int, NDArray[np.int64]]:
@@ -99,40 +106,41 @@ class CrfObjective:
             if len(tile.kept) < 2
         }
 
-    @cached_property
-    def _batches(self) -> list[list[int]]:
-        """Tiles that need a CRF, the most telling first, in the portions given to the engine."""
-        pixels = np.array([tile.pixels for tile in self.tiles], dtype=np.int64)
-        order = [tile for tile in telling_order(pixels, self._counted) if tile not in self._constant]
-        size = _BATCH if self.engine.name == "torch" else 1
-        return [order[start : start + size] for start in range(0, len(order), size)]
-
-    def histories(
-        self, parameters: CrfParameters, iterations: int, race: Race | None = None
-    ) -> NDArray[np.int64]:
+    def histories(self, parameters: CrfParameters, iterations: int) -> NDArray[np.int64]:
         """Confusion matrices (T, iterations + 1, K, K) of the tiles after 0, 1, ... iterations.
 
         Raises
         ------
-        optuna.TrialPruned
-            Where the race is lost.
         TrialFailed
             Where the system killed a worker process.
         """
+        return self._raced(parameters, iterations, range(len(self.tiles)))[0]
+
+    def confusions_of(self, parameters: CrfParameters, tiles: Sequence[int]) -> NDArray[np.int64]:
+        """Confusion matrices (N, K, K) of N tiles after the setting's iterations; raises as `histories`."""
+        found, _ = self._raced(parameters, parameters.iterations, tiles)
+        return found[list(tiles), parameters.iterations]
+
+    def _raced(
+        self, parameters: CrfParameters, iterations: int, order: Sequence[int], race: Race | None = None
+    ) -> tuple[NDArray[np.int64], list[int]]:
+        """Score tiles in order until the race is lost: histories (T, ...), and the tiles that have one."""
         classes = len(self.classes)
         found = np.empty((len(self.tiles), iterations + 1, classes, classes), dtype=np.int64)
         # A setting races with every count that could become a trial, its own included.
         raced = sorted({*self._searched(iterations), parameters.iterations})
-        for index, known in self._constant.items():
-            found[index] = known
-        for batch, counts in self._scored(parameters, iterations):
+        scored = [index for index in order if index in self._constant]
+        for index in scored:
+            found[index] = self._constant[index]
+        for batch, counts in self._scored(parameters, iterations, order):
+            scored += batch
             for index, history in zip(batch, counts, strict=True):
                 found[index] = history
                 if race is not None:
                     race.add(index, history[raced])
             if race is not None and race.lost():
-                raise optuna.TrialPruned
-        return found
+                break
+        return found, scored
 
     def _searched(self, longest: int) -> range:
         """Searched numbers of iterations, 0 among them where it is searched, up to `longest`."""
@@ -140,13 +148,19 @@ class CrfObjective:
         return range(low, min(high, longest) + 1)
 
     def _scored(
-        self, parameters: CrfParameters, iterations: int
+        self, parameters: CrfParameters, iterations: int, order: Sequence[int]
     ) -> Iterator[tuple[list[int], list[NDArray[np.int64]]]]:
-        """Batches and their confusion histories, in order, a few under way ahead of the one asked for."""
+        """Batches and their confusion histories, in order, a few under way ahead of the one asked for.
+
+        Tiles that need no CRF are left out.
+        """
+        needed = [index for index in order if index not in self._constant]
+        size = _BATCH if self.engine.name == "torch" else 1
         waiting: list[tuple[list[int], Future[list[NDArray[np.int64]]]]] = []
         ahead = 1 if self.engine.name == "torch" else self.jobs + 1
         try:
-            for batch in self._batches:
+            for start in range(0, len(needed), size):
+                batch = needed[start : start + size]
                 tiles = [self.tiles[index] for index in batch]
                 work = (tiles, parameters, iterations, len(self.classes), self.engine)
                 waiting.append((batch, self._executor.submit(score_tiles, *work)))
@@ -184,7 +198,8 @@ class CrfObjective:
         The seconds are those of one thread; of the clock where the engine is torch.
         """
         clock = time.perf_counter if self.engine.name == "torch" else time.thread_time
-        sample = [index for batch in self._batches for index in batch][:_TIMED_TILES]
+        telling = telling_order(self._pixels, self._counted)
+        sample = [index for index in telling if index not in self._constant][:_TIMED_TILES]
         taken = [0.0] if not sample else []
         for index in sample:
             tile, _ = self.tiles[index].open(parameters.guide)
@@ -211,20 +226,21 @@ class CrfObjective:
                 trial, lambda t: suggest_crf(t, self.ranges, self.background_id is not None)
             )
         incumbent = None if trial.user_attrs.get("enqueued") else self.incumbent()
-        race = None if incumbent is None else Race(incumbent, self._racing)
+        race = None if incumbent is None else Race(incumbent, self._race_shares)
         longest = parameters.iterations
         if not self.weigh_seconds:
             longest = max(longest, self.ranges.iterations[1])
-        try:
-            histories = self.histories(parameters, longest, race)
-        except optuna.TrialPruned as pruned:
-            assert race is not None
+        # Every trial draws an order of its own: no tile is the first to judge all of them.
+        order = race_order(self._race_shares, np.random.default_rng([self.seed, trial.number])).tolist()
+        histories, scored = self._raced(parameters, longest, order, race)
+        if race is not None and len(scored) < len(self.tiles):
+            trial.set_user_attr(PARTIAL, partial_scores(scored, histories[scored, parameters.iterations]))
             trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
             trial.report(race.expected(), race.scored)
             raise optuna.TrialPruned(
                 f"after {race.scored} of {race.total} tiles that need a CRF no number of iterations promised "
                 f"more than the best trial, {race.incumbent.value:.4f}: {race.expected():.4f} at most."
-            ) from pruned
+            )
         curve = [METRICS[self.metric](histories[:, count]) for count in range(longest + 1)]
         value = curve[parameters.iterations]
         if value is None:

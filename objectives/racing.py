@@ -3,8 +3,14 @@
 The survey's mIoU is not a mean over tiles, and a mean of per-tile mIoU orders some settings otherwise. To
 first order, though, its change against the incumbent (the best trial so far) is a sum over tiles: with the
 incumbent's IoU J_c and union U_c of the C classes present, tile t contributes
-sum_c (i_tc - J_c u_tc) / (C U_c), which adds up to 0 for the incumbent itself. The differences of these
-contributions, paired by tile, are put to a one-sided t-test for a finite population, a few times on the way.
+sum_c (i_tc - J_c u_tc) / (C U_c), which adds up to 0 for the incumbent itself.
+
+Tiles come in a random order in which large ones tend to be early (`race_order`): each is drawn from those
+left with a chance proportional to its share p_t of the classes' pixels. The n-th tile drawn then estimates
+the sum of the differences d without bias, whatever the sizes and however d depends on them: the d already
+known, plus d_t / p_t for all that was left (Des Raj, J. Amer. Stat. Assoc. 51, 1956, p. 269). The estimates
+are uncorrelated, and they spread less as less is left. They are put to a one-sided t-test, a few times on the
+way; docs/statistics.md has the measured rates.
 """
 
 from __future__ import annotations
@@ -82,21 +88,39 @@ def _contributions(
     return np.asarray(((intersection - iou * union) * weight).sum(axis=-1))
 
 
+def race_order(share: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.int64]:
+    """Draw the order of tiles, (T,): each from those left with a chance proportional to its share.
+
+    Parameters
+    ----------
+    share : float (T,)
+        Tiles of share 0 come last.
+    generator : numpy.random.Generator
+    """
+    # The first of several exponential waiting times is that of a tile with a chance proportional to its rate.
+    with np.errstate(divide="ignore"):
+        waiting = generator.exponential(size=len(share)) / share
+    return np.argsort(waiting, kind="stable")
+
+
 class Race:
     """A trial against the incumbent, tile by tile.
 
     Parameters
     ----------
     incumbent : Incumbent
-    racing : bool (T,)
-        Tiles that the metric counts and in which trials can differ; the others are not looked at.
+    share : float (T,)
+        By which the order of tiles was drawn. Above 0 in tiles that the metric counts and in which trials can
+        differ; the others are not looked at.
     """
 
-    def __init__(self, incumbent: Incumbent, racing: NDArray[np.bool_]) -> None:
+    def __init__(self, incumbent: Incumbent, share: NDArray[np.float64]) -> None:
+        racing = share > 0
         self.incumbent = incumbent
-        self.racing = racing
+        self.share = share / share.sum() if racing.any() else share
         self.total = int(racing.sum())
         self.differences: list[NDArray[np.float64]] = []
+        self._shares: list[float] = []
         self._looked = 0
         # A class without truth has an IoU of 0 once any tile predicts it, a step that no sum shows.
         # Those that raced tiles alone bring, a trial may do without.
@@ -104,10 +128,11 @@ class Race:
         self._predicted: NDArray[np.bool_] = np.zeros(len(incumbent.iou), dtype=np.bool_)
 
     def add(self, tile: int, confusions: NDArray[np.int64]) -> None:
-        """Add a tile's confusion matrices, int64 (V, K, K), of V variants of the trial."""
-        if self.racing[tile]:
+        """Add the next tile's confusion matrices, int64 (V, K, K), of V variants of the trial."""
+        if self.share[tile] > 0:
             own = _contributions(confusions, self.incumbent.iou, self.incumbent.weight)
             self.differences.append(own - self.incumbent.contributions[tile])
+            self._shares.append(float(self.share[tile]))
             self._predicted = self._predicted | (confusions.sum(axis=-2) > 0)
 
     @property
@@ -121,9 +146,8 @@ class Race:
         if self.scored < LEAST_TILES or self.scored == self.total or self.scored < self._looked + between:
             return False
         self._looked = self.scored
-        differences = np.stack(self.differences)
-        mean, spread = differences.mean(axis=0), differences.std(axis=0, ddof=1)
-        error = spread * np.sqrt((1 - self.scored / self.total) / self.scored)
+        differences, estimates = np.stack(self.differences), self._estimates()
+        mean, error = estimates.mean(axis=0), estimates.std(axis=0, ddof=1) / math.sqrt(self.scored)
         with np.errstate(divide="ignore", invalid="ignore"):
             chance = np.where(error > 0, stdtr(self.scored - 1, mean / error), np.where(mean < 0, 0.0, 1.0))
         undecided = chance >= LEVEL / LOOKS
@@ -132,10 +156,15 @@ class Race:
         cleaner = (self._avoidable & ~self._predicted).any(axis=-1)
         return not tied.all() and not bool(((undecided & ~tied) | cleaner).any())
 
+    def _estimates(self) -> NDArray[np.float64]:
+        """What each tile scored says of the sum of all differences, (n, V)."""
+        differences, shares = np.stack(self.differences), np.array(self._shares)[:, None]
+        known, drawn = np.cumsum(differences, axis=0) - differences, np.cumsum(shares, axis=0) - shares
+        return np.asarray(known + differences / shares * (1 - drawn))
+
     def expected(self) -> float:
         """Score of the best variant if the other tiles are like those scored, below the incumbent's."""
-        mean = np.stack(self.differences).mean(axis=0).max()
-        value = self.incumbent.value + float(mean) * self.total
+        value = self.incumbent.value + float(self._estimates().mean(axis=0).max())
         return min(value, float(np.nextafter(self.incumbent.value, -np.inf)))
 
 

@@ -178,6 +178,25 @@ def _map(path: Path, kind: type[Number], shape: tuple[int, ...]) -> NDArray[Numb
     return np.memmap(path, kind, "r", shape=shape)
 
 
+def _shares(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.asarray(pixels / np.maximum(1, pixels[counted].sum(axis=0)))
+
+
+def class_shares(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Share (T,) that each tile has in the pixels of the classes, added up over classes.
+
+    To the mean IoU, a tile can contribute about as much as that.
+
+    Parameters
+    ----------
+    pixels : int (T, K)
+        Pixels of each class in the truth of each tile.
+    counted : bool (T,)
+        Tiles that the metric counts.
+    """
+    return np.asarray(_shares(pixels, counted).sum(axis=1))
+
+
 def telling_order(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> list[int]:
     """Order tiles so that the first ones tell most about the survey's score.
 
@@ -191,7 +210,7 @@ def telling_order(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> list
     counted : bool (T,)
         Tiles that the metric counts.
     """
-    share = pixels / np.maximum(1, pixels[counted].sum(axis=0))
+    share = _shares(pixels, counted)
     left = [int(tile) for tile in np.flatnonzero(counted)]
     classes = np.flatnonzero(pixels[counted].sum(axis=0))
     seen = np.zeros(pixels.shape[1])

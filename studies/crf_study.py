@@ -106,6 +106,7 @@ def run_crf_study(
             engine,
             jobs,
             incumbent=partial(_incumbent, study) if config.race and not config.weigh_seconds else no_race,
+            seed=workspace.config.seed,
             weigh_seconds=config.weigh_seconds,
         )
         run_trials(

@@ -158,7 +158,7 @@ def test_a_lost_race_prunes_the_trial_with_a_reason(objective: CrfObjective) -> 
     raced = replace(many, incumbent=perfect_incumbent)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
     study.optimize(raced, n_trials=3)
-    racing = int(raced._racing.sum())
+    racing = int((raced._race_shares > 0).sum())
     assert all(trial.state == TrialState.PRUNED for trial in study.trials)
     for trial in study.trials:
         ((tiles, value),) = trial.intermediate_values.items()

@@ -1,13 +1,20 @@
 """Races: what the contributions add up to, when a trial has lost, and what order tells most."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from objectives.racing import LEAST_TILES, Race, counted_tiles, incumbent_of
+from objectives.racing import LEAST_TILES, LEVEL, Race, counted_tiles, incumbent_of, race_order
 from objectives.tuning_tiles import telling_order
 from sonarseg.metrics.scores import METRICS
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import race_stops
 
 CLASSES = 3
 
@@ -42,7 +49,7 @@ def test_differences_add_up_to_the_change_of_miou_to_first_order(error, seed):
     incumbent_confusions = confusions_of(25, error, seed)
     other = confusions_of(25, error + 0.01, seed + 1)
     incumbent = incumbent_of(incumbent_confusions, "miou", METRICS["miou"](incumbent_confusions))
-    race = Race(incumbent, np.ones(25, dtype=bool))
+    race = Race(incumbent, np.ones(25))
     for tile in range(25):
         race.add(tile, other[tile][None])
     change = METRICS["miou"](other) - incumbent.value
@@ -50,7 +57,7 @@ def test_differences_add_up_to_the_change_of_miou_to_first_order(error, seed):
 
 
 def race_between(mine, incumbents, tiles=60):
-    race = Race(incumbent_of(incumbents, "miou", METRICS["miou"](incumbents)), np.ones(tiles, dtype=bool))
+    race = Race(incumbent_of(incumbents, "miou", METRICS["miou"](incumbents)), np.ones(tiles))
     for tile in range(tiles):
         race.add(tile, mine[tile][None])
         if race.lost():
@@ -89,7 +96,7 @@ def test_expected_value_is_capped_below_the_incumbent():
 def test_one_good_number_of_iterations_keeps_a_trial_in():
     incumbents = confusions_of(60, 0.3, 2)
     bad, good = confusions_of(60, 0.6, 1), confusions_of(60, 0.25, 3)
-    race = Race(incumbent_of(incumbents, "miou", METRICS["miou"](incumbents)), np.ones(60, dtype=bool))
+    race = Race(incumbent_of(incumbents, "miou", METRICS["miou"](incumbents)), np.ones(60))
     for tile in range(60):
         race.add(tile, np.stack([bad[tile], good[tile]]))
         assert not race.lost()
@@ -98,7 +105,7 @@ def test_one_good_number_of_iterations_keeps_a_trial_in():
 def test_tiles_that_the_metric_leaves_out_do_not_race():
     incumbents = confusions_of(20, 0.3, 2)
     counted = np.arange(20) % 2 == 0
-    race = Race(incumbent_of(incumbents, "miou", 0.5), counted)
+    race = Race(incumbent_of(incumbents, "miou", 0.5), counted.astype(float))
     for tile in range(20):
         race.add(tile, incumbents[tile][None])
     assert race.scored == 10
@@ -115,3 +122,48 @@ def test_the_first_tiles_show_every_class():
     assert sorted(order) == list(range(40))
     assert {7, 31, 33} <= set(order[:5])
     assert order[-2:] == [0, 1]
+
+
+def test_large_tiles_tend_to_come_early_and_those_that_do_not_race_last():
+    share = np.array([1.0, 20.0, 0.0, 1.0])
+    orders = [race_order(share, np.random.default_rng(seed)).tolist() for seed in range(400)]
+    assert all(sorted(order) == [0, 1, 2, 3] and order[-1] == 2 for order in orders)
+    assert np.mean([order[0] == 1 for order in orders]) == pytest.approx(20 / 22, abs=0.05)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_estimate_does_not_depend_on_how_differences_grow_with_size(seed):
+    """On average over orders the expected score is the true one; a mean over the largest tiles is not."""
+    generator = np.random.default_rng(seed)
+    share = np.exp(generator.uniform(0, 3, 12))
+    differences = -(share**1.5) / (share**1.5).sum()
+    found = []
+    for order in (race_order(share, generator) for _ in range(300)):
+        race = race_stops.Differences(race_stops.no_contributions(12), share)
+        for tile in order[:4]:
+            race.add_difference(tile, differences[tile])
+        found.append(race.expected())
+    assert np.mean(found) == pytest.approx(-1, abs=5 * np.std(found) / np.sqrt(300))
+
+
+@pytest.mark.parametrize("slope", [0.0, 0.7, -0.7])
+@pytest.mark.parametrize("noise", ["normal", "t", "skewed"])
+def test_equal_settings_are_stopped_at_the_stated_level_at_most(noise, slope):
+    def draw(generator):
+        return race_stops.simulated(60, noise, slope, generator)
+
+    stopped, saved = race_stops.rates(draw, race_stops.RACE, repeats=120)
+    assert stopped <= LEVEL + 0.05
+    assert saved >= 0.5
+
+
+def test_largest_tiles_first_stopped_settings_that_are_as_good():
+    def draw(generator):
+        return race_stops.simulated(60, "t", -0.7, generator)
+
+    largest_first, *_ = race_stops.RULES
+    assert (
+        race_stops.rates(draw, largest_first, repeats=120)[0]
+        > race_stops.rates(draw, race_stops.RACE, repeats=120)[0] + 0.1
+    )
