@@ -32,6 +32,7 @@ class Differences(Race):
     """A race that is fed with differences."""
 
     def add_difference(self, tile: int, difference: float) -> None:
+        """Add the next tile's difference."""
         self.differences.append(np.array([difference]))
         self._shares.append(float(self.share[tile]))
 

@@ -2,6 +2,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -12,6 +13,7 @@ from PIL import Image
 from tiny_survey import CLASSES, write_cams, write_survey
 
 from objectives.crf_objective import CrfObjective
+from objectives.partial import read_partial
 from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import TuningTile, prepare_tiles
@@ -106,7 +108,7 @@ def test_a_trial_stores_what_every_metric_needs(objective: CrfObjective) -> None
 def test_a_published_setting_is_run_outside_narrow_ranges(objective: CrfObjective) -> None:
     narrow = CrfRanges(guides=("raw",), sigma_alpha=(2, 4), iterations=(1, 2))
     study = optuna.create_study(direction="maximize")
-    study.enqueue_trial(named_crf_settings(1, False)["IRN"])
+    study.enqueue_trial(named_crf_settings(1, False)["IRN"], user_attrs={"name": "IRN", "enqueued": True})
     study.optimize(CrfObjective(objective.tiles, CLASSES, None, narrow, "miou"), n_trials=3)
     assert study.trials[0].params["sigma_alpha"] == 50
     assert all(2 <= trial.params["sigma_alpha"] <= 4 for trial in study.trials[1:])
@@ -164,6 +166,39 @@ def test_a_lost_race_prunes_the_trial_with_a_reason(objective: CrfObjective) -> 
         ((tiles, value),) = trial.intermediate_values.items()
         assert 8 <= tiles < racing
         assert value < 1
+        scored, confusions = read_partial(trial.user_attrs, len(raced.tiles), 2)
+        parameters = CrfParameters.model_validate(trial.params)
+        whole = raced.histories(parameters, parameters.iterations)[:, -1]
+        assert (scored & (raced._race_shares > 0)).sum() == tiles
+        np.testing.assert_array_equal(confusions, np.where(scored[:, None, None], whole, 0))
+        rest = np.flatnonzero(~scored).tolist()
+        np.testing.assert_array_equal(raced.confusions_of(parameters, rest), whole[rest])
+
+
+def test_a_stopped_trial_of_an_older_study_has_scored_nothing() -> None:
+    scored, confusions = read_partial({}, 3, 2)
+    assert not scored.any() and not confusions.any() and confusions.shape == (3, 2, 2)
+
+
+def test_every_trial_races_over_an_order_of_its_own_that_follows_from_the_seed(
+    objective: CrfObjective, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orders: list[list[int]] = []
+    raced = CrfObjective._raced
+
+    def noted(
+        self: CrfObjective, parameters: CrfParameters, iterations: int, order: list[int], *race: Any
+    ) -> Any:
+        orders.append(order)
+        return raced(self, parameters, iterations, order, *race)
+
+    monkeypatch.setattr(CrfObjective, "_raced", noted)
+    many = replace(objective, tiles=list(objective.tiles) * 12)
+    for seed, number in ((1, 0), (1, 0), (1, 5), (2, 0)):
+        params = named_crf_settings(1, False)["no CRF"]
+        replace(many, seed=seed)(FixedTrial(params, number))  # type: ignore[arg-type]
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2] != orders[3] != orders[0]
 
 
 def test_a_named_setting_is_never_raced(objective: CrfObjective) -> None:
@@ -217,7 +252,9 @@ def test_a_winner_without_iterations_is_not_pruned(
         incumbent=lambda: incumbent_of(incumbent, "miou_multiclass", value),
     )
     study = optuna.create_study(direction="maximize")
-    study.enqueue_trial(named_crf_settings(1, False)["w-s3Tseg"] | {"iterations": sampled})
+    # A setting of another workspace may lie out of the ranges, and races.
+    setting = named_crf_settings(1, False)["w-s3Tseg"] | {"iterations": sampled}
+    study.enqueue_trial(setting, user_attrs={"warm_start": {"complete": False}})
     study.optimize(raced, n_trials=1)
     (trial,) = study.trials
     assert trial.state == TrialState.COMPLETE
