@@ -24,6 +24,7 @@ from studies.commands import (
     survey,
     tune,
 )
+from studies.commands.phases import SpokenCommand
 from studies.commands.sentences import SentenceGroup
 from studies.commands.several_images import SeveralImages
 from studies.commands.tune_group import TuneGroup
@@ -60,28 +61,28 @@ def _options(
     """Take the options that come before a command."""
 
 
-app.command()(survey.check)
-app.command()(init.init)
+app.command(cls=SpokenCommand)(survey.check)
+app.command(cls=SpokenCommand)(init.init)
 app.add_typer(tune_app, name="tune")
-app.command()(status.status)
-app.command()(report.report)
-app.command()(pack.pack)
-app.command()(dashboard.dashboard)
-app.command()(export.export)
+app.command(cls=SpokenCommand)(status.status)
+app.command(cls=SpokenCommand)(report.report)
+app.command(cls=SpokenCommand)(pack.pack)
+app.command(cls=SpokenCommand)(dashboard.dashboard)
+app.command(cls=SpokenCommand)(export.export)
 app.command(cls=SeveralImages)(predict.predict)
-app.command()(evaluate.evaluate)
-app.command()(confirm.confirm)
-app.command()(refine.refine)
-app.command()(run.run)
-app.command()(survey.simulate)
+app.command(cls=SpokenCommand)(evaluate.evaluate)
+app.command(cls=SpokenCommand)(confirm.confirm)
+app.command(cls=SpokenCommand)(refine.refine)
+app.command(cls=SpokenCommand)(run.run)
+app.command(cls=SpokenCommand)(survey.simulate)
 app.add_typer(import_app, name="import")
-app.command()(quickstart.quickstart)
-tune_app.command()(tune.crf)
-tune_app.command()(tune.loss)
-tune_app.command("all")(tune.both)
-app.command()(tune.worker)
-import_app.command()(survey.girona)
-import_app.command()(survey.masks)
+app.command(cls=SpokenCommand)(quickstart.quickstart)
+tune_app.command(cls=SpokenCommand)(tune.crf)
+tune_app.command(cls=SpokenCommand)(tune.loss)
+tune_app.command("all", cls=SpokenCommand)(tune.both)
+app.command(cls=SpokenCommand)(tune.worker)
+import_app.command(cls=SpokenCommand)(survey.girona)
+import_app.command(cls=SpokenCommand)(survey.masks)
 
 
 def main() -> None:

@@ -7,8 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import TaskID
 
+from studies.commands import phases
+from studies.commands.bars import Bars
 from studies.commands.tables import inert, visible
 
 # Seconds between two plain lines of the same work, so that a log file stays readable
@@ -25,8 +27,8 @@ def say(sentence: str) -> None:
 class ConsoleProgress:
     """Shows how far long work is; a `sonarseg.progress.Progress`.
 
-    On a terminal each kind of work has a bar. Elsewhere (a log file, a batch job) it has a plain
-    line at its end and every `PLAIN_INTERVAL` seconds.
+    On a terminal each kind of work has a bar; the line at its foot (`phases`) tells of uncounted work too.
+    Elsewhere (a log file, a batch job) it has a plain line at its end and every `PLAIN_INTERVAL` seconds.
 
     Parameters
     ----------
@@ -36,15 +38,8 @@ class ConsoleProgress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._bars = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", style="dim", markup=False),
-            console=console,
-            disable=quiet or not console.is_terminal,
-        )
+        self._terminal = console.is_terminal and not console.is_dumb_terminal
+        self._bars = Bars(console, disable=quiet or not self._terminal)
         self._tasks: dict[str, TaskID] = {}
         self._last_line: dict[str, float] = {}
 
@@ -64,16 +59,19 @@ class ConsoleProgress:
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
         """Take note that `done` of `total` steps of `what` are done."""
+        phases.now(what, done, total, note)
         if self._quiet:
             return
         # Names of tiles, classes and settings come from elsewhere.
         what, note = visible(what), visible(note)
-        if console.is_terminal:
+        if self._terminal:
             self._bar(what, done, total, note)
         else:
             self._line(what, done, total, note)
 
     def _bar(self, what: str, done: int, total: int, note: str) -> None:
+        if not total:
+            return
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total, note=note)
         task = self._tasks[what]
@@ -83,8 +81,11 @@ class ConsoleProgress:
 
     def _line(self, what: str, done: int, total: int, note: str) -> None:
         now = time.monotonic()
+        if not total and what in self._last_line:
+            return
         begins = done == 0 and what not in self._last_line
         if done < total and not begins and now - self._last_line.setdefault(what, now) < PLAIN_INTERVAL:
             return
         self._last_line[what] = now
-        say(f"{what} {done}/{total}" + (f": {note}" if note else ""))
+        counted = f" {done}/{total}" if total else ""
+        say(f"{what}{counted}" + (f": {note}" if note else ""))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from typer.core import TyperCommand
+from studies.commands.phases import SpokenCommand
 
 _OPTIONS = ("--images", "--tiles")
 
 
-class SeveralImages(TyperCommand):
+class SeveralImages(SpokenCommand):
     """`--images A B C` is `--images A --images B --images C`; a workspace among them ends the list."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
