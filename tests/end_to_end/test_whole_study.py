@@ -42,6 +42,14 @@ def test_both_studies_are_finished(study: Path) -> None:
     assert "trial" in done("status", cwd=study)
 
 
+def test_the_first_line_of_status_and_report_judges_the_model_beside_its_pseudo_labels(study: Path) -> None:
+    told = status(study)["verdict"]
+    assert told["figures"]["model_shown"] > told["figures"]["model"]
+    assert told["figures"]["pseudo_labels"] > 0
+    assert done("status", cwd=study).split("\n")[0] == told["sentence"]
+    assert told["sentence"] in done("tune", "all", cwd=study)
+
+
 def test_the_interrupted_trial_was_gone_on_with(study: Path) -> None:
     trials = read_studies(study / "survey-study")["loss"].trials
     retries = [trial for trial in trials if trial.retry_of is not None]
