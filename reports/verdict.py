@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -195,8 +196,18 @@ def _guess(study: Study, runs: NDArray[np.int64]) -> _Guess:
     groups = study.groups
     if groups is not None and len(groups) != runs.shape[1]:
         groups = None
-    gain = paired_interval(runs[:used], floor[:used], metric, groups=groups, seeds=used > 1)
+    strips = None if groups is None else tuple(groups)
+    gain = _lead(runs[:used].tobytes(), floor[:used].tobytes(), runs[:used].shape, metric, strips)
     return _Guess(None if by_chance else name, _mean_score(floor, metric), gain, len(runs))
+
+
+@lru_cache(maxsize=2)
+def _lead(
+    runs: bytes, floor: bytes, shape: tuple[int, ...], metric: str, groups: tuple[str | None, ...] | None
+) -> Interval:
+    """Interval of runs - floor, int64 (R, T, K, K); kept, as `status --watch` asks for it every time."""
+    first, second = (np.frombuffer(counts, dtype=np.int64).reshape(shape) for counts in (runs, floor))
+    return paired_interval(first, second, metric, groups=groups, seeds=len(first) > 1)
 
 
 def _beside_pseudo_labels(

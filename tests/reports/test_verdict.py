@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from reports.formatting import markdown_text
 from reports.html import render
 from reports.summary import summarise
 from reports.verdict import MARGIN, Verdict, verdict
+from sonarseg.metrics.bootstrap import Interval, paired_interval
 from sonarseg.metrics.guesses import best_constant_guess
 from sonarseg.metrics.scores import miou_multiclass
 
@@ -180,6 +182,24 @@ def test_notes_and_facts_give_the_same_sentence(tmp_path: Path) -> None:
     assert markdown_text(found.sentence) not in study_note(studies["crf"], workspace, found)
     empty = learned(tmp_path / "empty", [])
     assert "**No model yet" in study_note(read_studies(empty)["crf"], empty, judged(empty))
+
+
+def test_the_interval_is_computed_again_only_if_the_runs_have_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    computed = []
+
+    def counted(*arguments: Any, **named: Any) -> Interval:
+        computed.append(arguments)
+        return paired_interval(*arguments, **named)
+
+    monkeypatch.setattr("reports.verdict.paired_interval", counted)
+    first = learned(tmp_path / "first", [confusions(0.81, 17)])
+    assert judged(first) == judged(first)
+    assert len(computed) == 1
+    other = judged(learned(tmp_path / "other", [confusions(0.81, 18)]))
+    assert len(computed) == 2
+    assert other.figures["low"] != judged(first).figures["low"]
 
 
 def test_what_next_follows_from_the_verdict(tmp_path: Path) -> None:
