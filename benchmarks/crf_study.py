@@ -25,7 +25,6 @@ from scipy.ndimage import gaussian_filter
 from objectives.search_space import CrfRanges, named_crf_settings, suggest_crf
 from sonarseg.cam_store import read_cam, write_cam
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.published import PUBLISHED
 from sonarseg.densecrf.unary import unary_energy
 from sonarseg.metrics.confusion import confusion
 from sonarseg.metrics.scores import miou_multiclass
@@ -139,7 +138,7 @@ def plain_study(survey: Survey, cams: Path, seed: int) -> tuple[float, float, Cr
     # Ours counts five derived trials among the named ones: both draw the same number at random after them.
     study = optuna.create_study(
         direction="maximize",
-        sampler=make_sampler("tpe", seed=seed, moved_on=0, budget=TRIALS, named=len(PUBLISHED)),
+        sampler=make_sampler("tpe", seed=seed, moved_on=0, budget=TRIALS),
     )
     for params in named_crf_settings(1, False).values():
         study.enqueue_trial(params)

@@ -54,7 +54,7 @@ def trials_to_good(table: NDArray[np.float64], sampler: str, seed: int, *, share
     budget = BUDGET if sampler != "random" else MOST
     study = optuna.create_study(
         direction="maximize",
-        sampler=make_sampler(sampler, seed=seed, moved_on=0, budget=BUDGET, named=0),  # type: ignore[arg-type]
+        sampler=make_sampler(sampler, seed=seed, moved_on=0, budget=BUDGET),  # type: ignore[arg-type]
     )
     for count in range(1, budget + 1):
         trial = study.ask()

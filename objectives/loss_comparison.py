@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.search_space import LOSSES
+from objectives.search_space import LOSSES, WEIGHTED
+from sonarseg.metrics.compared_runs import Run, compare_rows
 
 
 @dataclass(frozen=True)
@@ -31,29 +31,30 @@ class SettingRuns:
         """The loss, whatever its parameters."""
         return str(self.trials[0].params["loss"])
 
-    def mean(self, seeds: int) -> float:
-        """Mean value of the first `seeds` runs."""
-        return fmean(float(trial.value or 0.0) for trial in self.trials[:seeds])
+    @property
+    def first_value(self) -> float:
+        """Value of the first run."""
+        return float(self.trials[0].value or 0.0)
 
 
 @dataclass(frozen=True)
 class LossComparison:
-    """The best setting of every loss, each judged by the same number of runs.
+    """The chosen setting of every loss, each judged by runs of the same seeds.
 
     Attributes
     ----------
     seeds : int
         Runs behind every mean.
     best : dict
-        The best setting of each loss that has a complete trial, best loss first.
+        The chosen setting of each loss that has a complete trial, best mean first; class-weighted
+        cross-entropy is a loss of its own. Settings with fewer runs than the others come last.
+    means : dict
+        Mean value of each.
     """
 
     seeds: int
     best: dict[str, SettingRuns]
-
-    def means(self) -> dict[str, float]:
-        """Mean value of the best setting of each loss, best first."""
-        return {loss: runs.mean(self.seeds) for loss, runs in self.best.items()}
+    means: dict[str, float]
 
 
 def runs_by_setting(trials: Sequence[FrozenTrial]) -> dict[str, SettingRuns]:
@@ -70,14 +71,19 @@ def first_choices(trials: Sequence[FrozenTrial]) -> dict[str, SettingRuns]:
 
     Only first runs are looked at, so the choice does not move while the repetitions come in.
     """
-    return _best(runs_by_setting(trials), seeds=1)
+    settings = runs_by_setting(trials).values()
+    best: dict[str, SettingRuns] = {}
+    for loss in LOSSES:
+        runs = [runs for runs in settings if runs.loss == loss]
+        if runs:
+            best[loss] = max(runs, key=lambda each: each.first_value)
+    return best
 
 
 def compare_losses(trials: Sequence[FrozenTrial]) -> LossComparison:
-    """Compare losses by the mean over equal numbers of seeds.
+    """Compare losses by the mean over equal numbers of seeds that chose nothing.
 
-    The number is the largest for which every loss has a setting with so many runs. A setting with
-    fewer runs is left out: one lucky run would win over a mean.
+    See `sonarseg.metrics.compared_runs.compare_rows`.
 
     Parameters
     ----------
@@ -85,19 +91,28 @@ def compare_losses(trials: Sequence[FrozenTrial]) -> LossComparison:
         Trials of a loss study in any state.
     """
     settings = runs_by_setting(trials)
-    most: dict[str, int] = {}
-    for runs in settings.values():
-        most[runs.loss] = max(most.get(runs.loss, 0), len(runs.trials))
-    seeds = min(most.values(), default=0)
-    best = _best(settings, seeds)
-    ranked = sorted(best.items(), key=lambda item: -item[1].mean(seeds))
-    return LossComparison(seeds, dict(ranked))
-
-
-def _best(settings: dict[str, SettingRuns], seeds: int) -> dict[str, SettingRuns]:
-    best: dict[str, SettingRuns] = {}
-    for loss in LOSSES:
-        runs = [r for r in settings.values() if r.loss == loss and len(r.trials) >= max(1, seeds)]
-        if runs:
-            best[loss] = max(runs, key=lambda r: r.mean(seeds))
-    return best
+    weighted = {
+        setting
+        for setting, runs in settings.items()
+        if any(trial.user_attrs.get("name") == WEIGHTED for trial in runs.trials)
+    }
+    comparison = compare_rows(
+        [
+            Run(
+                trial.number,
+                runs.loss,
+                WEIGHTED if setting in weighted else runs.loss,
+                setting,
+                trial.user_attrs.get("seed"),
+                float(trial.value or 0.0),
+            )
+            for setting, runs in settings.items()
+            for trial in runs.trials
+        ]
+    )
+    ranked = sorted(comparison.rows.items(), key=lambda item: (not item[1].compared, -item[1].mean))
+    return LossComparison(
+        comparison.seeds,
+        {row: settings[found.all_runs[0].setting] for row, found in ranked},
+        {row: found.mean for row, found in ranked},
+    )

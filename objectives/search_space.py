@@ -110,10 +110,11 @@ def named_crf_settings(channels: Literal[1, 3], has_background: bool) -> dict[st
 
 MAX_GAMMA = 5.0
 LOSSES = ("cross-entropy", "focal", "lovasz_softmax")
-# Cross-entropy weighted by class is focal loss at gamma 0 and alpha 1, by the definition of alpha_c.
+# The loss of the baseline: focal loss at gamma 0 and alpha 1, by the definition of alpha_c
+WEIGHTED = "class-weighted cross-entropy"
 NAMED_LOSSES: dict[str, dict[str, Any]] = {
     "cross-entropy": {"loss": "cross-entropy"},
-    "class-weighted cross-entropy": {"loss": "focal", "gamma": 0.0, "alpha": 1.0},
+    WEIGHTED: {"loss": "focal", "gamma": 0.0, "alpha": 1.0},
     "focal gamma 2": {"loss": "focal", "gamma": 2.0, "alpha": 0.0},
     "Lovász-Softmax": {"loss": "lovasz_softmax"},
 }

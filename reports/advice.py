@@ -156,10 +156,10 @@ def _failures(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
 def _of_crf(section: CrfSection) -> list[str]:
     found = []
     tuned, study = section.tuned, section.study
-    gain = section.gain
-    if gain is not None and gain.known and not gain.certain:
+    gain = section.search
+    if gain is not None and gain.known and gain.low <= 0:
         found.append(
-            "The gain of the tuned dense CRF is not proven: give val more tiles with masks, or keep the "
+            "The gain of the crf search is not proven: give val more strips with masks, or keep the "
             "untuned setting."
         )
     late = None if tuned is None else _late(study, tuned)
@@ -208,8 +208,8 @@ def _of_loss(section: LossSection, judged: Verdict) -> list[str]:
     found = []
     if judged.usable and table.seeds == 1 and len(table.rows) > 1:
         found.append("Give every loss a second seed (`seeds` under [loss]) before believing their order.")
-    gain = None if section.gains is None or winner is None else section.gains.of(winner, metric)
-    if gain is not None and winner is not None and gain.known and not gain.certain:
+    gain = None if section.gains is None else section.gains.search
+    if gain is not None and winner is not None and gain.known and gain.low <= 0:
         found.append(
             f"{winner.label} is not proven better than cross-entropy: plain cross-entropy remains a fair "
             "choice."

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
-from reports.comparison import Gain, gain_sentence
 from reports.formatting import count, plain, score
-from reports.study_records import Study, resampled_units
+from reports.interval_words import covers, gain_sentence
+from reports.study_records import Study
+from sonarseg.metrics.bootstrap import Interval
+from sonarseg.metrics.confirmed_runs import CHOOSING_SPLIT, confirmed_differences
 
 ATTRIBUTE = "confirm"
 _NAMES = {"crf": "dense CRF", "loss": "loss"}
@@ -22,14 +23,19 @@ class ConfirmedRow:
     metric: str
     winner: float | None
     baseline: float | None
-    gain: Gain | None
-    pairs: int
-    units: str
+    gain: Interval
+
+    @property
+    def confirms(self) -> bool:
+        """Whether the gain is confirmed: unseen tiles, and an interval above zero."""
+        return self.split != CHOOSING_SPLIT and self.gain.known and self.gain.low > 0
 
     @property
     def verdict(self) -> str:
         """What the interval says of the difference."""
-        if self.gain is None or not self.gain.known:
+        if self.split == CHOOSING_SPLIT:
+            return "nothing new: the same tiles"
+        if not self.gain.known:
             return "not known"
         if not self.gain.certain:
             return "may be chance"
@@ -73,12 +79,20 @@ class Confirmed:
     def sentence(self) -> str:
         """Tell the outcome."""
         row = self.decisive
-        if row is None or row.gain is None:
-            return f"The confirmation of the {self.title} has no result yet."
+        if row is None or math.isnan(row.gain.value):
+            return f"The comparison of the {self.title} with its baseline has no result yet."
         seeds = f" with {count(self.seeds, 'new seed')} per side" if self.seeds else ""
-        gained = gain_sentence(row.gain, row.units, seeds=bool(self.seeds))
-        means = f"{score(row.winner)} and {score(row.baseline)}"
-        return f"Measured anew on {row.split}{seeds}, winner and untuned baseline reach {means}: {gained}."
+        means = f"winner and untuned baseline reach {score(row.winner)} and {score(row.baseline)}"
+        if row.split == CHOOSING_SPLIT and not self.seeds:
+            return f"On {row.split} {means}: nothing new, the same tiles chose the winner."
+        verb = "Scored again" if row.split == CHOOSING_SPLIT else "Confirmed" if row.confirms else "Measured"
+        return f"{verb} on {row.split}{seeds}, {means}: {gain_sentence(row.gain, row.split)}."
+
+    @property
+    def covers(self) -> str:
+        """What the intervals cover, or why there are none."""
+        row = self.decisive
+        return "" if row is None else covers(row.gain, row.split)
 
 
 def confirmed(study: Study) -> Confirmed | None:
@@ -87,8 +101,8 @@ def confirmed(study: Study) -> Confirmed | None:
     if not isinstance(record, dict) or "winner" not in record:
         return None
     rows = [
-        _row(split, metric, found, record["groups"][split])
-        for split, metrics in record.get("results", {}).items()
+        ConfirmedRow(split, metric, found.winner, found.baseline, found.difference)
+        for split, metrics in confirmed_differences(record).items()
         for metric, found in metrics.items()
     ]
     return Confirmed(
@@ -99,16 +113,3 @@ def confirmed(study: Study) -> Confirmed | None:
         rows,
         sorted({plain(run["reason"]) for run in record["runs"] if run["reason"]}),
     )
-
-
-def _row(split: str, metric: str, found: dict[str, Any], groups: list[str | None]) -> ConfirmedRow:
-    units = resampled_units(groups)
-    means = (found["winner"], found["baseline"])
-    return ConfirmedRow(split, metric, *means, _gain(found), int(found["pairs"]), units)
-
-
-def _gain(found: dict[str, Any]) -> Gain | None:
-    if found["difference"] is None:
-        return None
-    low, high = (math.nan if found[end] is None else found[end] for end in ("low", "high"))
-    return Gain(found["difference"], low, high)

@@ -9,17 +9,19 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
 
 from reports.class_figure import ClassScores, class_figure
-from reports.comparison import Gain, compare
 from reports.confusion_table import ConfusionTable, confusion_table
 from reports.crf_figures import below_the_floor, history_figure, importance_figure, slice_figure
 from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure, places
 from reports.figures import Figure
 from reports.formatting import count, ordered, plain
 from reports.interval_figure import Differences, interval_figure
+from reports.interval_words import covers
 from reports.iteration_figures import front_figure, quality_figure, time_figure
 from reports.palette import ACCENT, NEUTRAL, WARNING
+from reports.search_gains import crf_search_gain
 from reports.study_records import Study, Trial, best_of
 from reports.tile_figures import TileScores, tile_scores, tiles_figure
+from sonarseg.metrics.bootstrap import Interval
 
 # Scores of trials that differ by less are all the same: what they seem to tell of the parameters is chance
 LEAST_SPREAD = 0.005
@@ -29,12 +31,24 @@ LEAST_FOR_IMPORTANCE = 20
 
 @dataclass(frozen=True)
 class Setting:
-    """A row of the comparison: the tuned setting or an untuned one."""
+    """A row of the comparison: the tuned setting or an untuned one.
+
+    Attributes
+    ----------
+    label : str
+    trial : Trial
+    tuned : bool
+    ahead : float or None
+        By how much the tuned setting is ahead, on the tiles that chose it.
+    gain : Interval or None
+        Gain of the search over this setting, on strips that did not choose.
+    """
 
     label: str
     trial: Trial
     tuned: bool
-    gain: Gain | None
+    ahead: float | None = None
+    gain: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -50,6 +64,7 @@ class CrfSection:
     slices: list[Figure]
     confusions: list[ConfusionTable]
     notes: list[str]
+    search: Interval | None = None
 
     @property
     def best_untuned(self) -> Trial | None:
@@ -62,10 +77,15 @@ class CrfSection:
         return below_the_floor(self.study)
 
     @property
-    def gain(self) -> Gain | None:
-        """Tuned setting against the best untuned one."""
+    def ahead(self) -> float | None:
+        """By how much the tuned setting is ahead of the best untuned one, on the tiles that chose it."""
         best = self.best_untuned
-        return next((s.gain for s in self.settings if best is not None and s.trial is best), None)
+        return next((s.ahead for s in self.settings if best is not None and s.trial is best), None)
+
+    @property
+    def search_covers(self) -> str:
+        """What the intervals of the search's gain cover, or why there are none."""
+        return "" if self.search is None else covers(self.search, "val")
 
 
 def crf_section(study: Study) -> CrfSection:
@@ -98,6 +118,7 @@ def crf_section(study: Study) -> CrfSection:
         slices=slices if len(study.complete) > 1 and not flat else [],
         confusions=_confusions(study, settings),
         notes=notes,
+        search=crf_search_gain(study, untuned) if untuned and tuned is not None else None,
     )
 
 
@@ -169,10 +190,11 @@ def _settings(study: Study, tuned: Trial | None, untuned: list[Trial]) -> list[S
     rows = []
     if tuned is not None:
         searched = sum(trial.searched for trial in study.trials)
-        rows.append(Setting(f"Tuned, best of {searched} searched", tuned, True, None))
+        rows.append(Setting(f"Tuned, best of {searched} searched", tuned, True))
     for trial in untuned:
-        gain = None if tuned is None else compare(study, tuned, trial)
-        rows.append(Setting(trial.name or "", trial, False, gain))
+        ahead = None if tuned is None else (tuned.value or 0.0) - (trial.value or 0.0)
+        gain = None if tuned is None else crf_search_gain(study, [trial])
+        rows.append(Setting(trial.name or "", trial, False, ahead, gain))
     return sorted(rows, key=lambda row: (-(row.trial.value or 0.0), row.trial.number))
 
 
@@ -224,10 +246,11 @@ def _gain_figure(study: Study, settings: list[Setting]) -> Figure | None:
         return None
     return interval_figure(
         "crf-gains",
-        [Differences("tuned setting gains", ACCENT, "circle", gains)],
-        "Tuned against each untuned setting",
-        "difference, 95 % interval",
-        f"Difference of {study.metric}. Where a line crosses zero, it may be chance.",
+        [Differences("the search gains", ACCENT, "circle", gains)],
+        "What the search gains over each untuned setting",
+        "gain on strips that did not choose, 95 % interval",
+        f"Difference of {study.metric}, {covers(gains[0][1], 'val')}. If a line crosses zero, the gain may "
+        "be chance.",
     )
 
 

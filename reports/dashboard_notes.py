@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
+from reports.confirmed import confirmed
 from reports.crf_section import CrfSection, crf_section
 from reports.dashboard_figures import dashboard_figures
 from reports.dashboard_store import DashboardStore
@@ -117,7 +118,7 @@ def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
     table = _crf_table(crf) if crf else _loss_table(loss) if loss else ""
     if table:
         parts.append(table)
-    parts += _confirmed(study.attrs.get("confirm"))
+    parts += _confirmed(study)
     parts.append(
         f"The whole story is in the [report]({REPORT_ADDRESS}) (report.html in the workspace; "
         "`sonarseg report` writes it anew)."
@@ -125,21 +126,23 @@ def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _confirmed(record: Any) -> list[str]:
-    """Write the table of `sonarseg confirm`, where it has run."""
-    if not isinstance(record, dict) or not record.get("results"):
+def _confirmed(study: Study) -> list[str]:
+    """Write the table of `sonarseg confirm`, if it has run."""
+    again = confirmed(study)
+    if again is None or not again.rows:
         return []
-    rows = []
-    for split, metrics in record["results"].items():
-        for name, found in metrics.items():
-            low, high = (float("nan") if found[end] is None else found[end] for end in ("low", "high"))
-            figures = [score(found["winner"]), score(found["baseline"]), difference(found["difference"])]
-            rows.append([markdown_text(f"{name} on {split}"), *figures, interval(low, high)])
-    winner, baseline = (markdown_text(record[role]["name"]) for role in ("winner", "baseline"))
-    seeds = [seed for seed in record["seeds"] if seed is not None]
-    new = f", {len(seeds)} new seeds per side" if seeds else ""
-    head = ["confirmed", "winner", "baseline", "difference", "95 % interval"]
-    return [f"**Confirmed{new}:** {winner} against {baseline}", _table(head, rows)]
+    rows = [
+        [
+            markdown_text(f"{row.metric} on {row.split}"),
+            score(row.winner),
+            score(row.baseline),
+            difference(row.gain.value),
+            interval(row.gain.low, row.gain.high),
+        ]
+        for row in again.rows
+    ]
+    head = ["measured again", "winner", "baseline", "difference", "95 % interval"]
+    return [markdown_text(again.sentence()), _table(head, rows)]
 
 
 def _crf_table(section: CrfSection) -> str:

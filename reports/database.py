@@ -188,6 +188,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set
         setting=plain(attrs.get("setting") or sorted(trial.params.items())),
         retry_of=attrs.get("retry_of"),
         derived_from=attrs.get("derived_from"),
+        drawn_at_random=attrs.get("proposal") == "random",
         taken_from=_origin(attrs.get("warm_start")),
         inherited=_is_inherited(attrs.get("warm_start")),
         host=_host(attrs.get("worker")),

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from reports.comparison import Gain
+from reports.confirmed import confirmed
 from reports.crf_section import crf_section
 from reports.formatting import count, plain
 from reports.loss_gains import LossGains, loss_gains
 from reports.loss_table import TABLE_METRICS, loss_table
 from reports.study_records import Study
+from sonarseg.metrics.bootstrap import Interval
 
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -58,14 +60,14 @@ def _losses(study: Study) -> str:
     rows = []
     for place, row in enumerate(table.rows):
         found = [None if gains is None else gains.of(row, name) for name in TABLE_METRICS]
-        stars = [_star(gain, table.seeds) for gain in found]
+        stars = [_star(gain) for gain in found]
         scores = [column[place] + star for column, star in zip(cells, stars, strict=True)]
         rows.append([latex_text(row.label), *scores, latex_text(row.setting)])
         if any(found):
             rows.append(["", *(_below(gain) for gain in found), ""])
     caption = (
         f"Losses in their best settings on val of {latex_text(study.survey.get('name', 'the survey'))}, "
-        f"mean over {count(table.seeds, 'seed')}{_what_stands_below(study, gains, table.seeds)}."
+        f"mean over {count(table.seeds, 'seed')}{_what_stands_below(gains)}."
     )
     head = ["Loss", *(rf"\texttt{{{latex_text(name)}}}" for name in TABLE_METRICS), "Setting"]
     return _table("lrrrl", head, rows, caption, "tab:losses")
@@ -79,53 +81,48 @@ def _settings(study: Study) -> str:
     cells = [_column(values) for values in columns]
     rows = []
     for place, row in enumerate(section.settings):
-        gain = "" if row.gain is None else _interval(row.gain.value, row.gain.low, row.gain.high)
+        gain = "" if row.gain is None else _interval(row.gain)
         rows.append([latex_text(row.label), *(column[place] for column in cells), gain])
     caption = (
         f"Dense CRF settings on val of {latex_text(study.survey.get('name', 'the survey'))}; gain of the "
-        rf"tuned setting in \texttt{{{latex_text(study.metric)}}} with its 95\,\% interval."
+        rf"search over each untuned setting in \texttt{{{latex_text(study.metric)}}}, on strips that did not "
+        f"choose ({latex_text(section.search_covers or 'not known')})."
     )
-    head = ["Setting", *(rf"\texttt{{{latex_text(name)}}}" for name in TABLE_METRICS), "Gain of the tuned"]
+    head = ["Setting", *(rf"\texttt{{{latex_text(name)}}}" for name in TABLE_METRICS), "Gain of the search"]
     return _table("lrrrl", head, rows, caption, "tab:crf")
 
 
 def _confirmed(studies: dict[str, Study]) -> str:
     rows, names = [], []
-    for study in studies.values():
-        record = study.attrs.get("confirm") or {}
-        for split, metrics in record.get("results", {}).items():
-            for metric, found in metrics.items():
-                pair = [_figure(found["winner"]), _figure(found["baseline"])]
-                gain = _interval(found["difference"], found["low"], found["high"])
-                rows.append([study.kind, split, rf"\texttt{{{latex_text(metric)}}}", *pair, gain])
-        if record.get("results"):
-            winner, baseline = (latex_text(record[role]["name"]) for role in ("winner", "baseline"))
-            names.append(f"{study.kind}: {winner} against {baseline}")
+    for again in [found for study in studies.values() if (found := confirmed(study)) is not None]:
+        for row in again.rows:
+            metric, pair = latex_text(row.metric), [_figure(row.winner), _figure(row.baseline)]
+            rows.append([again.study.kind, row.split, rf"\texttt{{{metric}}}", *pair, _interval(row.gain)])
+        if again.rows:
+            against = f"{latex_text(again.winner)} against {latex_text(again.baseline)}"
+            names.append(f"{again.study.kind}: {against}, {latex_text(again.covers)}")
     if not rows:
         return ""
-    caption = rf"Winner and untuned baseline measured anew, 95\,\% intervals; {'; '.join(names)}."
+    caption = f"Winner and untuned baseline measured again; {'; '.join(names)}."
     head = ["Study", "Split", "Metric", "Winner", "Baseline", "Difference"]
     return _table("lllrrl", head, rows, caption, "tab:confirmed")
 
 
-def _what_stands_below(study: Study, gains: LossGains | None, seeds: int) -> str:
+def _what_stands_below(gains: LossGains | None) -> str:
     """Tell in the caption what the small figures are."""
     if gains is None:
         return ""
-    words = "; below, the difference from cross-entropy"
-    if gains.known:
-        words += rf" with its 95\,\% interval over the {latex_text(study.units)} of val"
-        words += ", * where that leaves zero out" if seeds > 1 else ""
-    return words
+    starred = ", * if the interval leaves zero out" if gains.known else ""
+    return f"; below, the difference from cross-entropy ({latex_text(gains.covers)}{starred})"
 
 
-def _star(gain: Gain | None, seeds: int) -> str:
-    """Mark a difference that leaves zero out; with one seed a loss, none is sure."""
-    return "$^{*}$" if gain is not None and gain.certain and seeds > 1 else ""
+def _star(gain: Interval | None) -> str:
+    """Mark a difference whose interval leaves zero out."""
+    return "$^{*}$" if gain is not None and gain.certain else ""
 
 
-def _below(gain: Gain | None) -> str:
-    return "" if gain is None else rf"\scriptsize {_interval(gain.value, gain.low, gain.high)}"
+def _below(gain: Interval | None) -> str:
+    return "" if gain is None else rf"\scriptsize {_interval(gain)}"
 
 
 def _column(values: Sequence[float | None]) -> list[str]:
@@ -140,12 +137,12 @@ def _figure(value: float | None) -> str:
     return "--" if value is None else f"{value:.3f}"
 
 
-def _interval(value: float | None, low: float | None, high: float | None) -> str:
-    if value is None:
+def _interval(gain: Interval) -> str:
+    if math.isnan(gain.value):
         return "--"
-    if low is None or high is None or low != low or high != high:
-        return f"${value:+.3f}$"
-    return f"${value:+.3f}$ [${low:+.3f}$, ${high:+.3f}$]"
+    if not gain.known:
+        return f"${gain.value:+.3f}$"
+    return f"${gain.value:+.3f}$ [${gain.low:+.3f}$, ${gain.high:+.3f}$]"
 
 
 def _table(layout: str, head: list[str], rows: list[list[str]], caption: str, label: str) -> str:

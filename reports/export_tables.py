@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from reports.confirmed import confirmed
 from reports.curves import read_trial
 from reports.formatting import ordered, plain
+from reports.interval_words import covers
 from reports.study_records import Study, Trial
 from sonarseg.csv_files import END_OF_LINE, inert
 from sonarseg.metrics.scores import METRICS, miou
@@ -100,20 +103,23 @@ def _epoch_rows(study: Study, workspace: Path) -> Iterator[dict[str, Any]]:
 
 
 def _confirmed_rows(study: Study) -> Iterator[dict[str, Any]]:
-    record = study.attrs.get("confirm") or {}
-    for split, metrics in record.get("results", {}).items():
-        for metric, found in metrics.items():
-            names = {role: plain(record[role]["name"]) for role in ("winner", "baseline")}
-            yield {
-                "study": study.kind,
-                "split": split,
-                "metric": metric,
-                "winner": found["winner"],
-                "baseline": found["baseline"],
-                "difference": found["difference"],
-                "low": found["low"],
-                "high": found["high"],
-                "pairs": found["pairs"],
-                "winner_name": names["winner"],
-                "baseline_name": names["baseline"],
-            }
+    again = confirmed(study)
+    for row in [] if again is None else again.rows:
+        yield {
+            "study": study.kind,
+            "split": row.split,
+            "metric": row.metric,
+            "winner": row.winner,
+            "baseline": row.baseline,
+            "difference": _defined(row.gain.value),
+            "low": _defined(row.gain.low),
+            "high": _defined(row.gain.high),
+            "covers": covers(row.gain, row.split),
+            "pairs": max(1, row.gain.seeds),
+            "winner_name": again.winner if again else "",
+            "baseline_name": again.baseline if again else "",
+        }
+
+
+def _defined(number: float) -> float | None:
+    return None if math.isnan(number) else number

@@ -14,6 +14,7 @@ from reports.confirmed import confirmed
 from reports.crf_section import CrfSection, crf_section
 from reports.database import read_studies
 from reports.figures import Figure
+from reports.interval_words import covers
 from reports.loss_section import LossSection, loss_section
 from reports.loss_table import LOSSES, PUBLISHED
 from reports.page import fill, write_page
@@ -151,21 +152,20 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
     if crf is not None and (best := crf.study.best()) is not None:
         note = best.name or f"trial {best.number}"
         cards.append(Card("best dense CRF", formatting.score(best.value), f"{crf.study.metric} · {note}"))
-        if crf.gain is not None and crf.best_untuned is not None:
-            note = f"over {crf.best_untuned.name}"
-            if crf.gain.known:
-                note += f" · 95 % {formatting.interval(crf.gain.low, crf.gain.high)}"
-            cards.append(Card("gain by tuning", formatting.difference(crf.gain.value), note))
+        if crf.search is not None and crf.best_untuned is not None:
+            note = (
+                f"over the best untuned setting, on strips that did not choose · {covers(crf.search, 'val')}"
+            )
+            cards.append(Card("gain of the search", formatting.difference(crf.search.value), note))
     if loss is not None and (winner := loss.table.winner(loss.study.metric)) is not None:
         mean = formatting.score(winner.means[loss.study.metric])
         cards.append(Card("best loss", mean, f"{loss.study.metric} · {winner.label}"))
     for study in [section.study for section in (loss, crf) if section is not None]:
         again = confirmed(study)
         if again is not None and (row := again.decisive) is not None and row.gain is not None:
-            note = f"{again.title} on {row.split}"
-            if row.gain.known:
-                note += f" · 95 % {formatting.interval(row.gain.low, row.gain.high)}"
-            cards.append(Card("confirmed gain", formatting.difference(row.gain.value), note))
+            note = f"{again.title} on {row.split} · {covers(row.gain, row.split)}"
+            title = "confirmed gain" if row.split == "test" else "gain with new seeds"
+            cards.append(Card(title, formatting.difference(row.gain.value), note))
             break
     done = [section.study for section in (crf, loss) if section is not None]
     if done:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reports.comparison import Gain
 from reports.figures import Figure, Key, Spec, axis, hover, layout
 from reports.formatting import difference, figure_text, interval
 from reports.palette import NEUTRAL
+from sonarseg.metrics.bootstrap import Interval
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Differences:
     label: str
     colour: str
     symbol: str
-    gains: list[tuple[str, Gain]]
+    gains: list[tuple[str, Interval]]
 
 
 def interval_figure(

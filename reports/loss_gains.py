@@ -6,24 +6,45 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from reports.comparison import Gain, compare_runs
+from reports.comparison import compare_runs, seed_pairs
 from reports.formatting import listing, score
+from reports.interval_words import covers
 from reports.loss_table import TABLE_METRICS, LossRow, LossTable
+from reports.search_gains import loss_search_gain
 from reports.study_records import Study
+from sonarseg.metrics.bootstrap import Interval
 
 BASELINE = "cross-entropy"
 
 
 @dataclass(frozen=True)
 class LossGains:
-    """Differences of every compared loss from the baseline, by row key and metric."""
+    """Differences of every compared loss from the baseline, by row key and metric.
+
+    Attributes
+    ----------
+    baseline : LossRow
+        Cross-entropy.
+    gains : dict
+        Row key to metric to difference; each loss was fixed beforehand, or chosen by another seed.
+    search : Interval or None
+        Gain of choosing the best loss over cross-entropy in the study's metric, on strips and seeds that
+        did not choose.
+    """
 
     baseline: LossRow
-    gains: dict[str, dict[str, Gain]]
+    gains: dict[str, dict[str, Interval]]
+    search: Interval | None = None
 
-    def of(self, row: LossRow, metric: str) -> Gain | None:
+    def of(self, row: LossRow, metric: str) -> Interval | None:
         """Find one difference; None for the baseline itself and where it cannot be computed."""
         return self.gains.get(row.key, {}).get(metric)
+
+    @property
+    def covers(self) -> str:
+        """What the intervals cover, or why there are none."""
+        found = next((gain for gains in self.gains.values() for gain in gains.values()), None)
+        return "" if found is None else covers(found, "val")
 
     @property
     def known(self) -> bool:
@@ -37,7 +58,7 @@ def loss_gains(study: Study, table: LossTable) -> LossGains | None:
     baseline = next((row for row in compared if row.key == BASELINE), None)
     if baseline is None or len(compared) < 2:
         return None
-    gains: dict[str, dict[str, Gain]] = {}
+    gains: dict[str, dict[str, Interval]] = {}
     for row in compared:
         if row is not baseline:
             found = {
@@ -45,7 +66,10 @@ def loss_gains(study: Study, table: LossTable) -> LossGains | None:
                 for name in dict.fromkeys((*TABLE_METRICS, study.metric))
             }
             gains[row.key] = {name: gain for name, gain in found.items() if gain is not None}
-    return LossGains(baseline, gains)
+    paired = all(len(seed_pairs(row.trials, baseline.trials)) == len(row.trials) for row in compared)
+    runs = [row.trials for row in compared]
+    search = loss_search_gain(study, runs, baseline.trials, study.metric) if paired else None
+    return LossGains(baseline, gains, search)
 
 
 def agreement(study: Study, table: LossTable) -> str | None:

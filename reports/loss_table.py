@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
 from reports.formatting import ordered, parameter, plain, score
 from reports.palette import LOSS_COLOURS, NEUTRAL
 from reports.study_records import Study, Trial
+from sonarseg.metrics.compared_runs import ComparedRow, Run, compare_rows
 
 TABLE_METRICS = ("miou_paper", "miou", "miou_multiclass")
 WEIGHTED = "class-weighted cross-entropy"
@@ -101,7 +101,7 @@ class LossTable:
 
     @property
     def uneven(self) -> bool:
-        """Whether a loss has runs that are left out, so that all are means of equally many."""
+        """Whether a loss has runs that are left out of the means."""
         return any(len(row.all_trials) > len(row.trials) for row in self.rows)
 
     def winner_of_all(self) -> LossRow | None:
@@ -110,54 +110,40 @@ class LossTable:
 
 
 def loss_table(study: Study) -> LossTable:
-    """Compare the losses by the mean over equal numbers of seeds.
+    """Compare the losses by the mean over equal numbers of seeds that chose nothing.
 
-    The number of seeds is the largest for which every loss has a setting with so many runs. Of each
-    loss the setting of the largest mean over its first so many runs is shown; settings with fewer
-    runs are left out, since one lucky run would win over a mean. Class-weighted cross-entropy, the
-    baseline's loss, is a setting of the focal loss, and has a row of its own.
+    See `sonarseg.metrics.compared_runs.compare_rows`. Class-weighted cross-entropy, the baseline's loss,
+    is a setting of the focal loss, and has a row of its own.
     """
-    by_loss = _runs_by_loss(study)
-    if not by_loss:
-        return LossTable([], 0)
-    seeds = min(max(len(runs) for runs in settings) for settings in by_loss.values())
-    rows = []
-    for key, settings in by_loss.items():
-        weighted = next((runs for runs in settings if any(run.name == WEIGHTED for run in runs)), None)
-        if weighted is not None:
-            rows.append(_row(study, WEIGHTED, weighted, seeds, 1))
-        others = [runs for runs in settings if runs is not weighted]
-        enough = [runs for runs in others if len(runs) >= seeds]
-        if not others:
-            continue
-        best = max(enough or others, key=lambda runs: _mean([run.value for run in runs[:seeds]]))
-        rows.append(_row(study, key, best, seeds, len(others)))
+    weighted = {trial.setting for trial in study.complete if trial.name == WEIGHTED}
+    trials = {trial.number: trial for trial in study.complete}
+    comparison = compare_rows([_run(trial, weighted) for trial in study.complete])
+    rows = [_row(study, key, found, trials) for key, found in comparison.rows.items()]
     order = list(LOSSES)
-    return LossTable(sorted(rows, key=lambda row: order.index(row.key) if row.key in order else 99), seeds)
+    rows.sort(key=lambda row: order.index(row.key) if row.key in order else 99)
+    return LossTable(rows, comparison.seeds)
 
 
-def _row(study: Study, key: str, all_runs: list[Trial], seeds: int, tried: int) -> LossRow:
-    runs = all_runs[:seeds]
+def _run(trial: Trial, weighted: set[str]) -> Run:
+    loss = plain(trial.params.get("loss", ""))
+    row = WEIGHTED if trial.setting in weighted else loss
+    return Run(trial.number, loss, row, trial.setting, trial.seed, trial.value or 0.0)
+
+
+def _row(study: Study, key: str, found: ComparedRow, trials: dict[int, Trial]) -> LossRow:
+    runs = [trials[run.number] for run in found.runs]
     values = [run.value for run in runs if run.value is not None]
     return LossRow(
         key=key,
         label=LOSSES.get(key, key),
         params={name: value for name, value in runs[0].params.items() if name != "loss"},
         trials=runs,
-        all_trials=all_runs,
-        tried=tried,
+        all_trials=[trials[run.number] for run in found.all_runs],
+        tried=found.tried,
         means={name: mean_score(runs, name) for name in (*TABLE_METRICS, study.metric)},
         spread=statistics.stdev(values) if len(values) > 1 else None,
-        compared=len(runs) == seeds,
+        compared=found.compared,
     )
-
-
-def _runs_by_loss(study: Study) -> dict[str, list[list[Trial]]]:
-    """Completed trials by loss, then by setting, in the order of their numbers."""
-    by_loss: dict[str, dict[str, list[Trial]]] = defaultdict(lambda: defaultdict(list))
-    for trial in study.complete:
-        by_loss[plain(trial.params.get("loss", ""))][trial.setting].append(trial)
-    return {loss: list(settings.values()) for loss, settings in by_loss.items()}
 
 
 def _mean(values: list[float | None]) -> float:

@@ -18,7 +18,6 @@ from reports.study_records import Study
 from reports.trials_table import TrialsTable, trials_data, value
 from sonarseg import __version__
 from sonarseg.errors import UserError
-from sonarseg.metrics.scores import FEWEST_GROUPS
 
 SCRIPTS = ("page.js", "plots.js", "trials.js", "pictures.js")
 
@@ -87,7 +86,6 @@ def _environment() -> Environment:
     environment.globals |= {
         "count": formatting.count,
         "interval": formatting.interval,
-        "fewest_groups": FEWEST_GROUPS,
         "metric_value": value,
         "metric_meanings": formatting.METRIC_MEANINGS,
         "paper": PAPER,

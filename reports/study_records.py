@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
@@ -76,6 +76,8 @@ class Trial:
         What it ran on, where it was noted.
     intermediate : dict
         Reported values, an epoch each.
+    drawn_at_random : bool
+        Whether its setting was drawn without looking at the scores of other trials.
     """
 
     number: int
@@ -103,6 +105,7 @@ class Trial:
     device: str | None = None
     tile_seconds: float | None = None
     intermediate: dict[int, float] = field(default_factory=dict)
+    drawn_at_random: bool = False
     started: datetime | None = None
 
     @property
@@ -179,11 +182,6 @@ class Study:
         groups = self.attrs.get("groups")
         return groups if groups and any(group is not None for group in groups) else None
 
-    @property
-    def units(self) -> str:
-        """What intervals resample, and how many: strips, or tiles where the survey does not tell strips."""
-        return resampled_units(self.groups or [None] * len(self.attrs.get("tiles") or []))
-
     def in_state(self, state: str) -> list[Trial]:
         """Trials of one state."""
         return [trial for trial in self.trials if trial.state == state]
@@ -245,12 +243,6 @@ def test_openings(studies: Iterable[Study]) -> list[tuple[str, str]]:
             for opening in study.attrs.get("test_openings") or []
         }
     )
-
-
-def resampled_units(groups: Sequence[str | None]) -> str:
-    """Number of the strips of some tiles; a tile without one is a strip of its own."""
-    strips = {group for group in groups if group is not None}
-    return count(len(strips) + groups.count(None), "strip" if strips else "tile")
 
 
 def best_of(trials: list[Trial]) -> Trial | None:

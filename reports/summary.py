@@ -6,11 +6,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reports.comparison import gain_sentence
 from reports.confirmed import confirmed
 from reports.crf_section import CrfSection
 from reports.database import DATABASE, read_studies
-from reports.formatting import count, listing, score, seconds
+from reports.formatting import count, difference, listing, score, seconds
+from reports.interval_words import gain_sentence, search_sentence
 from reports.iteration_figures import cost, front, timed_trials
 from reports.loss_section import LossSection
 from reports.loss_table import TABLE_METRICS, loss_table
@@ -163,9 +163,13 @@ def crf_sentence(section: CrfSection) -> str:
     start = f"The tuned dense CRF (trial {tuned.number}) reaches {study.metric} {score(tuned.value)} on val"
     if untuned is None:
         return f"{start}; no untuned setting has been scored beside it."
-    gain = gain_sentence(section.gain, study.units)
-    compared = f"{start}, the best untuned setting ({untuned.name}) {score(untuned.value)}: {gain}"
-    return compared + (f"; {_front_words(study)}." if study.weighs_seconds else ".")
+    compared = (
+        f"{start}, the best untuned setting ({untuned.name}) {score(untuned.value)}: "
+        f"{difference(section.ahead)} on the tiles that chose it"
+    )
+    front = f"; {_front_words(study)}." if study.weighs_seconds else "."
+    gained = "" if section.search is None else f" {search_sentence(section.search, 'val')}"
+    return f"{compared}{front}{gained}"
 
 
 def _front_words(study: Study) -> str:
@@ -205,7 +209,10 @@ def loss_sentence(section: LossSection) -> str:
         return f"{start}."
     gain = None if section.gains is None else section.gains.of(winner, study.metric)
     reached = f"{start}; cross-entropy reaches {score(baseline.means[study.metric])}"
-    return f"{reached}: {gain_sentence(gain, study.units)}." if gain else f"{reached}."
+    sentence = f"{reached}: {gain_sentence(gain, 'val')}." if gain else f"{reached}."
+    search = None if section.gains is None else section.gains.search
+    # Without an interval the sentence above has said why.
+    return sentence if search is None or not search.known else f"{sentence} {search_sentence(search, 'val')}"
 
 
 def _runner_up(section: LossSection) -> str:
@@ -222,7 +229,7 @@ def _runner_up(section: LossSection) -> str:
     gain = None if section.gains is None else section.gains.of(second, metric)
     if gain is None:
         return f"; {second.label} is next with {score(second.means[metric])}"
-    return f"; {second.label} is next, {gain_sentence(gain, section.study.units)}"
+    return f"; {second.label} is next, {gain_sentence(gain, 'val')}"
 
 
 def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
@@ -236,8 +243,6 @@ def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
                 f"By miou_paper {by_paper.label} would be best instead: that metric counts a class absent "
                 "from a tile as 1, and so says little about tiles of several classes."
             )
-        if loss.table.seeds == 1 and len(loss.table.rows) > 1:
-            found.append("With one seed per loss, differences between losses may be chance.")
         by_all = loss.table.winner_of_all()
         if by_all is not None and by_metric is not None and by_all is not by_metric:
             found.append(

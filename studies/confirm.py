@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -17,6 +21,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
 from sonarseg.losses.config import LossConfig
+from sonarseg.metrics.confirmed_runs import ConfirmedDifference, confirmed_differences
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.settings_files import read_settings
 from sonarseg.survey.layout import Survey
@@ -24,19 +29,36 @@ from sonarseg.training.config_file import CONFIG
 from sonarseg.training.pseudo_labels import make_pseudo_labels
 from sonarseg.training.record import write_atomically
 from studies.batch_size import study_batch_size
-from studies.confirm_result import confirm_results
 from studies.contenders import Contender, contenders, slug
 from studies.devices import lease, seats
 from studies.one_machine import only_machine
 from studies.snapshot import refresh_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
 from studies.storage import StudyKind, log_test_opening, storage_errors
+from studies.turns import turn
 from studies.warm_up import run_config
 from studies.workspace import Workspace
 
 ATTRIBUTE = "confirm"
 # Seeds of the study count up from its own; no setting is repeated a thousand times.
 FIRST_NEW_SEED = 1000
+
+
+@dataclass
+class TestOpening:
+    """A command that reads the masks of test.
+
+    Attributes
+    ----------
+    what : str
+        The command, as the log names it.
+    logged : bool
+        Whether the log has it.
+    """
+
+    what: str
+    logged: bool = False
+    __test__ = False  # no test of pytest's, whatever its name
 
 
 def confirm(
@@ -46,6 +68,7 @@ def confirm(
     against: tuple[str, CrfParameters] | None = None,
     seeds: int = 5,
     test: bool = False,
+    opening: TestOpening | None = None,
     machinery: Machinery = DEFAULT_MACHINERY,
 ) -> dict[str, Any]:
     """Measure the winner and the baseline again, and store the outcome with the study.
@@ -66,7 +89,9 @@ def confirm(
     seeds : int
         New seeds per side.
     test : bool
-        Score the test split too; its opening is logged in the database first.
+        Score the test split too.
+    opening : TestOpening, optional
+        The command that opens test; one command that confirms both studies is logged once.
     machinery : Machinery
         How runs are started and shown.
 
@@ -83,7 +108,8 @@ def confirm(
         After Ctrl-C; the same call goes on.
     """
     with only_machine(workspace):
-        return _confirm(workspace, kind, against, seeds, test, machinery)
+        opened = opening or TestOpening(f"sonarseg confirm --study {kind} --split test")
+        return _confirm(workspace, kind, against, seeds, opened if test else None, machinery)
 
 
 def _confirm(
@@ -91,7 +117,7 @@ def _confirm(
     kind: StudyKind,
     against: tuple[str, CrfParameters] | None,
     seeds: int,
-    test: bool,
+    test: TestOpening | None,
     machinery: Machinery,
 ) -> dict[str, Any]:
     winner, baseline = contenders(workspace, kind, against)
@@ -110,8 +136,8 @@ def _confirm(
         measuring = _Measuring(workspace, ready, study, record, machinery)
         for contender, seed in work:
             measuring.on_val(contender, seed)
-        if test:
-            measuring.on_test(work, f"sonarseg confirm --study {kind} --split test")
+        if test is not None:
+            measuring.on_test(work, test)
         found = measuring.finish()
         refresh_snapshot(workspace)
         return found
@@ -188,7 +214,7 @@ class _Measuring:
         device = self.workspace.config.device
         self._note(run, evaluate_run(folder, self.ready.survey, "val", device=device))
 
-    def on_test(self, work: list[tuple[Contender, int | None]], why: str) -> None:
+    def on_test(self, work: list[tuple[Contender, int | None]], opening: TestOpening) -> None:
         """Score on test what has not been yet; without anything to score it stays closed."""
         left = [
             (contender, run)
@@ -197,20 +223,34 @@ class _Measuring:
         ]
         if not left:
             return
-        log_test_opening(self.workspace, why)
         survey = self.ready.survey.with_masks_of("test")
         for done, (contender, run) in enumerate(left):
             self.machinery.progress("scoring on test", done, len(left), contender.name)
             if contender.loss is None:
-                self._note(run, self._crf(contender, survey, "test"))
+                evaluation = self._crf(contender, survey, "test")
             else:
                 folder = self.workspace.root / run["run"]
-                self._note(run, evaluate_run(folder, survey, "test", device=self.workspace.config.device))
+                evaluation = evaluate_run(folder, survey, "test", device=self.workspace.config.device)
+            self._log(opening)
+            self._note(run, evaluation)
         self.machinery.progress("scoring on test", len(left), len(left))
+
+    def _log(self, opening: TestOpening) -> None:
+        """Log once per command that masks of test have been read; the workspace is held meanwhile."""
+        if opening.logged:
+            return
+        database = self.workspace.database
+        # On a server the workspace's own lock does not keep other machines out.
+        with nullcontext() if isinstance(database, Path) else turn(self.study, self.workspace):
+            log_test_opening(self.workspace, opening.what)
+        opening.logged = True
 
     def finish(self) -> dict[str, Any]:
         """Compute differences and intervals and store them."""
-        self.record["results"] = confirm_results(self.record)
+        self.record["results"] = {
+            split: {metric: _stored(found) for metric, found in metrics.items()}
+            for split, metrics in confirmed_differences(self.record).items()
+        }
         self.record["finished"] = all(run["reason"] is None for run in self.record["runs"])
         self._store()
         return self.record
@@ -301,3 +341,16 @@ class _Measuring:
     def _store(self) -> None:
         self.record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.study.set_user_attr(ATTRIBUTE, self.record)
+
+
+def _stored(found: ConfirmedDifference) -> dict[str, Any]:
+    """Write a difference as JSON; None for what is undefined."""
+    difference = found.difference
+    numbers = {"difference": difference.value, "low": difference.low, "high": difference.high}
+    return {
+        "winner": found.winner,
+        "baseline": found.baseline,
+        **{name: None if math.isnan(number) else number for name, number in numbers.items()},
+        "pairs": max(1, difference.seeds),
+        "missing": difference.missing,
+    }

@@ -18,7 +18,6 @@ from objectives.search_space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
 from sonarseg.densecrf.engine import Engine, make_ready, pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.published import PUBLISHED
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.survey.layout import Survey
@@ -83,7 +82,6 @@ def run_crf_study(
             seed=workspace.config.seed,
             moved_on=draws_so_far(study),
             budget=config.trials,
-            named=2 * len(PUBLISHED),
         )
     with storage_errors(workspace.database), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         tiles = prepare_tiles(

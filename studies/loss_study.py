@@ -95,7 +95,6 @@ def _run(
             seed=workspace.config.seed,
             moved_on=draws_so_far(study),
             budget=config.trials,
-            named=len(NAMED_LOSSES),
         )
     study.pruner = SameLossMedianPruner(first_step=base.training.epochs_per_round + 1)
     batch_size = study_batch_size(study, workspace.config)

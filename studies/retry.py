@@ -34,7 +34,7 @@ DIED = "the program ended before this trial did."
 # A trial that has killed so many workers is failed for good.
 MOST_DEATHS = 3
 # What a trial that is run again keeps: it is the same run, gone on with.
-_KEPT = ("name", "enqueued", "repetition", "seed", "run", "deaths", MEMORY_RAN_OUT, "warm_start")
+_KEPT = ("name", "enqueued", "proposal", "repetition", "seed", "run", "deaths", MEMORY_RAN_OUT, "warm_start")
 
 
 def worker_identity() -> dict[str, Any]:

@@ -21,18 +21,23 @@ from optuna.samplers import (
 from optuna.trial import TrialState
 
 from objectives.enqueued import enqueued_params
+from objectives.proposals import PROPOSAL, RANDOM
+from studies.random_first import RandomFirst
 from studies.study_config import SamplerName
 
 # User attribute of a study: how many workers have drawn for it
 DRAWS = "draws"
+# NSGA-II draws its first population of 50 at random; named and derived settings are part of it.
+_NSGA_RANDOM = 30
 
 
-def make_sampler(name: SamplerName, *, seed: int, moved_on: int, budget: int, named: int) -> BaseSampler:
+def make_sampler(name: SamplerName, *, seed: int, moved_on: int, budget: int) -> BaseSampler:
     """Make the sampler of one worker.
 
     "auto" is TPE over the joint, conditional space: both search spaces are conditional, which CMA-ES and
-    the Gaussian process see only in part. A sixth of the budget is drawn at random behind the named
-    settings: they alone never show choices that no published work has made (a filtered guide image, say).
+    the Gaussian process see only in part. A quarter of the budget is drawn at random behind the named
+    settings: they alone never show choices that no published work has made (a filtered guide image, say),
+    and only settings drawn at random tell what the search gains on strips that did not choose.
 
     Parameters
     ----------
@@ -45,41 +50,42 @@ def make_sampler(name: SamplerName, *, seed: int, moved_on: int, budget: int, na
         numbers again.
     budget : int
         Trials of the whole study.
-    named : int
-        Named settings with which the study starts, and trials derived from them.
     """
     drawn = (seed * 1_000_003 + moved_on) % 2**32
-    startup = named + min(10, budget // 6)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         match name:
             case "auto" | "tpe":
-                return TPESampler(
-                    multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=drawn
+                adaptive: BaseSampler = TPESampler(
+                    multivariate=True, group=True, constant_liar=True, n_startup_trials=1, seed=drawn
                 )
             case "gp":
-                return GPSampler(
-                    n_startup_trials=startup,
+                adaptive = GPSampler(
+                    n_startup_trials=1,
                     seed=drawn,
                     deterministic_objective=False,
                     warn_independent_sampling=False,
                 )
             case "cmaes":
-                return CmaEsSampler(n_startup_trials=startup, seed=drawn, warn_independent_sampling=False)
+                adaptive = CmaEsSampler(n_startup_trials=1, seed=drawn, warn_independent_sampling=False)
             case "nsga2":
-                return NSGAIISampler(seed=drawn)
+                genetic = NSGAIISampler(seed=drawn)
+                return RandomFirst(genetic, genetic, _NSGA_RANDOM)
             case "qmc":
                 # One sequence for all workers: a seed of its own for each would lose what makes it even.
                 # What is outside it would be the same in each of them, though, unless it had one.
-                return QMCSampler(
+                even = QMCSampler(
                     seed=seed,
                     scramble=True,
                     independent_sampler=RandomSampler(seed=drawn),
                     warn_independent_sampling=False,
                     warn_asynchronous_seeding=False,
                 )
+                return RandomFirst(even, even, None)
             case _:
-                return RandomSampler(seed=drawn)
+                random_draws = RandomSampler(seed=drawn)
+                return RandomFirst(random_draws, random_draws, None)
+    return RandomFirst(RandomSampler(seed=drawn), adaptive, max(1, budget // 4))
 
 
 def draws_so_far(study: optuna.Study) -> int:
@@ -110,7 +116,8 @@ def enqueue_grid_point(study: optuna.Study, points: Sequence[dict[str, Any]], se
     free = next((points[index] for index in order if frozenset(points[index].items()) not in tried), None)
     if free is None:
         return False
-    study.enqueue_trial(free)
+    # The order is drawn without looking at scores.
+    study.enqueue_trial(free, user_attrs={PROPOSAL: RANDOM})
     return True
 
 

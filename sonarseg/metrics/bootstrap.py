@@ -35,7 +35,7 @@ _COUNTED_TWICE = 0.5
 # Numbers in one block of resamples: bounds the memory
 _BLOCK = 4_000_000
 
-Missing = Literal["no strips", "too few strips", "too few seeds", "undefined"]
+Missing = Literal["no strips", "too few strips", "too few seeds", "undefined", "chosen here"]
 
 
 @dataclass(frozen=True)

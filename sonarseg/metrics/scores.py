@@ -17,9 +17,6 @@ Metric = Callable[[Confusions], float | None]
 
 # The term that the baseline's code adds above and below the fraction
 PAPER_EPSILON = 1e-6
-# Of n groups, the chance that all differ in one direction is 2 / 2**n: below 5 % from six on. The bootstrap
-# of fewer is far too narrow.
-FEWEST_GROUPS = 6
 
 
 class SurveyScores(TypedDict):
@@ -132,82 +129,3 @@ def survey_scores(confusions: Confusions, classes: Sequence[str]) -> SurveyScore
         pixel_accuracy=pixel_accuracy(confusions),
         iou=dict(zip(classes, class_iou(confusions), strict=True)),
     )
-
-
-def paired_interval(
-    confusions_a: Confusions,
-    confusions_b: Confusions,
-    metric: str | Metric,
-    *,
-    groups: Sequence[str | None] | None = None,
-    seed: int,
-    resamples: int = 2000,
-    level: float = 0.95,
-) -> tuple[float, float, float]:
-    """Difference a - b of a metric and its bootstrap interval, both scored on the same tiles.
-
-    Tiles of one strip resemble each other, so whole groups are drawn with replacement (percentile
-    bootstrap; Efron and Tibshirani 1993, chapter 13). Tile by tile the interval would be too narrow.
-
-    Parameters
-    ----------
-    confusions_a, confusions_b : ndarray, int (T, K, K)
-        Counts of two predictions of the same tiles in the same order.
-    metric : str or callable
-        A key of `METRICS`, or a function of (T, K, K).
-    groups : sequence of (str or None), optional
-        Strip of each tile; a tile with None is a group of its own, and so is each tile without
-        `groups`.
-    seed : int
-        Seed of the draws.
-    resamples : int
-        Number of draws. A draw in which the metric is undefined is left out.
-    level : float
-        Coverage of the interval.
-
-    Returns
-    -------
-    tuple of float
-        Difference, lower and upper end; NaN for what is undefined (metric without value; an
-        interval of fewer than `FEWEST_GROUPS` groups).
-
-    Raises
-    ------
-    ValueError
-        Where the two do not have the same shape, `groups` another length, or `level` is not in (0, 1).
-    """
-    if confusions_a.shape != confusions_b.shape:
-        raise ValueError(f"shapes {confusions_a.shape} and {confusions_b.shape}: tiles must be the same")
-    tiles = len(confusions_a)
-    if groups is not None and len(groups) != tiles:
-        raise ValueError(f"{len(groups)} groups for {tiles} tiles")
-    if not 0 < level < 1:
-        raise ValueError(f"level is {level}, expected a share between 0 and 1")
-    score = METRICS[metric] if isinstance(metric, str) else metric
-
-    def difference(chosen: NDArray[np.int64]) -> float:
-        a, b = score(confusions_a[chosen]), score(confusions_b[chosen])
-        return float("nan") if a is None or b is None else a - b
-
-    observed = difference(np.arange(tiles))
-    blocks = resampling_blocks(tiles, groups)
-    if len(blocks) < FEWEST_GROUPS:
-        return observed, float("nan"), float("nan")
-    generator = np.random.default_rng(seed)
-    draws = generator.integers(len(blocks), size=(resamples, len(blocks)))
-    differences = np.array([difference(np.concatenate([blocks[i] for i in draw])) for draw in draws])
-    defined = differences[~np.isnan(differences)]
-    if not defined.size:
-        return observed, float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-    return observed, float(low), float(high)
-
-
-def resampling_blocks(tiles: int, groups: Sequence[str | None] | None) -> list[NDArray[np.int64]]:
-    """Tiles that a bootstrap draws together: those of a strip; a tile without one by itself."""
-    members: dict[tuple[str, str | int], list[int]] = {}
-    for tile in range(tiles):
-        group = None if groups is None else groups[tile]
-        key = ("tile", tile) if group is None else ("group", group)
-        members.setdefault(key, []).append(tile)
-    return [np.array(block, dtype=np.int64) for block in members.values()]

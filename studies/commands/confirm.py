@@ -12,6 +12,7 @@ from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
     from sonarseg.densecrf.parameters import CrfParameters
+    from studies.storage import StudyKind
     from studies.workspace import Workspace
 
 
@@ -42,12 +43,13 @@ def confirm(
         ),
     ] = None,
 ) -> None:
-    """Measure winner and untuned baseline anew, with an interval; the same command resumes.
+    """Measure winner and untuned baseline with new seeds; the same command resumes.
 
-    On val the winner was chosen, which flatters it a little; only test is a figure to publish.
+    On val the same tiles chose the winner; only test can confirm a gain.
     """
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.tables import show
+    from studies.confirm import TestOpening
     from studies.confirm import confirm as confirm_study
     from studies.contenders import contenders
     from studies.interrupts import interruptible
@@ -60,17 +62,19 @@ def confirm(
     # Before anything long begins, every study is asked whether it has a winner.
     for kind in wanted:
         contenders(chosen, kind, setting)
+    opening = TestOpening("sonarseg confirm --split test" + ("" if study == "all" else f" --study {study}"))
     for kind in wanted:
         with interruptible(), ConsoleProgress() as progress:
-            record = confirm_study(
+            confirm_study(
                 chosen,
                 kind,
                 against=setting,
                 seeds=seeds,
                 test=split is SplitChoice.TEST,
+                opening=opening,
                 machinery=Machinery(progress=progress),
             )
-        show(console, *outcome(kind, record))
+        show(console, *outcome(chosen, kind))
 
 
 def _setting(workspace: Workspace, name: str | None) -> tuple[str, CrfParameters] | None:
@@ -82,54 +86,28 @@ def _setting(workspace: Workspace, name: str | None) -> tuple[str, CrfParameters
     return name, crf_named(workspace, name, workspace_scaling(workspace))
 
 
-def outcome(kind: str, record: dict[str, Any]) -> list[Any]:
+def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     """Lay out what a confirmation found, for the terminal."""
-    from reports.formatting import count, difference, interval, score
+    from reports.confirmed import confirmed
+    from reports.database import read_studies
+    from reports.formatting import difference, interval, score
     from studies.commands.tables import calm_table, inert
 
-    rows: list[list[str]] = []
-    for split, metrics in record["results"].items():
-        for metric, found in metrics.items():
-            ends = [float("nan") if found[end] is None else found[end] for end in ("low", "high")]
-            gain = difference(found["difference"])
-            rows.append([f"{metric} on {split}", score(found["winner"]), score(found["baseline"]), gain])
-            rows[-1].append(interval(*ends))
-    seeds = record["seeds"]
-    title = f"{kind}: {record['winner']['name']} against {record['baseline']['name']}"
-    lines: list[Any] = [
-        inert(title),
+    again = confirmed(read_studies(workspace.root)[kind])
+    assert again is not None, "it has just been stored"
+    rows = [
+        [
+            f"{row.metric} on {row.split}",
+            score(row.winner),
+            score(row.baseline),
+            difference(row.gain.value),
+            interval(row.gain.low, row.gain.high),
+        ]
+        for row in again.rows
+    ]
+    return [
+        inert(f"{kind}: {again.winner} against {again.baseline}"),
         calm_table(["", "winner", "baseline", "difference", "95 % interval"], rows),
-        inert(
-            f"Mean over {count(len(seeds), 'new seed')} per side; strips and seeds resampled."
-            if kind == "loss"
-            else "Pseudo-labels have no seed; strips resampled."
-        ),
-        inert(verdict(record)),
+        inert(again.sentence()),
+        *(inert(f"A run failed: {reason}") for reason in again.unfinished),
     ]
-    failed = [run for run in record["runs"] if run["reason"] is not None]
-    return lines + [
-        inert(f"The {run['role']}'s run with seed {run['seed']} failed: {run['reason']}") for run in failed
-    ]
-
-
-def verdict(record: dict[str, Any]) -> str:
-    """Say in a sentence what the study's metric shows, on test where it was scored."""
-    from reports.study_records import resampled_units
-    from sonarseg.metrics.scores import FEWEST_GROUPS
-
-    split = "test" if "test" in record["results"] else "val"
-    found = record["results"].get(split, {}).get(record["metric"])
-    if found is None or found["difference"] is None:
-        return f"{record['metric']} on {split} is not defined: no tile there allows it."
-    if found["low"] is None:
-        units = resampled_units(record["groups"][split])
-        few = f"{units} are too few, it takes {FEWEST_GROUPS}"
-        return f"{record['metric']} on {split} allows no interval: {few}."
-    if found["low"] > 0:
-        sentence = f"The gain in {record['metric']} on {split} is confirmed: its interval lies above 0."
-    elif found["high"] < 0:
-        sentence = f"The winner is worse in {record['metric']} on {split}: the interval lies below 0."
-    else:
-        sentence = f"The interval of {record['metric']} on {split} holds 0: the difference may be chance."
-    chosen_there = " The winner was chosen on val; --split test measures it on tiles it has not seen."
-    return sentence + (chosen_there if split == "val" else "")

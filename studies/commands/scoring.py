@@ -23,7 +23,8 @@ from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target
 from studies.one_machine import only_machine
 from studies.stages import open_studies
-from studies.storage import has_studies, log_test_opening
+from studies.storage import has_studies, load_study, log_test_opening
+from studies.turns import turn
 from studies.workspace import Workspace
 
 
@@ -39,7 +40,7 @@ def score_target(
     target : str
         A run or a dense CRF setting, see `studies.commands.targets`.
     split : str
-        "val", or "test", whose opening is logged in the database before a mask is read.
+        "val", or "test", whose opening is logged in the database once its masks have been read.
     progress : Progress
         Called a tile.
 
@@ -51,10 +52,9 @@ def score_target(
     survey, scaling = workspace.survey(), workspace_scaling(workspace)
     found = crf_target(workspace, target, scaling) or run_target(workspace, target)
     if split == "test":
-        with only_machine(workspace):
-            if not has_studies(workspace.database):
+        if not has_studies(workspace.database):
+            with only_machine(workspace):
                 open_studies(workspace, progress)
-            log_test_opening(workspace, f"sonarseg evaluate {target} --split test")
         survey = survey.with_masks_of("test")
     if isinstance(found, Path):
         scored: dict[str, Any] = {"run": str(found)}
@@ -62,6 +62,9 @@ def score_target(
     else:
         scored = {"crf": found.model_dump(mode="json")}
         evaluation = _score_crf(workspace, survey, split, found, scaling, progress)
+    if split == "test":
+        with turn(load_study(workspace.database, "loss"), workspace, progress):
+            log_test_opening(workspace, f"sonarseg evaluate {target} --split test")
     return {
         "target": target,
         **scored,

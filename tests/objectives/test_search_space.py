@@ -115,7 +115,7 @@ def test_tpe_learns_in_the_conditional_space() -> None:
     from studies.samplers import make_sampler
 
     study = optuna.create_study(
-        direction="maximize", sampler=make_sampler("tpe", seed=3, moved_on=0, budget=30, named=4)
+        direction="maximize", sampler=make_sampler("tpe", seed=3, moved_on=0, budget=30)
     )
     for params in NAMED_LOSSES.values():
         study.enqueue_trial(params)

@@ -223,7 +223,8 @@ def fill_crf(study: optuna.Study, searched: int = 40) -> None:
                 reason="The worker was stopped by signal 9.",
             )
         else:
-            add(study, CRF_SPACE, params, crf_quality(params), noise=100 + number)
+            proposal = "random" if number < 20 else "adaptive"
+            add(study, CRF_SPACE, params, crf_quality(params), noise=100 + number, proposal=proposal)
 
 
 def metrics_line(epoch: int, number: int, quality: float, progress: float, loss: str) -> dict[str, Any]:
@@ -257,7 +258,7 @@ def write_metrics(run: Path, lines: list[dict[str, Any]]) -> None:
     (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
-def fill_loss(study: optuna.Study, workspace: Path, seeds: int = 2) -> None:
+def fill_loss(study: optuna.Study, workspace: Path, seeds: int = 4) -> None:
     write_metrics(
         workspace / "runs" / "warm-up",
         [metrics_line(e, 0, 0.5, 0.35 * e / 10, "") for e in range(1, 11)],

@@ -72,7 +72,7 @@ def write_pictures(workspace: Path, rows: int = 3, classes: list[str] = CLASSES)
     (folder / "rows.json").write_text(json.dumps(content), encoding="utf-8")
 
 
-def full_workspace(workspace: Path, seeds: int = 2) -> Path:
+def full_workspace(workspace: Path, seeds: int = 4) -> Path:
     """Both studies, finished, with runs and pictures."""
     fill_crf(new_study(workspace, "crf"))
     fill_loss(new_study(workspace, "loss"), workspace, seeds)

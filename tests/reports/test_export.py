@@ -27,6 +27,7 @@ from reports.figure_index import figure_index, title_of
 from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
 from sonarseg.errors import UserError
+from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.scores import miou
 
 HOSTILE = "=HYPERLINK(1) & \\input{x} 50% $a_b^c$ #~ <i>\x1b[31m"
@@ -82,31 +83,47 @@ def test_latex_tables_hold_the_means_and_mark_the_best(workspace: Path, tmp_path
     for row, expected in zip(below, table.rows[1:], strict=True):
         gain = gains.of(expected, "miou_multiclass")
         assert gain is not None
+        assert gain.known
         interval = f"${gain.value:+.3f}$ [${gain.low:+.3f}$, ${gain.high:+.3f}$]"
         assert row == rf"\scriptsize {interval}"
         (above,) = (row for row in rows if row.startswith(expected.label))
         assert above.split(" & ")[3].endswith("$^{*}$") == (gain.low > 0 or gain.high < 0)
+    assert "6 strips of val and 3 seeds resampled" in text
     crf = (tmp_path / "table_crf.tex").read_text()
     assert crf.count(r" \\") == 1 + len(PUBLISHED) + 1
     assert all(line.count(" & ") == 4 for line in crf.splitlines() if line.endswith(r"\\"))
 
 
 def test_a_confirmation_is_exported(tmp_path: Path) -> None:
-    figures = {"winner": 0.7, "baseline": 0.6, "difference": 0.1, "low": 0.02, "high": None, "pairs": 3}
+    sides = {"winner": [[7, 1], [1, 7]], "baseline": [[6, 2], [2, 6]]}
     record = {
         "winner": {"name": HOSTILE},
         "baseline": {"name": "no CRF"},
-        "results": {"test": {"miou": figures}},
+        "seeds": [None],
+        "groups": {"test": ["one", "one"]},
+        "runs": [
+            {
+                "role": role,
+                "seed": None,
+                "reason": None,
+                "confusions": {"test": pack_confusions(np.array([tile] * 2))},
+            }
+            for role, tile in sides.items()
+        ],
     }
     study = new_study(tmp_path, "crf", study_attrs("crf", ["a", "b"], confirm=record))
     add(study, CRF_SPACE, PUBLISHED["IRN"], 0.6, classes=["a", "b"])
     export(tmp_path, tmp_path / "out", ["csv", "latex"])
-    (row,) = csv.DictReader((tmp_path / "out" / "confirmed.csv").open())
-    assert (row["winner"], row["low"], row["high"], row["pairs"]) == ("0.7", "0.02", "", "3")
+    rows = list(csv.DictReader((tmp_path / "out" / "confirmed.csv").open()))
+    row = rows[1]
+    assert (row["metric"], row["low"], row["high"], row["pairs"]) == ("miou", "", "", "1")
+    assert float(row["winner"]) == pytest.approx(7 / 9)
+    assert float(row["difference"]) == pytest.approx(7 / 9 - 0.6)
+    assert "too few strips, 1 of test" in row["covers"]
     assert row["winner_name"].startswith("'=HYPERLINK")
     latex = (tmp_path / "out" / "table_confirmed.tex").read_text()
     assert r"\input" not in latex
-    assert r"test & \texttt{miou} & 0.700 & 0.600 & $+0.100$ \\" in latex
+    assert r"test & \texttt{miou} & 0.778 & 0.600 & $+0.178$ \\" in latex
 
 
 @pytest.mark.parametrize(

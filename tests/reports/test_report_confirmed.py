@@ -14,7 +14,6 @@ from test_report_numbers import brute_force
 
 from reports.html import render
 from sonarseg.metrics.confusion import pack_confusions
-from studies.confirm_result import confirm_results
 
 HOSTILE = "<script>window.pwned=1</script>=cmd \x1b[31m"
 
@@ -38,7 +37,7 @@ def record(gap: float, splits: tuple[str, ...] = ("val", "test"), seeds: int = 3
         "runs": runs,
         "finished": True,
     }
-    return made | {"results": confirm_results(made)}
+    return made | {"results": {split: {} for split in splits}}
 
 
 def page_of(workspace: Path, stored: dict[str, Any]) -> Page:
@@ -70,10 +69,10 @@ def test_the_table_holds_means_over_seeds_on_both_splits(tmp_path: Path) -> None
         ]
         assert means == [f"{value:.3f}" for value in expected]
         assert float(difference.replace("−", "-")) == pytest.approx(expected[0] - expected[1], abs=6e-4)
-        assert verdict == "better"
-        assert interval
+        assert verdict == ("better" if split == "test" else "nothing new: the same tiles")
+        assert (interval == "–") == (split == "val")
     assert (
-        "Measured anew on test with 3 new seeds per side, winner and untuned baseline reach "
+        "Confirmed on test with 3 new seeds per side, winner and untuned baseline reach "
         in page.text["in-short"]
     )
     assert f"sonarseg confirm {tmp_path.name} --study loss --split test --seeds 3" in page.text["provenance"]
@@ -85,15 +84,21 @@ def test_the_table_holds_means_over_seeds_on_both_splits(tmp_path: Path) -> None
 
 def test_no_difference_may_be_chance_and_val_alone_asks_for_test(tmp_path: Path) -> None:
     page = page_of(tmp_path, record(0.0, splits=("val",)))
-    assert {row[-1] for row in page.table("confirmed", "Split")[1:]} == {"may be chance"}
-    assert "Measured anew on val" in page.text["in-short"]
+    assert {row[-1] for row in page.table("confirmed", "Split")[1:]} == {"nothing new: the same tiles"}
+    assert "Scored again on val with 3 new seeds per side" in page.text["in-short"]
     assert "sonarseg confirm --split test" in page.text["in-short"]
 
 
 def test_failed_runs_are_told(tmp_path: Path) -> None:
     stored = record(0.1, splits=("val",), seeds=1)
     stored["runs"][0] |= {"reason": "Out of memory.", "confusions": {}}
-    stored |= {"results": confirm_results(stored), "finished": False}
+    stored |= {"results": {}, "finished": False}
     page = page_of(tmp_path, stored)
     assert "Out of memory." in page.text["confirmed"]
-    assert "The confirmation of the loss has no result yet." in page.text["in-short"]
+    assert "The comparison of the loss with its baseline has no result yet." in page.text["in-short"]
+
+
+def test_a_difference_on_test_that_may_be_chance_is_not_called_confirmed(tmp_path: Path) -> None:
+    page = page_of(tmp_path, record(0.0, splits=("test",)))
+    assert {row[-1] for row in page.table("confirmed", "Split")[1:]} == {"may be chance"}
+    assert "Measured on test with 3 new seeds per side" in page.text["in-short"]

@@ -15,7 +15,7 @@ from test_report_numbers import load, of_trial
 from reports.database import read_studies
 from reports.loss_table import loss_table
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import paired_interval
+from sonarseg.metrics.search_gain import search_gain
 
 
 @pytest.fixture(scope="module")
@@ -44,17 +44,26 @@ def signed(value: float) -> str:
     return f"{value:+.3f}".replace("-", "−")
 
 
-def test_gain_and_interval_of_the_card_and_the_sentence(workspace: Path, page: Page) -> None:
+def test_gain_of_the_search_on_the_card_and_in_the_sentence(workspace: Path, page: Page) -> None:
     tuned, untuned = crf_pair(workspace)
-    groups = load(workspace, "crf").user_attrs["groups"]
-    gain, low, high = paired_interval(
-        counts(tuned), counts(untuned), "miou_multiclass", groups=groups, seed=0
+    study = load(workspace, "crf")
+    done = [t for t in study.trials if t.state == TrialState.COMPLETE]
+    pool = [t for t in done if t.user_attrs.get("name") or t.user_attrs.get("proposal") == "random"]
+    found = search_gain(
+        np.stack([counts(t)[None] for t in pool]),
+        np.array([bool(t.user_attrs.get("name")) for t in pool]),
+        "miou_multiclass",
+        groups=study.user_attrs["groups"],
     )
     text = " ".join(page.text["in-short"].split())
-    interval = f"{signed(low)} to {signed(high)}"
-    assert f"gain by tuning{signed(gain)}over" in text
-    assert f"95 % {interval}" in text
-    assert f"a gain of {gain:.3f} (95 % interval {interval}" in text
+    ahead = of_trial(tuned)["miou_multiclass"] - of_trial(untuned)["miou_multiclass"]
+    interval = f"{signed(found.low)} to {signed(found.high)}"
+    assert f"gain of the search{signed(found.value)}over" in text
+    assert f"95 % interval {interval}" in text
+    assert f"{signed(ahead)} on the tiles that chose it" in text
+    assert (
+        f"the search gains {signed(found.value)} (95 % interval {interval}, 6 strips of val resampled" in text
+    )
 
 
 def test_class_figure_holds_the_iou_of_each_class(workspace: Path, page: Page) -> None:

@@ -11,7 +11,7 @@ NAMES = ("auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid")
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_sampler_searches_the_conditional_space(name: str) -> None:
-    sampler = make_sampler(name, seed=1, moved_on=0, budget=12, named=2)  # type: ignore[arg-type]
+    sampler = make_sampler(name, seed=1, moved_on=0, budget=12)  # type: ignore[arg-type]
     study = optuna.create_study(sampler=sampler, direction="maximize")
     for _ in range(8):
         trial = study.ask()
@@ -23,7 +23,7 @@ def test_every_sampler_searches_the_conditional_space(name: str) -> None:
 @pytest.mark.parametrize("name", ["tpe", "random", "cmaes", "gp"])
 def test_the_same_seed_draws_the_same_and_another_worker_does_not(name: str) -> None:
     def draw(moved_on: int) -> list[float]:
-        sampler = make_sampler(name, seed=3, moved_on=moved_on, budget=12, named=2)  # type: ignore[arg-type]
+        sampler = make_sampler(name, seed=3, moved_on=moved_on, budget=12)  # type: ignore[arg-type]
         study = optuna.create_study(sampler=sampler)
         study.optimize(lambda trial: trial.suggest_float("x", 0, 1), n_trials=4)
         return [trial.params["x"] for trial in study.trials]
@@ -34,7 +34,7 @@ def test_the_same_seed_draws_the_same_and_another_worker_does_not(name: str) -> 
 
 def test_what_is_outside_the_even_sequence_is_not_the_same_in_every_worker() -> None:
     def draw(moved_on: int) -> float:
-        sampler = make_sampler("qmc", seed=3, moved_on=moved_on, budget=12, named=2)
+        sampler = make_sampler("qmc", seed=3, moved_on=moved_on, budget=12)
         trial = optuna.create_study(sampler=sampler).ask()
         return trial.suggest_float("x", 0, 1)
 
@@ -76,3 +76,37 @@ def test_a_grid_is_worked_off_once_in_the_order_of_the_seed() -> None:
     assert first == run(1)
     assert first != run(2)
     assert sorted(first) == sorted(map(str, loss_grid()))
+
+
+@pytest.mark.parametrize(
+    ("name", "drawn"), [("tpe", 5), ("gp", 5), ("cmaes", 5), ("random", 14), ("qmc", 14)]
+)
+def test_how_a_setting_was_proposed_is_noted(name: str, drawn: int) -> None:
+    """A quarter of the budget is drawn at random behind the named settings, whatever their scores."""
+    study = optuna.create_study(
+        sampler=make_sampler(name, seed=1, moved_on=0, budget=20), direction="maximize"
+    )  # type: ignore[arg-type]
+    study.enqueue_trial({"loss": "cross-entropy"}, user_attrs={"enqueued": True})
+    study.enqueue_trial({"loss": "lovasz_softmax"})
+    for number in range(16):
+        trial = study.ask()
+        suggest_loss(trial)
+        study.tell(trial, number)
+    proposals = [trial.user_attrs.get("proposal") for trial in study.trials]
+    # Whoever enqueues a setting may have looked at scores; it is not called random.
+    assert proposals[:2] == [None, None]
+    assert proposals[2:] == ["random"] * drawn + ["adaptive"] * (14 - drawn)
+
+
+def test_settings_drawn_at_random_do_not_depend_on_scores() -> None:
+    def drawn(sign: int) -> list[dict[str, object]]:
+        study = optuna.create_study(
+            sampler=make_sampler("tpe", seed=4, moved_on=0, budget=40), direction="maximize"
+        )
+        for _ in range(10):
+            trial = study.ask()
+            parameters = suggest_crf(trial, CrfRanges(), True)
+            study.tell(trial, sign * parameters.sigma_beta)
+        return [trial.params for trial in study.trials]
+
+    assert drawn(1) == drawn(-1)
