@@ -84,7 +84,8 @@ def test_quartiles_of_the_tiles(workspace: Path, page: Page) -> None:
 
 
 def test_weakest_class_of_the_winner(workspace: Path, page: Page) -> None:
-    runs = [t for t in load(workspace, "loss").trials if t.params.get("loss") == "lovasz_softmax"]
+    trials = [t for t in load(workspace, "loss").trials if t.params.get("loss") == "lovasz_softmax"]
+    runs = [t for t in trials if t.user_attrs["seed"] > 0]  # the first runs chose
     study = load(workspace, "loss")
     means = np.mean([ious(counts(run).sum(axis=0)) for run in runs], axis=0)
     weakest = int(means.argmin())
@@ -156,7 +157,7 @@ def test_time_figure_and_provenance_tell_the_stored_seconds(workspace: Path, pag
     assert found == {number: pytest.approx(np.median(taken)) for number, taken in by_number.items()}
     for kind in ("crf", "loss"):
         spent = sum(trial.user_attrs.get("seconds", 0.0) for trial in load(workspace, kind).trials)
-        told = f"{spent / 60:.1f} min" if spent < 5400 else f"{spent / 3600:.1f} h"
+        told = f"{spent / 60:.1f} min" if spent < 7200 else f"{spent / 3600:.1f} h"
         assert f"time of all {kind} trials{told}" in "".join(page.text["provenance"].split("\n"))
 
 

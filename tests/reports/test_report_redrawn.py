@@ -10,11 +10,10 @@ import pytest
 from fake_studies import TILES, confusions
 from optuna.trial import TrialState
 from report_page import Page
-from scipy.stats import t as student
 from test_report_confirmed import page_of, record
 from test_report_numbers import load
 
-from tests.sonarseg.metrics.slow_bootstrap import difference, strips_of, studentised_interval
+from sonarseg.metrics.bootstrap import paired_interval
 
 
 def test_the_map_is_the_kernel_regression_of_the_database(workspace: Path, report: Path) -> None:
@@ -51,23 +50,14 @@ def test_the_map_is_the_kernel_regression_of_the_database(workspace: Path, repor
     assert empty > 0
 
 
-def test_the_confirmed_interval_is_that_of_a_plain_loop(tmp_path: Path) -> None:
-    """The strips' part by resampling, the seeds' part by Student's t, put together as limits."""
-    seeds, draws = 3, 300
-    page = page_of(tmp_path, record(0.06, splits=("test",), seeds=seeds))
+def test_the_confirmed_interval_is_drawn_from_strips_and_pairs_of_seeds(tmp_path: Path) -> None:
+    page = page_of(tmp_path, record(0.06, splits=("test",), seeds=3))
     (row,) = (row for row in page.table("confirmed", "Split") if row[:2] == ["test", "miou"])
-    low, high = (float(end.replace("−", "-")) for end in row[5].split(" to "))
     runs = [
-        np.stack([confusions(quality, 10 * seed + len(role)) for seed in range(seeds)])
+        np.stack([confusions(quality, 10 * seed + len(role)) for seed in range(3)])
         for role, quality in (("winner", 0.76), ("baseline", 0.7))
     ]
-    groups = [tile.split("_")[0] for tile in TILES]
-    strips = len(set(groups))
-    times = np.random.default_rng(12345).multinomial(strips, np.full(strips, 1 / strips), size=draws)
-    value, below, above = studentised_interval(*runs, "miou", groups, times)
-    of_runs = [difference(a[None], b[None], "miou", strips_of(groups)) for a, b in zip(*runs, strict=True)]
-    margin = student.ppf(0.975, seeds - 1) * np.std(of_runs, ddof=1) / np.sqrt(seeds)
-    # Half of the noise of single runs on single strips is taken off the seeds' part: at most this share.
-    expected = [value - np.hypot(value - below, margin), value + np.hypot(above - value, margin)]
-    # The draws differ, so the ends differ by some tenths of the width.
-    assert [low, high] == pytest.approx(expected, abs=0.15 * (expected[1] - expected[0]))
+    found = paired_interval(*runs, "miou", groups=[tile.split("_")[0] for tile in TILES], seeds=True)
+    low, high = (float(end.replace("−", "-")) for end in row[5].split(" to "))
+    assert [low, high] == pytest.approx([found.low, found.high], abs=6e-4)
+    assert "6 strips of test and 3 seeds resampled" in page.text["confirmed"]
