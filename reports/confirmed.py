@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from reports.formatting import count, plain, score
-from reports.interval_words import covers, gain_sentence
+from reports.interval_words import gain_sentence, scope
 from reports.study_records import Study
 from sonarseg.metrics.bootstrap import Interval
 from sonarseg.metrics.confirmed_runs import CHOOSING_SPLIT, confirmed_differences
@@ -92,7 +92,7 @@ class Confirmed:
     def covers(self) -> str:
         """What the intervals cover, or why there are none."""
         row = self.decisive
-        return "" if row is None else covers(row.gain, row.split)
+        return "" if row is None else scope(row.gain, row.split)
 
 
 def confirmed(study: Study) -> Confirmed | None:

@@ -15,7 +15,7 @@ from reports.crf_maps import LEAST_FOR_MAP, map_figure, parallel_figure, places
 from reports.figures import Figure
 from reports.formatting import count, ordered, plain
 from reports.interval_figure import Differences, interval_figure
-from reports.interval_words import covers
+from reports.interval_words import scope
 from reports.iteration_figures import front_figure, quality_figure, time_figure
 from reports.palette import ACCENT, NEUTRAL, WARNING
 from reports.search_gains import crf_search_gain
@@ -85,7 +85,7 @@ class CrfSection:
     @property
     def search_covers(self) -> str:
         """What the intervals of the search's gain cover, or why there are none."""
-        return "" if self.search is None else covers(self.search, "val")
+        return "" if self.search is None else scope(self.search, "val")
 
 
 def crf_section(study: Study) -> CrfSection:
@@ -248,9 +248,9 @@ def _gain_figure(study: Study, settings: list[Setting]) -> Figure | None:
         "crf-gains",
         [Differences("the search gains", ACCENT, "circle", gains)],
         "What the search gains over each untuned setting",
-        "gain on strips that did not choose, 95 % interval",
-        f"Difference of {study.metric}, {covers(gains[0][1], 'val')}. If a line crosses zero, the gain may "
-        "be chance.",
+        "gain, 95 % interval",
+        f"Difference of {study.metric} on strips that did not choose, {scope(gains[0][1], 'val')}. If a line "
+        "crosses zero, the gain may be chance.",
     )
 
 

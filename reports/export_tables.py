@@ -12,7 +12,7 @@ import pandas as pd
 from reports.confirmed import confirmed
 from reports.curves import read_trial
 from reports.formatting import ordered, plain
-from reports.interval_words import covers
+from reports.interval_words import scope
 from reports.study_records import Study, Trial
 from sonarseg.csv_files import END_OF_LINE, inert
 from sonarseg.metrics.scores import METRICS, miou
@@ -114,7 +114,7 @@ def _confirmed_rows(study: Study) -> Iterator[dict[str, Any]]:
             "difference": _defined(row.gain.value),
             "low": _defined(row.gain.low),
             "high": _defined(row.gain.high),
-            "covers": covers(row.gain, row.split),
+            "covers": scope(row.gain, row.split),
             "pairs": max(1, row.gain.seeds),
             "winner_name": again.winner if again else "",
             "baseline_name": again.baseline if again else "",

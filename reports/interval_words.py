@@ -33,6 +33,11 @@ def why_none(found: Interval, split: str) -> str:
             return "no interval: the metric is undefined without some of the strips"
 
 
+def scope(found: Interval, split: str) -> str:
+    """Tell what the intervals of a table or figure cover, or why there are none."""
+    return resampled(found, split) if found.known else why_none(found, split)
+
+
 def covers(found: Interval, split: str) -> str:
     """Tell the interval and what it covers, or why there is none."""
     if not found.known:

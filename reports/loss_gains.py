@@ -8,7 +8,7 @@ import numpy as np
 
 from reports.comparison import compare_runs, seed_pairs
 from reports.formatting import listing, score
-from reports.interval_words import covers
+from reports.interval_words import scope
 from reports.loss_table import TABLE_METRICS, LossRow, LossTable
 from reports.search_gains import loss_search_gain
 from reports.study_records import Study
@@ -44,7 +44,7 @@ class LossGains:
     def covers(self) -> str:
         """What the intervals cover, or why there are none."""
         found = next((gain for gains in self.gains.values() for gain in gains.values()), None)
-        return "" if found is None else covers(found, "val")
+        return "" if found is None else scope(found, "val")
 
     @property
     def known(self) -> bool:

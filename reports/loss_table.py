@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 from typing import Any
 
-from reports.formatting import ordered, parameter, plain, score
+from reports.formatting import count, ordered, parameter, plain, score
 from reports.palette import LOSS_COLOURS, NEUTRAL
 from reports.study_records import Study, Trial
 from sonarseg.metrics.compared_runs import ComparedRow, Run, compare_rows
@@ -70,21 +70,16 @@ class LossRow:
         return ", ".join(f"{name} {parameter(self.params[name])}" for name in ordered(self.params))
 
     @property
-    def used(self) -> str:
-        """How many of the runs of this setting are averaged."""
-        return f"{len(self.trials)} of {len(self.all_trials)}"
-
-    @property
     def mean_of_all(self) -> float:
         """Mean of the study's metric over all runs of this setting."""
         return _mean([trial.value for trial in self.all_trials])
 
     @property
     def all_runs(self) -> str:
-        """Mean and standard deviation of the study's metric over all runs of this setting."""
+        """Mean and standard deviation of the metric over all runs of this setting, and their number."""
         values = [trial.value for trial in self.all_trials if trial.value is not None]
         spread = f" ± {score(statistics.stdev(values))}" if len(values) > 1 else ""
-        return score(self.mean_of_all) + spread
+        return f"{score(self.mean_of_all)}{spread} ({count(len(self.all_trials), 'run')})"
 
 
 @dataclass(frozen=True)

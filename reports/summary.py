@@ -247,8 +247,7 @@ def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
         if by_all is not None and by_metric is not None and by_all is not by_metric:
             found.append(
                 f"Over all runs of each setting {by_all.label} would be best instead: {by_all.all_runs} "
-                f"({count(len(by_all.all_trials), 'run')}) beside {by_metric.all_runs} "
-                f"({count(len(by_metric.all_trials), 'run')}) of {by_metric.label}."
+                f"beside {by_metric.all_runs} of {by_metric.label}."
             )
     unscored = next((section.study.unscored for section in (crf, loss) if section is not None), [])
     if unscored:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_studies import CRF_SPACE, new_study
+from fake_studies import CLASSES, CRF_SPACE, new_study, study_attrs
 from optuna.trial import create_trial
 from report_page import Page
 
@@ -20,7 +20,8 @@ OF_PARAMETERS = {"crf-importance", "crf-map", "crf-slice-0"}
 
 def page_of_spread(workspace: Path, spread: float) -> Page:
     """A crf study of 25 searched trials whose scores differ by `spread`."""
-    study = new_study(workspace, "crf")
+    attrs = study_attrs("crf", CLASSES, tiles=[], groups=[])
+    study = new_study(workspace, "crf", attrs)
     for number in range(25):
         params = {
             "sigma_alpha": 5.0 + number,
@@ -29,7 +30,10 @@ def page_of_spread(workspace: Path, spread: float) -> Page:
         }
         distributions = {name: CRF_SPACE[name] for name in params}
         value = 0.6 + spread * number / 24
-        study.add_trial(create_trial(value=value, params=params, distributions=distributions))
+        marks = {"worker": {"host": "here"}}
+        study.add_trial(
+            create_trial(value=value, params=params, distributions=distributions, user_attrs=marks)
+        )
     return Page(render(workspace, NOW))
 
 

@@ -51,7 +51,7 @@ def test_reasons_of_failed_trials_are_counted_the_newest_first(tmp_path: Path) -
 @pytest.mark.parametrize("reason", [None, SECOND])
 def test_a_failure_without_a_reason_is_counted_too(tmp_path: Path, reason: str | None) -> None:
     study = new_study(tmp_path, "crf")
-    more = {} if reason is None else {"reason": reason}
+    more = {"worker": {"host": "here"}} if reason is None else {"reason": reason}
     add(study, CRF_SPACE, PUBLISHED["IRN"], None, state=TrialState.FAIL, **more)
     (found,) = summarise(tmp_path)["studies"]["crf"]["failures"]
     assert found["reason"] == (reason or "no reason was noted")
