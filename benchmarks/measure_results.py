@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from reports.study_records import resampled_units
+from reports.interval_words import covers
+from sonarseg.metrics.bootstrap import paired_interval
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import paired_interval
 from studies.commands.evaluate import file_name
 from studies.main import app
 from studies.storage import load_study
@@ -93,18 +93,15 @@ def line(title: str, used: bool, results: list[list[Any]]) -> str:
     return f"| {title} | {'yes' if used else 'no'} | " + " | ".join(cells) + " |"
 
 
-def gain(ours: list[list[Any]], other: list[list[Any]]) -> str:
-    """Paired difference of test `miou_multiclass` and its 95 % interval over strips; seeds are summed."""
-    summed = [
-        np.sum([unpack_confusions(result[1]["confusions"]) for result in results], axis=0)
+def gain(ours: list[list[Any]], other: list[list[Any]], *, seeds: bool) -> str:
+    """Difference of test `miou_multiclass`, and what its interval says; the sentence of every report."""
+    runs = [
+        np.stack([unpack_confusions(result[1]["confusions"]) for result in results])
         for results in (ours, other)
     ]
     groups = ours[0][1]["groups"]
-    known = groups if all(group is not None for group in groups) else None
-    difference, low, high = paired_interval(summed[0], summed[1], "miou_multiclass", groups=known, seed=0)
-    if np.isnan(low):
-        return f"{difference:+.3f} (no interval: {resampled_units(groups)} are too few)"
-    return f"{difference:+.3f} [{low:+.3f}, {high:+.3f}]"
+    found = paired_interval(*runs, "miou_multiclass", groups=groups, seeds=seeds)
+    return f"{found.value:+.3f} ({covers(found, 'test')})"
 
 
 def main() -> None:
@@ -134,14 +131,21 @@ def main() -> None:
         + " |"
     )
     tuned = crf["**tuned CRF**"]
-    table += ["", "Test `miou_multiclass`, difference and 95 % interval (bootstrap over strips):", ""]
-    table += [f"- tuned CRF over {title}: {gain(tuned, crf[title])}" for title in crf if "tuned" not in title]
+    table += ["", "Differences of test `miou_multiclass`:", ""]
+    table += [
+        f"- tuned CRF over {title}: {gain(tuned, crf[title], seeds=False)}"
+        for title in crf
+        if "tuned" not in title
+    ]
     final = "cross-entropy, tuned CRF"
     if final in runs:
         cam = crf["CAM argmax (no CRF)"] * arguments.seeds
         others = {title: found for title, found in runs.items() if title != final} | {"CAM argmax": cam}
         ours = f"final model ({final})"
-        table += [f"- {ours} over {title}: {gain(runs[final], found)}" for title, found in others.items()]
+        table += [
+            f"- {ours} over {title}: {gain(runs[final], found, seeds=True)}"
+            for title, found in others.items()
+        ]
     warm_up = json.loads((workspace / "runs" / "warm-up" / "summary.json").read_text(encoding="utf-8"))
     precision = ", ".join(
         f"{name} {value:.3f}" for name, value in warm_up["average_precision"].items() if value is not None

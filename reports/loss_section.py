@@ -158,8 +158,8 @@ def _gain_figure(table: LossTable, gains: LossGains | None) -> Figure | None:
         series,
         "Gain over cross-entropy",
         "difference, 95 % interval",
-        f"If a line crosses zero, the difference may be chance. Intervals: {gains.covers}; runs are paired by "
-        "seed.",
+        f"If a line crosses zero, the difference may be chance. Intervals: {gains.covers}; runs are paired "
+        "by seed.",
         wide=True,
     )
 
