@@ -13,6 +13,8 @@ _NOT_SEARCHED = ("derived_from", "warm_start")
 
 def is_searched(trial: FrozenTrial) -> bool:
     """Whether the search proposed the trial's setting, noted or, in older studies, not noted."""
+    if "derived_from" in trial.user_attrs:
+        return False
     if PROPOSAL in trial.user_attrs:
         return True
     fixed = bool(trial.system_attrs.get("fixed_params"))

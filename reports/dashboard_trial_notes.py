@@ -28,7 +28,7 @@ def trial_note(study: Study, trial: Trial) -> str | None:
         parts.append(_parameters(trial))
     if trial.scores:
         parts.append(_scores(study, trial))
-    measured = trial.seconds is not None and trial.derived_from is None
+    measured = trial.seconds is not None and (trial.derived_from is None or trial.finished_race)
     facts = [f"**Time:** {seconds(trial.seconds)}"] if measured else []
     if trial.tile_seconds is not None:
         facts.append(f"**Dense CRF:** {seconds(trial.tile_seconds)} a tile, lower is better")
@@ -55,7 +55,9 @@ def _ending(study: Study, trial: Trial) -> str:
 def _origin(study: Study, trial: Trial) -> list[str]:
     """Tell where a trial comes from that was not simply asked for."""
     found = []
-    if trial.derived_from is not None:
+    if trial.finished_race:
+        found.append(f"Trial {trial.derived_from}, which a race had stopped, scored on its remaining tiles.")
+    elif trial.derived_from is not None:
         found.append(f"Read off trial {trial.derived_from}, with another number of iterations.")
     if trial.retry_of is not None:
         found.append(f"Goes on with trial {trial.retry_of}, which was interrupted.")

@@ -189,6 +189,7 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set
         retry_of=attrs.get("retry_of"),
         derived_from=attrs.get("derived_from"),
         drawn_at_random=attrs.get("proposal") == "random",
+        finished_race=bool(attrs.get("finished_race")),
         taken_from=_origin(attrs.get("warm_start")),
         inherited=_is_inherited(attrs.get("warm_start")),
         host=_host(attrs.get("worker")),
@@ -225,7 +226,8 @@ def _stored_scores(metrics: object) -> tuple[dict[str, float | None], dict[str, 
 def _seconds(trial: FrozenTrial) -> float | None:
     """Time that a trial took here; None where nobody knows it or another trial counts it."""
     attrs = trial.user_attrs
-    if "derived_from" in attrs or _is_inherited(attrs.get("warm_start")):
+    read_off = "derived_from" in attrs and not attrs.get("finished_race")
+    if read_off or _is_inherited(attrs.get("warm_start")):
         return None
     # An interrupted run is gone on with, and its time counted, by the next trial.
     if attrs.get("interrupted"):

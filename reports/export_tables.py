@@ -62,6 +62,7 @@ def _trial_row(study: Study, trial: Trial) -> dict[str, Any]:
         "run": None if trial.run is None else plain(trial.run),
         "retry_of": trial.retry_of,
         "derived_from": trial.derived_from,
+        "finished_race": trial.finished_race,
         "taken_from": trial.taken_from,
         "worker": trial.worker,
         "device": trial.device,

@@ -63,7 +63,9 @@ class Trial:
     setting : str
         Canonical text of the loss and its parameters, without the seed.
     derived_from : int or None
-        The trial from whose other numbers of iterations this one was read off.
+        The trial from whose other numbers of iterations this one was read off, or that it finishes.
+    finished_race : bool
+        Whether it is that trial, which a race had stopped, scored on its remaining tiles.
     taken_from : str or None
         The trial of another workspace that it was taken over from, or whose setting it tries again.
     inherited : bool
@@ -98,6 +100,7 @@ class Trial:
     setting: str = ""
     retry_of: int | None = None
     derived_from: int | None = None
+    finished_race: bool = False
     taken_from: str | None = None
     inherited: bool = False
     host: str | None = None

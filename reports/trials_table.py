@@ -38,7 +38,9 @@ class TrialRow:
         parts = [self.trial.name or ""]
         if self.trial.retry_of is not None:
             parts.append(f"retry of trial {self.trial.retry_of}")
-        if self.trial.derived_from is not None:
+        if self.trial.finished_race:
+            parts.append(f"trial {self.trial.derived_from} scored on its remaining tiles")
+        elif self.trial.derived_from is not None:
             parts.append(f"trial {self.trial.derived_from} with another number of iterations")
         if self.trial.taken_from is not None:
             parts.append(f"from {self.trial.taken_from}")

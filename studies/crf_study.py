@@ -22,6 +22,7 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
+from studies.finish_races import finish_races, has_unfinished
 from studies.quality import quality
 from studies.retry import revive
 from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
@@ -44,7 +45,7 @@ def run_crf_study(
     stop: StopRules = NEVER,
     watch: Watch = Watch(),  # noqa: B008
 ) -> None:
-    """Run the crf study until its budget is spent, or go on with it.
+    """Run the crf study until its budget is spent, or go on with it; then finish races that could matter.
 
     Parameters
     ----------
@@ -75,7 +76,8 @@ def run_crf_study(
         revive(study)
         add_missing_iterations(study)
         _enqueue_named(study, named_crf_settings(scaling.channels, survey.background_id is not None))
-        if len(finished(study)) >= config.trials:
+        races = config.race and not config.weigh_seconds
+        if len(finished(study)) >= config.trials and not (races and has_unfinished(study)):
             return
         study.sampler = make_sampler(
             config.sampler,
@@ -103,7 +105,7 @@ def run_crf_study(
             study.user_attrs["metric"],
             engine,
             jobs,
-            incumbent=partial(_incumbent, study) if config.race and not config.weigh_seconds else no_race,
+            incumbent=partial(_incumbent, study) if races else no_race,
             seed=workspace.config.seed,
             weigh_seconds=config.weigh_seconds,
         )
@@ -117,6 +119,8 @@ def run_crf_study(
             stop=stop,
             watch=watch,
         )
+        if races:
+            finish_races(study, objective, workspace, stop=stop, watch=watch)
 
 
 def _enqueue_grid(study: optuna.Study, workspace: Workspace, survey: Survey, left: int) -> bool:

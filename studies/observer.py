@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from sonarseg.progress import Progress
 from studies.batch_size import BATCH_SIZE, anew_sentence
 from studies.begin_anew import is_set_aside, successor
+from studies.race_remainder import tell_remainder
 from studies.trial_loop import best_note, in_budget, study_title
 
 Ended = Callable[[optuna.Study, FrozenTrial], None]
@@ -55,6 +56,7 @@ class Observer:
         if new:
             note = best_note(self.study, trials)
             self.progress(study_title(self.study), min(counted, self.budget), self.budget, note)
+            tell_remainder(self.study, self.progress)
         return counted
 
     def _begin_anew(self) -> None:

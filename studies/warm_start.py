@@ -137,6 +137,7 @@ def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
         "run",
         "enqueued",
         "derived_from",
+        "finished_race",
         "better_iterations",
         "retry_of",
         "deaths",

@@ -59,6 +59,7 @@ def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         "reason": trial.user_attrs.get("reason"),
         "retry_of": trial.user_attrs.get("retry_of"),
         "derived_from": trial.user_attrs.get("derived_from"),
+        "finished_race": bool(trial.user_attrs.get("finished_race")),
         "interrupted": is_interrupted(trial),
     }
 
@@ -75,7 +76,9 @@ def _describe(facts: dict[str, Any]) -> str:
         parts.append(f"{1000 * facts['seconds_a_tile']:.1f} ms a tile")
     if facts["seed"] is not None:
         parts.append(f"seed {facts['seed']}")
-    if facts["derived_from"] is not None:
+    if facts["finished_race"]:
+        parts.append(f"trial {facts['derived_from']} scored on its remaining tiles")
+    elif facts["derived_from"] is not None:
         parts.append(f"from the same run as trial {facts['derived_from']}")
     elif facts["seconds"] is not None:
         parts.append(f"{facts['seconds']:.{1 if facts['seconds'] >= 1 else 2}f} s")
