@@ -143,6 +143,7 @@ class LossObjective:
 
     def _watcher(self, trial: optuna.Trial, judged: int) -> Callable[[dict[str, Any]], None]:
         title = f"trial {trial.number}, {trial.user_attrs[SETTING]}, seed {trial.user_attrs['seed']}"
+        self.progress(title, 0, self.epochs, "")
 
         def on_epoch(line: dict[str, Any]) -> None:
             epoch = line["epoch"]

@@ -304,6 +304,7 @@ class _Measuring:
         run |= {"run": folder.relative_to(workspace.root).as_posix(), "reason": None}
         total = config.training.rounds * config.training.epochs_per_round
         title = f"{contender.role} ({contender.name}), seed {seed}"
+        machinery.progress(title, 0, total, "")
         follow_run(
             folder,
             lambda line: machinery.progress(

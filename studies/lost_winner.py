@@ -100,7 +100,9 @@ def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, machinery: M
         machinery.progress(title, int(line["epoch"]), total, f"{metric} {line.get(metric, math.nan):.3f}")
 
     epochs = study.user_attrs["config"]["training"]
-    follow = partial(on_epoch, epochs["rounds"] * epochs["epochs_per_round"])
+    total = epochs["rounds"] * epochs["epochs_per_round"]
+    machinery.progress(title, 0, total, "")
+    follow = partial(on_epoch, total)
     try:
         summary = follow_run(run_dir, follow, command=machinery.command, timing=machinery.timing)
     except TrialFailed as error:

@@ -54,10 +54,18 @@ class Observer:
             self.ended(self.study, trial)
         counted = sum(in_budget(trial) for trial in done)
         if new:
-            note = best_note(self.study, trials)
-            self.progress(study_title(self.study), min(counted, self.budget), self.budget, note)
+            self._show(trials)
             tell_remainder(self.study, self.progress)
         return counted
+
+    def show(self) -> None:
+        """Tell how far the study is, before anything has ended."""
+        self._show(self.study.get_trials(deepcopy=False))
+
+    def _show(self, trials: list[FrozenTrial]) -> None:
+        counted = sum(trial.state.is_finished() and in_budget(trial) for trial in trials)
+        note = best_note(self.study, trials)
+        self.progress(study_title(self.study), min(counted, self.budget), self.budget, note)
 
     def _begin_anew(self) -> None:
         known = len(self.study.user_attrs[BATCH_SIZE])

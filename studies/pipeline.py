@@ -142,6 +142,7 @@ def _here(
         # Once, and with progress: each worker would only wait for the one that does it.
         prepare_loss(workspace, ready, machinery)
     observer = _observer(workspace, kind, study, machinery, crew)
+    observer.show()
     errand = _errand(workspace, kind, machinery, stop, max(1, machinery.processes // workers))
     run_workers(errand, workers, observer)
     return observer.study

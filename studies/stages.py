@@ -100,7 +100,9 @@ def open_studies(
     survey = workspace.survey()
     path, config = workspace.database, workspace.config
     # Every file is read for it, now: nobody else should have to wait for that.
+    progress("hashing the survey", 0, 0, "")
     survey.fingerprint  # noqa: B018
+    progress("opening the studies", 0, 0, "")
     with workspace.alone(progress), storage_errors(path):
         if not has_studies(path):
             create_database(path, describe(survey, config), directions_of(config))
@@ -279,6 +281,7 @@ def _final_run(workspace: Workspace, study: optuna.Study, base: RunConfig, machi
     if not (run_dir / CONFIG).is_file():
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     total = config.training.rounds * config.training.epochs_per_round
+    machinery.progress("final run", 0, total, "")
     follow = partial(
         follow_run,
         run_dir,

@@ -12,6 +12,7 @@ from typing import Any
 
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.errors import UserError
+from sonarseg.metrics_file import read_metrics
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
@@ -86,6 +87,7 @@ def warm_up(
     if (run_dir / SUMMARY).is_file():
         _check_same(workspace, survey)
         return _scaling(run_dir)
+    progress("scaling grey levels", 0, 0, "")
     scaling = fit_scaling(survey)
     shared = workspace.config.loss.runs_per_device
     config = run_config(workspace, scaling, stage="warm-up", runs_per_device=shared)
@@ -94,6 +96,7 @@ def warm_up(
     shutil.rmtree(workspace.cams_dir, ignore_errors=True)
     shutil.rmtree(workspace.pseudo_labels_dir, ignore_errors=True)
     total = config.training.warmup_epochs
+    progress("warm-up", len(read_metrics(run_dir)), total, "")
     follow = partial(
         follow_run,
         run_dir,

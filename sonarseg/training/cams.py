@@ -180,6 +180,7 @@ def extract_cams(
     missing = [split for split in splits if not (cams_dir / split).is_dir()]
     if not missing:
         return
+    progress("loading the warm-up's network", 0, 0, "")
     model = load_model(run_dir, pick_device(device))
     config = read_config(run_dir)
     for split in missing:

@@ -47,6 +47,7 @@ def confirm(
 
     On val the same tiles chose the winner; only test can confirm a gain.
     """
+    from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.tables import show
     from studies.confirm import TestOpening
@@ -57,6 +58,7 @@ def confirm(
     from studies.storage import KINDS
 
     chosen = find_workspace(workspace)
+    phases.note_in(chosen, "confirm")
     setting = _setting(chosen, against)
     wanted = [kind for kind in KINDS if study in (StudyChoice.ALL, kind)]
     # Before anything long begins, every study is asked whether it has a winner.

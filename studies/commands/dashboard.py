@@ -55,13 +55,16 @@ def _serve(
 ) -> None:
     import threading
 
+    from studies.commands import phases
     from studies.commands.console import say
     from studies.commands.dashboard_server import keep_filled, make_dashboard_server
     from studies.storage import open_storage
 
+    phases.now("opening the studies")
     opened = open_storage(chosen.database) if chosen else _open_url(str(storage))
     artifacts_dir = chosen.artifacts_dir if chosen else artifacts or Path("artifacts")
     report = chosen.report_path if chosen else None
+    phases.now("starting Optuna Dashboard")
     server = make_dashboard_server(opened, host, port, artifacts_dir, report)
     stop = threading.Event()
     # Not in this thread: Ctrl-C in the middle of an answer would end the answer alone.
@@ -71,6 +74,7 @@ def _serve(
     try:
         for thread in threads:
             thread.start()
+        phases.rest()
         say(f"Optuna Dashboard: http://{host}:{port}/dashboard/ (stop with Ctrl-C)")
         threads[0].join()
     except KeyboardInterrupt:

@@ -34,12 +34,14 @@ def evaluate(
     """Score TARGET against the masks of a split; the figures go to evaluations/ in the workspace too."""
     from sonarseg.survey.scored_classes import not_scored
     from sonarseg.training.record import write_json
+    from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.scores_table import scores_table
     from studies.commands.scoring import score_target
     from studies.commands.tables import show
 
     chosen = find_workspace(workspace)
+    phases.note_in(chosen, "evaluate")
     with ConsoleProgress() as progress:
         result = score_target(chosen, target, split.value, progress)
     path = chosen.root / "evaluations" / f"{file_name(target)}-{split.value}.json"

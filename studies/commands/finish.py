@@ -12,6 +12,7 @@ from reports.html import write_report
 from sonarseg.densecrf.engine import make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
+from studies.commands import phases
 from studies.commands.console import ConsoleProgress, say
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.crf_study import best_crf_parameters, best_crf_trial
@@ -42,12 +43,15 @@ def write_results(workspace: Workspace, output: Path | None = None, *, quiet: bo
     Path
         The report.
     """
+    phases.now("reading the studies")
     refresh_snapshot(workspace)
     if os.access(workspace.root, os.W_OK):
         _write_pictures(workspace, quiet)
+        phases.now("writing the dashboard's notes and figures")
         write_dashboard_notes(workspace.root, studies_on_server(workspace))
     else:
         say(f"{workspace.root} is read-only: the report shows the pictures that are there.")
+    phases.now("writing the report")
     return write_report(workspace.root, output)
 
 
@@ -71,6 +75,7 @@ def _write_pictures(workspace: Workspace, quiet: bool) -> None:
     survey, engine = workspace.survey(), picture_engine(crf_study)
     with ConsoleProgress(quiet=quiet) as progress:
         make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
+    phases.now("report pictures")
     write_picture_rows(
         workspace.pictures_dir,
         survey,

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
+    from studies.workspace import Workspace
+
 LOADING = "loading"
 # Seconds between two lines on a terminal that cannot move its cursor: nobody should take it for dead.
 _TICK = 2.5
@@ -40,6 +42,8 @@ class _Running:
         self.line = line
         self.listeners: list[Progress] = [] if line is None else [line]
         self.ends = ExitStack()
+        self.noted = False
+        self.latest: tuple[str, int, int, str] = (LOADING, 0, 0, "")
 
 
 _running: list[_Running] = []
@@ -69,6 +73,7 @@ def phases_shown(*, quiet: bool = False) -> Iterator[None]:
 def now(what: str, done: int = 0, total: int = 0, note: str = "") -> None:
     """Tell what the command does from now on; a `sonarseg.progress.Progress`."""
     if _running:
+        _running[-1].latest = (what, done, total, note)
         for listener in tuple(_running[-1].listeners):
             listener(what, done, total, note)
 
@@ -80,10 +85,24 @@ def rest() -> None:
 
 
 def tell(listener: AbstractContextManager[Progress]) -> None:
-    """Tell a listener of the phases too, until the command ends."""
+    """Tell a listener of the phases too, from the present one on, until the command ends."""
     if _running:
         running = _running[-1]
-        running.listeners.append(running.ends.enter_context(listener))
+        told = running.ends.enter_context(listener)
+        told(*running.latest)
+        running.listeners.append(told)
+
+
+def note_in(workspace: Workspace, command: str) -> None:
+    """Note the phases in a workspace until the command ends, for `sonarseg status`.
+
+    A command that is a part of another one adds no note.
+    """
+    if _running and not _running[-1].noted:
+        from studies.phase_file import noted
+
+        _running[-1].noted = True
+        tell(noted(workspace, command))
 
 
 def _line() -> _Line | _Ticker | None:

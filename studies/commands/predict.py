@@ -39,15 +39,18 @@ def predict(
     from sonarseg.prediction import find_pictures, predict_pictures
     from sonarseg.training.device import pick_device
     from sonarseg.training.model_file import load_model
+    from studies.commands import phases
     from studies.commands.console import ConsoleProgress, say
     from studies.commands.maps_folder import claim, describe_maps
     from studies.commands.targets import run_target
 
     chosen = find_workspace(workspace)
+    phases.note_in(chosen, "predict")
     run_dir = run_target(chosen, run)
     if not images and not chosen.survey_path.is_dir():
         raise UserError(f"The survey of {chosen.root} is not here: name your tiles with --images.")
     pictures = find_pictures(*(images or [chosen.survey_path / "images"]))
+    phases.now("loading the network")
     model = load_model(run_dir, pick_device(device or chosen.config.device))
     folder = output or chosen.maps_dir
     # maps/ is the best model's: new maps of it take the place of those before.

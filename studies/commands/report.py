@@ -38,17 +38,22 @@ def report(
     """Write the HTML report of the studies, finished or still running."""
     from reports.html import write_side_by_side
     from reports.pdf import write_pdf
+    from studies.commands import phases
     from studies.commands.console import say
     from studies.commands.finish import write_results
     from studies.snapshot import refresh_snapshot
 
     if workspaces is not None and len(workspaces) > 1:
         found = [find_workspace(named) for named in workspaces]
+        phases.now("reading the studies")
         for workspace in found:
             refresh_snapshot(workspace)
         written = write_side_by_side([workspace.root for workspace in found], output or SIDE_BY_SIDE)
     else:
-        written = write_results(find_workspace(workspaces[0] if workspaces else None), output)
+        chosen = find_workspace(workspaces[0] if workspaces else None)
+        phases.note_in(chosen, "report")
+        written = write_results(chosen, output)
     say(f"Report: {written}")
     if pdf:
+        phases.now("printing the report")
         say(f"Printed: {write_pdf(written, written.with_suffix('.pdf'))}")

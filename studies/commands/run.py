@@ -86,6 +86,7 @@ def run(
     from sonarseg.training.config_file import CONFIG, read_config
     from sonarseg.training.record import is_finished, write_atomically
     from sonarseg.training.run import run as train
+    from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.forecast import show_forecast
     from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings, train_on_a_lease
@@ -120,6 +121,7 @@ def run(
         config = lone_run_config(find_workspace(workspace), run_dir, wishes)
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
+    phases.now("preparing the run")
     with interruptible(), ConsoleProgress() as progress:
         # A finished run only says what it was: it needs no device.
         summary = train(run_dir, progress) if whole else train_on_a_lease(run_dir, progress)

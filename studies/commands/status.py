@@ -38,6 +38,7 @@ def status(
     lines: Annotated[int, typer.Option(min=1, help="How many lines of the log.")] = 20,
 ) -> None:
     """Tell how far the studies are, what is best so far, and what each worker does."""
+    from studies.commands import phases
     from studies.commands.console import console
 
     chosen = find_workspace(workspace)
@@ -52,6 +53,7 @@ def status(
     if not watch:
         console.print(shown(gather(chosen)), soft_wrap=not console.is_terminal)
         return
+    phases.rest()
     with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False, screen=False) as live:
         while not _all_done(facts := gather(chosen)):
             live.update(shown(facts), refresh=True)
@@ -65,6 +67,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     from sonarseg.metrics_file import read_metrics
     from sonarseg.training.record import is_finished
     from studies.batch_size import study_batch_size
+    from studies.phase_file import phases_at_work
     from studies.snapshot import refresh_snapshot
     from studies.standing import standing
     from studies.storage import load_study
@@ -90,6 +93,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
             "epochs_done": len(read_metrics(run_dir)),
             "epochs": config.training.warmup_epochs,
         },
+        "at_work": phases_at_work(workspace),
         "studies": studies,
         "removed": [
             kind for kind, study in studies.items() if study is None and workspace.database_path.is_file()
@@ -153,6 +157,7 @@ def shown(facts: dict[str, Any]) -> Group:
     parts: list[RenderableType] = [
         inert(facts["verdict"]["sentence"]),
         inert(f"{facts['name']}: workspace {facts['workspace']}, survey {facts['survey']}"),
+        *map(inert, _at_work(facts)),
         inert(f"warm-up: {done}"),
         _table(facts),
     ]
@@ -168,6 +173,19 @@ def shown(facts: dict[str, Any]) -> Group:
         parts.append(inert(f"test masks opened {count(len(openings), 'time')}, {last}"))
     parts.append(inert(f"report: {facts['report'] or 'not written yet'}"))
     return Group(*parts)
+
+
+def _at_work(facts: dict[str, Any]) -> Iterator[str]:
+    """Say what each command at work does; workers of other machines stand in the tables of workers."""
+    for each in facts["at_work"]:
+        counted = f" {each['done']} of {each['total']}" if each["total"] else ""
+        note = f", {each['note']}" if each["note"] else ""
+        so_far = timedelta(seconds=round(each["seconds"]))
+        by = f"`sonarseg {each['command']}`, process {each['process']['pid']} on {each['process']['host']}"
+        yield f"now: {each['what']}{counted}{note}, for {so_far} ({by})"
+    busy = facts["at_work"] or any(study and study["workers"] for study in facts["studies"].values())
+    if not busy:
+        yield "now: no command is at work"
 
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:

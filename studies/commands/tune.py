@@ -104,7 +104,11 @@ def worker(
     as_json: AsJson = False,
 ) -> None:
     """Join a study with one more worker, here or on another machine; ends when the budget is spent."""
-    _work(find_workspace(workspace), study, "1", hours, "local", None, quiet, as_json)
+    from studies.commands import phases
+
+    chosen = find_workspace(workspace)
+    phases.note_in(chosen, "worker")
+    _work(chosen, study, "1", hours, "local", None, quiet, as_json)
 
 
 def _tune(
@@ -120,6 +124,7 @@ def _tune(
     as_json: bool,
 ) -> None:
     from sonarseg.survey.split_notes import notes_on_additions
+    from studies.commands import phases
     from studies.commands.console import console, say
     from studies.commands.ending import ending
     from studies.commands.finish import write_results
@@ -134,6 +139,7 @@ def _tune(
     _number(workers)
     _scheduler(engine, scheduler)
     workspace = find_workspace(named)
+    phases.note_in(workspace, "tune")
     settle_storage(workspace, storage)
     if not (quiet or as_json):
         for note in notes_on_additions(workspace.survey()):

@@ -103,7 +103,7 @@ def test_listeners_are_told_of_phases_until_the_command_ends() -> None:
             progress("warm-up", 1, 3)
         phases.now("report")
     phases.now("nobody listens")
-    assert told == ["warm-up 1/3", "report 0/0", "ended"]
+    assert told == ["loading 0/0", "warm-up 1/3", "report 0/0", "ended"]
 
 
 def on_a_terminal(code: str, term: str) -> str:
