@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -68,7 +69,19 @@ def simulate(
         raise UserError(f"--size {size} is too small to show a texture: use {SMALLEST_SIZE} pixels or more.")
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{root} exists and is not empty: name a new folder.")
+    progress("laying the sea floor out", 0, 0, "")
     strips, shown, splits = _lay_out_and_split(tiles, size, seed, tiles_per_strip)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    # Beside the folder, and moved into place whole: after Ctrl-C the same command begins again.
+    with tempfile.TemporaryDirectory(prefix=f".{root.name}-", dir=root.parent) as folder:
+        whole = Path(folder) / "survey"
+        _write(whole, strips, shown, splits, progress)
+        if root.exists():
+            root.rmdir()
+        whole.replace(root)
+
+
+def _write(root: Path, strips: Sequence[Strip], shown: Shown, splits: Splits, progress: Progress) -> None:
     for folder in ("images", "masks"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     sonar, floor = SonarSettings(), SeaFloor()

@@ -27,7 +27,7 @@ def say(sentence: str) -> None:
 class ConsoleProgress:
     """Shows how far long work is; a `sonarseg.progress.Progress`.
 
-    On a terminal each kind of work has a bar; the line at its foot (`phases`) tells of uncounted work too.
+    On a terminal each kind of work has a bar; work that is not counted has the line of `phases` alone.
     Elsewhere (a log file, a batch job) it has a plain line at its end and every `PLAIN_INTERVAL` seconds.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What a command does at this moment: a line at the foot of the terminal, and whoever else listens."""
+"""What a command does at this moment: a line on the terminal, and whoever else listens."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _line() -> _Line | _Ticker | None:
 
 
 class _Line:
-    """A spinner, the phase and its time so far, below whatever is printed meanwhile."""
+    """A spinner, the phase and its time so far, between what is printed and the bars."""
 
     def __init__(self, console: Console, *, own: bool) -> None:
         from studies.commands.bars import phase_line

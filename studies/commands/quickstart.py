@@ -66,12 +66,14 @@ def quickstart(
 
 def _compare(folder: Path) -> None:
     """Show what self-training added: the model beside the maps it learned from and a constant guess."""
+    from studies.commands import phases
     from studies.commands.console import console, say
     from studies.commands.scores_table import scores_table
     from studies.commands.scoring import score_target
     from studies.commands.tables import show
     from studies.workspace import Workspace
 
+    phases.now("scoring the best model on val")
     workspace = Workspace(folder)
     model, cam = (score_target(workspace, target, "val") for target in ("best", "cam"))
     rows = {

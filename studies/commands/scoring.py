@@ -57,6 +57,7 @@ def score_target(
                 open_studies(workspace, progress)
         survey = survey.with_masks_of("test")
     if isinstance(found, Path):
+        progress("scoring the run", 0, 0, "")
         scored: dict[str, Any] = {"run": str(found)}
         evaluation = evaluate_run(found, survey, split, device=workspace.config.device)
     else:

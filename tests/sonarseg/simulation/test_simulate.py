@@ -107,3 +107,19 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not empty"):
         simulate(tmp_path, tiles=30, size=32, seed=0)
+
+
+def test_an_interrupted_simulation_leaves_nothing_and_the_same_call_begins_again(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def interrupt(what: str, done: int, total: int, note: str = "") -> None:
+        told.append(what)
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(tmp_path / "survey", tiles=30, size=24, seed=0, progress=interrupt)
+    assert told == ["laying the sea floor out", "simulating strips"]
+    assert list(tmp_path.iterdir()) == []
+    simulate(tmp_path / "survey", tiles=30, size=24, seed=0)
+    assert [path.name for path in tmp_path.iterdir()] == ["survey"]
