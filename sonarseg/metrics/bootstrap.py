@@ -85,6 +85,7 @@ def paired_interval(
     groups: Sequence[str | None] | None,
     seeds: bool = False,
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Difference a - b of a metric, a mean over runs, and its 95 % interval over strips and seeds.
 
@@ -102,6 +103,8 @@ def paired_interval(
         Whether the runs differ by a random seed. If not, R must be 1.
     seed : int
         Random seed of the resamples.
+    resamples : int
+        Number of resamples of strips.
 
     Returns
     -------
@@ -129,7 +132,8 @@ def paired_interval(
     missing = why_missing(found, known)
     if missing is not None:
         return replace(found, missing=missing)
-    low, high = _ends(counts, metric, found.value, np.random.default_rng(seed), crossed=seeds)
+    times = draw_strips(resamples, found.strips, np.random.default_rng(seed))
+    low, high = _ends(counts, metric, found.value, times, crossed=seeds)
     if math.isnan(low) or math.isnan(high):
         return replace(found, missing="undefined")
     return replace(found, low=low, high=high)
@@ -152,13 +156,11 @@ def _difference(totals: Floats, metric: str) -> Floats:
     return np.asarray(first - second)
 
 
-def _ends(
-    counts: Floats, metric: str, value: float, generator: np.random.Generator, *, crossed: bool
-) -> tuple[float, float]:
-    """Ends of the interval from counts (2, R, G, F) of each strip."""
+def _ends(counts: Floats, metric: str, value: float, times: Floats, *, crossed: bool) -> tuple[float, float]:
+    """Ends of the interval from counts (2, R, G, F) of each strip and resamples (B, G)."""
     pseudo = pseudo_values(counts, metric)
     error = _standard_error(pseudo.mean(axis=0))
-    low_quantile, high_quantile = _studentised_quantiles(counts, metric, value, generator)
+    low_quantile, high_quantile = _studentised_quantiles(counts, metric, value, times)
     below, above = high_quantile * error, -low_quantile * error
     if not crossed:
         return value - below, value + above
@@ -191,12 +193,8 @@ def _seed_margin(pseudo: Floats) -> float:
     return float(stdtrit(runs - 1, (1 + LEVEL) / 2)) * math.sqrt(variance)
 
 
-def _studentised_quantiles(
-    counts: Floats, metric: str, value: float, generator: np.random.Generator
-) -> tuple[float, float]:
+def _studentised_quantiles(counts: Floats, metric: str, value: float, times: Floats) -> tuple[float, float]:
     """Quantiles of (resampled difference - difference) / its own standard error, over resamples of strips."""
-    strips = counts.shape[2]
-    times = draw_strips(RESAMPLES, strips, generator)
     block = max(1, _BLOCK // counts.size)
     drawn = [_studentised(counts, metric, value, part) for part in _parts(times, block)]
     found = np.concatenate(drawn)

@@ -41,6 +41,7 @@ def search_gain(
     groups: Sequence[str | None] | None,
     seeds: bool = False,
     seed: int = 0,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Gain of choosing among all settings over choosing among the untuned ones, and its 95 % interval.
 
@@ -60,6 +61,8 @@ def search_gain(
         If not, R must be 1.
     seed : int
         Random seed of the draws.
+    resamples : int
+        Number of draws.
 
     Returns
     -------
@@ -92,7 +95,8 @@ def search_gain(
     missing = why_missing(found, known)
     if missing is not None:
         return replace(found, value=math.nan, missing=missing)
-    held = held_out_counts(counts, baselines, metric, np.random.default_rng(seed), crossed=seeds)
+    generator = np.random.default_rng(seed)
+    held = held_out_counts(counts, baselines, metric, generator, crossed=seeds, resamples=resamples)
     value = float(
         (score_of_counts(held[0].sum(axis=1), metric) - score_of_counts(held[1].sum(axis=1), metric)).mean()
     )
@@ -109,6 +113,7 @@ def held_out_counts(
     generator: np.random.Generator,
     *,
     crossed: bool,
+    resamples: int = RESAMPLES,
 ) -> Floats:
     """Counts (2, R, G, F) of the search and of the best untuned setting on strips (and seeds) left out.
 
@@ -121,11 +126,13 @@ def held_out_counts(
     generator : numpy.random.Generator
     crossed : bool
         Whether a run is left out as well as a strip.
+    resamples : int
+        Number of draws.
     """
     _, runs, strips, features = counts.shape
     untuned = np.flatnonzero(baselines)
     sums, times = np.zeros((2, runs, strips, features)), np.zeros((runs, strips))
-    for _ in range(RESAMPLES // _BLOCK):
+    for _ in range(resamples // _BLOCK):
         of_strips = draw_strips(_BLOCK, strips, generator)
         of_runs = draw_strips(_BLOCK, runs, generator) if crossed else np.ones((_BLOCK, 1))
         scores = _drawn_scores(counts, of_strips, of_runs, metric)
