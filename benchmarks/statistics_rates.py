@@ -35,7 +35,7 @@ RESULTS = Path(__file__).parent / "results" / "statistics.json"
 STRIPS = (6, 8, 10, 20, 40)
 SEEDS = (0, 3, 5, 10)
 # Fewer than a report takes: it makes the ends a little less steady, and thousands of surveys possible.
-RESAMPLES = 500
+RESAMPLES = 1000
 NAMED, DRAWN, ADAPTIVE = 6, 50, 144
 
 

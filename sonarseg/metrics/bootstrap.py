@@ -159,7 +159,9 @@ def _difference(totals: Floats, metric: str) -> Floats:
 def _ends(counts: Floats, metric: str, value: float, times: Floats, *, crossed: bool) -> tuple[float, float]:
     """Ends of the interval from counts (2, R, G, F) of each strip and resamples (B, G)."""
     pseudo = pseudo_values(counts, metric)
-    error = _standard_error(pseudo.mean(axis=0))
+    strips = counts.shape[2]
+    # Resamples hold strips twice, which makes them too alike: 93 % becomes 94 % at eight skewed strips.
+    error = _standard_error(pseudo.mean(axis=0)) * math.sqrt(strips / (strips - 1))
     low_quantile, high_quantile = _studentised_quantiles(counts, metric, value, times)
     below, above = high_quantile * error, -low_quantile * error
     if not crossed:

@@ -43,11 +43,11 @@ def test_it_is_the_plain_loop(seed: int, strips: int, classes: int, runs: int, m
     times = draw_strips(40, strips + 1, np.random.default_rng(0))
     counts = np.stack([bootstrap.strip_counts(side, metric, groups) for side in (a, b)])
     value = float(bootstrap._difference(counts.sum(axis=2), metric).mean())
-    studentised = bootstrap._studentised(counts, metric, value, times)
-    low, high = np.nanquantile(studentised, [0.025, 0.975])
-    error = bootstrap._standard_error(bootstrap.pseudo_values(counts, metric).mean(axis=0))
-    expected = studentised_interval(a, b, metric, groups, times)
-    assert (value, value - high * error, value - low * error) == pytest.approx(expected)
+    found = bootstrap._ends(counts, metric, value, times, crossed=False)
+    expected, low, high = studentised_interval(a, b, metric, groups, times)
+    widened = math.sqrt((strips + 1) / strips)
+    assert value == pytest.approx(expected)
+    assert found == pytest.approx((value + widened * (low - value), value + widened * (high - value)))
 
 
 @settings(max_examples=30, deadline=None)
