@@ -86,7 +86,7 @@ def our_training(
     # The loop that is compared with sees every tile once an epoch.
     tiles = replace(tiles, multiclass=np.zeros(len(tiles), dtype=bool))
     trainer = Trainer(model, tiles, labelled, config)
-    trainer.after_step = after_step
+    trainer.call_after_step(after_step)
     epoch = plan(config)[0]
 
     def work() -> int:
@@ -121,7 +121,7 @@ def plain_training(
         **{"output_stride": 16, **settings},
     )
     training = PlainTraining(network, tiles, BATCH, torch.device(device), amp)
-    training.call_after_step(after_step)
+    training.after_step = after_step
     return training.epoch
 
 

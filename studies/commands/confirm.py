@@ -64,7 +64,8 @@ def confirm(
     # Before anything long begins, every study is asked whether it has a winner.
     for kind in wanted:
         contenders(chosen, kind, setting)
-    opening = TestOpening("sonarseg confirm --split test" + ("" if study == "all" else f" --study {study}"))
+    named = "" if study is StudyChoice.ALL else f"--study {study.value} "
+    opening = TestOpening(f"sonarseg confirm {named}--split test")
     for kind in wanted:
         with interruptible(), ConsoleProgress() as progress:
             confirm_study(
