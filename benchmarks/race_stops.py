@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Estimate = Callable[[Floats, Floats, int], tuple[float, float]]
 # Largest over smallest tile
 SIZES = 20.0
+# Slope of the difference per pixel, and power by which its noise falls with the size
+GROWTHS = ((0.0, 0.0), (0.7, 0.0), (-0.7, 0.0), (0.0, 0.5))
 # What a worse setting lacks, in root mean squares of the differences of sqrt(tiles) tiles
 WORSE = 2.5
 
@@ -109,7 +111,9 @@ def without_gain(differences: Floats, share: Floats) -> Floats:
     return differences - share / share.sum() * differences.sum()
 
 
-def simulated(tiles: int, noise: str, slope: float, generator: np.random.Generator) -> tuple[Floats, Floats]:
+def simulated(
+    tiles: int, noise: str, slope: float, generator: np.random.Generator, falling: float = 0.0
+) -> tuple[Floats, Floats]:
     """Differences (T,) and shares (T,) of uneven tiles.
 
     Parameters
@@ -121,6 +125,8 @@ def simulated(tiles: int, noise: str, slope: float, generator: np.random.Generat
     slope : float
         How much the difference per pixel grows with the logarithm of the size.
     generator : numpy.random.Generator
+    falling : float
+        Power of the size by which the noise per pixel falls.
     """
     share = np.exp(generator.uniform(0, math.log(SIZES), tiles))
     match noise:
@@ -130,7 +136,7 @@ def simulated(tiles: int, noise: str, slope: float, generator: np.random.Generat
             drawn = generator.standard_t(4, tiles)
         case _:
             drawn = generator.lognormal(0, 1, tiles)
-    return share * (drawn + slope * np.log(share)), share
+    return share * (drawn / share**falling + slope * np.log(share)), share
 
 
 def rates(
@@ -166,14 +172,19 @@ def stop_rows(sample: Floats, repeats: int) -> Iterator[str]:
     cases: list[tuple[str, Callable[[np.random.Generator], tuple[Floats, Floats]]]] = [
         (f"sss-mallorca table, {sample.shape[1]}", lambda generator: _recorded(sample, generator))
     ]
-    for tiles, noise, slope in product((24, 60, 150), ("normal", "t", "skewed"), (0.0, 0.7, -0.7)):
+    for tiles, noise, (slope, falling) in product((24, 60, 150), ("normal", "t", "skewed"), GROWTHS):
 
         def draw(
-            generator: np.random.Generator, tiles: int = tiles, noise: str = noise, slope: float = slope
+            generator: np.random.Generator,
+            tiles: int = tiles,
+            noise: str = noise,
+            slope: float = slope,
+            falling: float = falling,
         ) -> tuple[Floats, Floats]:
-            return simulated(tiles, noise, slope, generator)
+            return simulated(tiles, noise, slope, generator, falling)
 
-        cases.append((f"{tiles}, {noise}, slope {slope:g}", draw))
+        grows = f"slope {slope:g}" if not falling else f"noise falls by size^{falling:g}"
+        cases.append((f"{tiles}, {noise}, {grows}", draw))
     for name, case in cases:
         found = [rates(case, rule, repeats) for rule in RULES]
         cells = " | ".join(f"{100 * stopped:.0f} / {100 * saved:.0f}" for stopped, saved in found)
