@@ -1,5 +1,7 @@
 """A tiny simulated survey, and a study of it."""
 
+import fcntl
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -18,8 +20,25 @@ def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def study(survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `survey` and a finished workspace `survey-study`, interrupted once on the way."""
+    """A folder with `survey` and a finished workspace `survey-study`, interrupted once on the way.
+
+    All processes of this test run share the work, and each has a copy.
+    """
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    made = shared / "finished-study"
+    with (shared / "finished-study.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.is_dir():
+            partial = tmp_path_factory.mktemp("making")
+            _make_study(survey, partial)
+            partial.rename(made)
     folder = tmp_path_factory.mktemp("study")
+    shutil.copytree(made, folder, dirs_exist_ok=True)
+    return folder
+
+
+def _make_study(survey: Path, folder: Path) -> None:
     shutil.copytree(survey, folder / "survey")
     done("init", "survey", "--background", "none", cwd=folder)
     workspace = folder / "survey-study"
@@ -33,4 +52,3 @@ def study(survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert interrupted.code == 130, interrupted.err
     assert interrupted.err.strip().splitlines()[-1] == "stopped; the same command resumes"
     done("tune", "all", cwd=folder)
-    return folder

@@ -132,18 +132,24 @@ def small_disk(fresh: Path, tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", disk], check=True)
 
 
-def fill(disk: Path) -> None:
-    """Write until nothing more fits."""
+def fill(disk: Path, leave: int = 0) -> None:
+    """Write until nothing more fits, but for some bytes."""
+    (disk / "room").write_bytes(bytes(leave))
     file = os.open(disk / "ballast", os.O_WRONLY | os.O_CREAT)
     with pytest.raises(OSError, match="No space"):
         while True:
             os.write(file, bytes(4096))
     os.close(file)
+    (disk / "room").unlink()
 
 
 def test_a_disk_that_fills_up_during_training(small_disk: Path) -> None:
+    # Room for the database and the decoded tiles, not for a checkpoint
+    fill(small_disk, leave=2 << 20)
     sentence = sonarseg("tune", "all", "ws", cwd=small_disk).sentence()
     assert "No space left" in sentence
+    log = (small_disk / "ws" / "runs" / "warm-up" / "log.txt").read_text()
+    assert "begins" in log, "the disk was full before training"
     assert not list((small_disk / "ws").rglob("*.partial"))
 
 
