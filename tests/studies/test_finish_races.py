@@ -3,8 +3,10 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -229,6 +231,23 @@ def test_what_another_worker_scores_is_waited_for_and_not_done_twice(
     monkeypatch.setattr(finishing.time, "sleep", other_worker_ends)
     assert case.finish() == [number]
     assert case.scorer.asked == [] and len(waited) == 1
+
+
+def test_two_workers_share_what_is_to_be_scored(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = [case.add(error) for error in (0.15, 0.151, 0.152, 0.153)]
+    monkeypatch.setattr(finishing, "_LOOK_SECONDS", 0.01)
+    both, scoring = threading.Barrier(2, timeout=60), case.scorer.confusions_of
+
+    def at_once(parameters: CrfParameters, tiles: Sequence[int]) -> NDArray[np.int64]:
+        both.wait()
+        return scoring(parameters, tiles)
+
+    monkeypatch.setattr(case.scorer, "confusions_of", at_once)
+    with ThreadPoolExecutor(2) as workers:
+        for ended in [workers.submit(case.finish) for _ in range(2)]:
+            ended.result()
+    assert sorted(case.finish()) == numbers
+    assert len(case.scorer.asked) == len(numbers)
 
 
 def test_what_a_dead_worker_had_begun_is_scored(case: Case) -> None:
