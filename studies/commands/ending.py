@@ -6,7 +6,6 @@ import os
 import shlex
 from typing import Any
 
-from rich.table import Table
 from rich.text import Text
 
 from reports.foreign_trials import foreign_note
@@ -14,18 +13,18 @@ from reports.formatting import MISSING, difference, ordered, parameter, score
 from reports.summary import summarise
 from reports.verdict import USABLE
 from sonarseg.errors import UserError
-from studies.commands.tables import calm_table, inert
+from studies.commands.tables import FittingTable, calm_table, inert
 from studies.commands.workspace_choice import find_workspace
 from studies.workspace import Workspace
 
 
-def ending(workspace: Workspace) -> list[Table | Text]:
+def ending(workspace: Workspace) -> list[FittingTable | Text]:
     """Sum a workspace's studies up: the verdict on the model, a small table, what to do next."""
     told = summarise(workspace.root)
     studies = {kind: facts for kind, facts in told["studies"].items() if facts}
     heads = ["study", "baseline", "", "best", "gain", "trials", "pruned", "failed"]
     rows = [_row(kind, facts) for kind, facts in studies.items()]
-    parts: list[Table | Text] = [calm_table(heads, rows, words=2)]
+    parts: list[FittingTable | Text] = [calm_table(heads, rows, words=2)]
     if "loss" in studies and sum(studies["loss"]["trials"].values()):
         parts.insert(0, inert(told["verdict"]["sentence"]))
     metrics = sorted({facts["metric"] for facts in studies.values()})

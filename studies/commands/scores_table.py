@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from rich.table import Table
-
-from studies.commands.tables import calm_table
+from studies.commands.tables import FittingTable, calm_table
 
 NOT_SCORED = "not scored"
 _METRICS = ("miou", "miou_multiclass", "miou_paper", "fwiou")
 
 
-def scores_table(columns: Mapping[str, Mapping[str, Any]], unscored: Collection[str] = ()) -> Table:
+def scores_table(columns: Mapping[str, Mapping[str, Any]], unscored: Collection[str] = ()) -> FittingTable:
     """Lay scores side by side, one column a thing that was scored.
 
     Parameters

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 
 from studies.commands.scores_table import figure
 from studies.commands.tables import FittingTable, calm_table, inert
@@ -234,7 +233,7 @@ def _table(facts: dict[str, Any]) -> FittingTable:
     return FittingTable(["study", "finished", *states, "best"], rows)
 
 
-def _workers_table(kind: str, study: dict[str, Any]) -> Table:
+def _workers_table(kind: str, study: dict[str, Any]) -> FittingTable:
     rows = [
         (
             "starting" if worker["pid"] is None else f"{worker['host']}, process {worker['pid']}",

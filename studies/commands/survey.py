@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 SurveyArgument = Annotated[Path, typer.Argument(metavar="SURVEY", help="Folder of the survey.")]
 WRONG_INPUT = 2
@@ -23,22 +22,16 @@ def check(
     ] = False,
 ) -> None:
     """Print what a survey holds and every problem in it; exit code 2 where there is one."""
-    from rich.table import Table
-
     from sonarseg.survey.check import check_survey
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.nearby import refuse_no_survey
+    from studies.commands.tables import calm_table, show
 
     refuse_no_survey(survey)
     opened = ("train", "val", "test") if all_masks else ("val",)
     with ConsoleProgress() as progress:
         found = check_survey(survey, background, masks=opened, progress=progress)
-    table = Table()
-    for title in found.header:
-        table.add_column(title, justify="right" if title else "left")
-    for row in found.rows:
-        table.add_row(*map(escape, row))
-    console.print(table)
+    show(console, calm_table(found.header, found.rows))
     if found.background is not None:
         say(f"background: {found.background}")
     for note in found.notes:

@@ -13,21 +13,52 @@ from rich.text import Text
 
 # A pipe or a log file has no width: nothing is folded for one.
 PIPE_WIDTH = 240
+# Words are folded to so many cells before a table is laid out otherwise.
+LEAST_WORD = 8
 
 
-def calm_table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> Table:
-    """Lay rows out under a head, with no frame and one rule.
+class FittingTable:
+    """A table with no frame and one rule, no figure of which is ever cut.
+
+    On a terminal too narrow for its figures it stands upright, a column a row; where that is too
+    wide as well, its rows follow each other.
 
     Parameters
     ----------
     columns : sequence of str
         Heads.
     rows : iterable of sequences
-        As many cells a row as there are heads. Terminal escapes and markup in them are shown, not
-        obeyed.
+        As many cells a row as there are heads; the first one names the row. Terminal escapes and markup
+        in them are shown, not obeyed.
     words : int
         Columns from the left that hold words; the others hold figures and are aligned right.
     """
+
+    def __init__(self, columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> None:
+        self._columns, self._rows, self._words = columns, list(rows), words
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Lay it out for the width there is."""
+        flat = (self._columns, self._rows, self._words)
+        if not self._rows or not console.is_terminal or _fits(console, options, *flat):
+            yield _laid_out(*flat)
+            return
+        names, *others = zip(self._columns, *self._rows, strict=True)
+        upright = (["", *map(str, names[1:])], others, 1)
+        if _fits(console, options, *upright):
+            yield _laid_out(*upright)
+            return
+        for row in self._rows:
+            first, *cells = zip(self._columns, row, strict=True)
+            yield _laid_out([str(part) for part in first], cells, words=2)
+
+
+def calm_table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> FittingTable:
+    """Lay rows out under a head; see `FittingTable`."""
+    return FittingTable(columns, rows, words)
+
+
+def _laid_out(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for place, head in enumerate(columns):
         figures = place >= words
@@ -39,26 +70,22 @@ def calm_table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: 
     return table
 
 
-class FittingTable:
-    """A table of few rows that stands upright, a column a row, on a terminal too narrow for its figures.
+def _fits(
+    console: Console,
+    options: ConsoleOptions,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    words: int,
+) -> bool:
+    """Whether all figures are whole and words are folded no narrower than `LEAST_WORD`."""
 
-    Parameters
-    ----------
-    columns, rows
-        As `calm_table` takes them; the first column names the rows.
-    """
+    def least(cells: Sequence[object]) -> list[str]:
+        shown = [visible(cell) for cell in cells]
+        return [*(cell[:LEAST_WORD] for cell in shown[:words]), *shown[words:]]
 
-    def __init__(self, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        self._columns, self._rows = columns, rows
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Lay it out for the width there is."""
-        table = calm_table(self._columns, self._rows)
-        wanted = console.measure(table, options=options.update(max_width=PIPE_WIDTH)).maximum
-        if console.is_terminal and wanted > options.max_width:
-            names, *others = zip(self._columns, *self._rows, strict=True)
-            table = calm_table(["", *map(str, names[1:])], others)
-        yield table
+    table = _laid_out(least(columns), map(least, rows), words)
+    wanted = console.measure(table, options=options.update(max_width=PIPE_WIDTH)).maximum
+    return bool(wanted <= options.max_width)
 
 
 def inert(text: object) -> Text:
@@ -74,7 +101,7 @@ def visible(text: object) -> str:
     )
 
 
-def show(console: Console, *parts: Table | Text) -> None:
+def show(console: Console, *parts: FittingTable | Text) -> None:
     """Print tables and sentences no wider than the terminal; on a pipe, as wide as they are."""
     if not console.is_terminal:
         console = Console(file=console.file, width=PIPE_WIDTH, color_system=None)

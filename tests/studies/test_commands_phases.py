@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 from studies.commands import phases
 from studies.commands.bars import Bars, phase_line, shortened
 from studies.commands.console import ConsoleProgress
+from studies.commands.tables import calm_table
 from studies.main import app
 
 NOTE = "best miou_multiclass 0.523 (trial 12, a setting of a long name)"
@@ -66,6 +67,19 @@ def test_the_phase_is_shown_with_its_count_and_time(width: int, encoding: str) -
     assert lines[-1].endswith("3/12")
     assert "0:00:00" in lines[0]
     assert len(lines) == (2 if width == 20 else 1)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80])
+def test_no_figure_of_a_table_is_cut_on_a_narrow_terminal(width: int) -> None:
+    cells = ["987", "1:24:21", "103", "+0.012 to +0.345", "0.1234"]
+    heads = ["worker", "setting", "on", "loss trial", "since", "step", "interval", "miou_multiclass"]
+    rows = [["a-long-host-name, process 1234567", "lovasz_softmax", "cuda:1", *cells]] * 3
+    lines = rendered(calm_table(heads, rows, words=3), width)
+    assert max(map(len, lines)) <= width
+    text = "\n".join(lines)
+    for cell in cells:
+        assert text.count(cell) == 3, cell
+    assert "\u2026" not in text
 
 
 def test_only_names_are_shortened() -> None:
