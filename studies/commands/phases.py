@@ -140,6 +140,8 @@ class _Line:
         from studies.commands.tables import visible
 
         what = visible(what)
+        if not self._bars.live.is_started:
+            self._bars.start()
         if what != self._what:
             self._what = what
             self._bars.reset(self._task, visible=True)
@@ -148,7 +150,7 @@ class _Line:
 
     def rest(self) -> None:
         self._what = ""
-        self._bars.update(self._task, visible=False)
+        self._bars.stop()
 
 
 class _Ticker:

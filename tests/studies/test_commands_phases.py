@@ -151,3 +151,23 @@ def test_a_terminal_is_told_what_happens_while_nothing_else_is_printed(term: str
     assert text.count("counting sheep") > 1
     assert "a result" in text
     assert ("\x1b[" in text) is (term == "xterm")
+
+
+REST = """
+import sys, time
+from studies.commands import phases
+with phases.phases_shown():
+    phases.now("opening")
+    phases.rest()
+    print("<address>", end="", flush=True)
+    time.sleep(0.6)
+    print("</address>", flush=True)
+    phases.now("counting again")
+    time.sleep(0.4)
+"""
+
+
+def test_nothing_is_written_while_a_command_rests() -> None:
+    text = on_a_terminal(REST, "xterm")
+    assert "<address></address>" in text
+    assert "counting again" in text
