@@ -228,7 +228,8 @@ def _seed_variance(pseudo: Floats) -> float:
     of_runs = pseudo.mean(axis=1)
     rest = pseudo - of_runs[:, None] - pseudo.mean(axis=0) + pseudo.mean()
     noise = float((rest**2).sum()) / ((runs - 1) * (strips - 1)) / pseudo.size
-    return max(0.0, float(of_runs.var(ddof=1)) / runs - noise)
+    found: float = of_runs.var(ddof=1) / runs - noise
+    return max(0.0, found)
 
 
 def _studentised_quantiles(counts: Floats, metric: str, value: float, times: Floats) -> tuple[float, float]:

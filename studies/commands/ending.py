@@ -22,13 +22,13 @@ def ending(workspace: Workspace) -> list[FittingTable | Text]:
     """Sum a workspace's studies up: the verdict on the model, a small table, what to do next."""
     told = summarise(workspace.root)
     studies = {kind: facts for kind, facts in told["studies"].items() if facts}
-    heads = ["study", "baseline", "", "best", "gain", "trials", "pruned", "failed"]
+    heads = ["study", "baseline", "", "best", "ahead", "trials", "pruned", "failed"]
     rows = [_row(kind, facts) for kind, facts in studies.items()]
     parts: list[FittingTable | Text] = [calm_table(heads, rows, words=2)]
     if "loss" in studies and sum(studies["loss"]["trials"].values()):
         parts.insert(0, inert(told["verdict"]["sentence"]))
     metrics = sorted({facts["metric"] for facts in studies.values()})
-    parts.append(inert(f"{', '.join(metrics)} on val, on which the best were chosen."))
+    parts.append(inert(f"{', '.join(metrics)} on val. Ahead: on the tiles that chose the best, which flatters it."))
     parts += [inert(_setting(kind, facts)) for kind, facts in studies.items()]
     parts += [
         inert(f"{kind}: {note}.")

@@ -149,7 +149,8 @@ def test_without_strips_there_is_no_interval_and_no_claim_of_independence(tmp_pa
     page = page_of(tmp_path)
     for section in ("in-short", "crf"):
         assert (
-            "the survey names no strips, so neighbouring tiles may lie in different splits" in page.text[section]
+            "the survey names no strips, so neighbouring tiles may lie in different splits"
+            in page.text[section]
         )
     assert "95 % interval" not in page.text["in-short"]
 
