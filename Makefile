@@ -3,6 +3,7 @@
 # make bench-densecrf   the dense CRF and its study beside pydensecrf, to benchmarks/results/densecrf.json
 # make bench-runs   training, losses and CAMs beside what people write, to benchmarks/results/runs.json
 # make bench-studies   studies by many workers beside Optuna's own storages, to benchmarks/results/studies.json
+# make bench-statistics   what the intervals cover, false gains and power, to benchmarks/results/statistics.json
 # make bench-reports   the report beside plain Plotly pages, to benchmarks/results/reports.json
 # make screenshots  the pictures of docs/pictures, from the quickstart's simulated survey (needs chromium)
 # make lint         style, types, import contracts
@@ -16,7 +17,7 @@ BIN := $(VENV)/bin
 LOCK_PYTHON := 3.11
 AXE := 4.14.1
 
-.PHONY: install quickstart test bench-densecrf bench-runs bench-studies bench-reports screenshots lint clean
+.PHONY: install quickstart test bench-densecrf bench-runs bench-studies bench-reports bench-statistics screenshots lint clean
 
 install: $(VENV)/.installed
 
@@ -64,6 +65,9 @@ bench-runs: install
 
 bench-studies: install
 	$(BIN)/python benchmarks/study_load.py
+
+bench-statistics: install
+	$(BIN)/python benchmarks/statistics_rates.py
 
 bench-reports: install
 	$(BIN)/python benchmarks/report_time.py

@@ -23,7 +23,7 @@ def strip_effects(shape: str, size: tuple[int, ...], generator: np.random.Genera
     return (generator.gamma(4, size=size) - 4) / 2
 
 
-def confusions_of(shares: NDArray[np.float64], generator: np.random.Generator) -> NDArray[np.int64]:
+def confusions_of(shares: NDArray[np.float64]) -> NDArray[np.int64]:
     """Two classes of equal size with the same share right: int (..., G * tiles, 2, 2) of shares (..., G).
 
     With them IoU is p / (2 - p) for the mean share p, so the truth is known for a metric that is not linear.
@@ -61,8 +61,8 @@ def compared_sides(
     if seeds:
         effect = effect + 0.5 * generator.normal(size=(runs, 1)) + 0.5 * generator.normal(size=(runs, strips))
     base = np.broadcast_to(SHARE + SPREAD * hard, (runs, strips))
-    a = confusions_of(base + EFFECT + SPREAD * effect, generator)
-    b = confusions_of(base, generator)
+    a = confusions_of(base + EFFECT + SPREAD * effect)
+    b = confusions_of(base)
     return a, b
 
 

@@ -83,6 +83,12 @@ class CrfSection:
         return next((s.ahead for s in self.settings if best is not None and s.trial is best), None)
 
     @property
+    def unfinished(self) -> int:
+        """Settings that races stopped, that might matter, and that were not scored whole."""
+        finished = self.study.attrs.get("race_finished")
+        return int(finished.get("left_out", 0)) if isinstance(finished, dict) else 0
+
+    @property
     def search_covers(self) -> str:
         """What the intervals of the search's gain cover, or why there are none."""
         return "" if self.search is None else scope(self.search, "val")

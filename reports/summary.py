@@ -169,6 +169,11 @@ def crf_sentence(section: CrfSection) -> str:
     )
     front = f"; {_front_words(study)}." if study.weighs_seconds else "."
     gained = "" if section.search is None else f" {search_sentence(section.search, 'val')}"
+    if gained and section.unfinished:
+        gained += (
+            f" {count(section.unfinished, 'setting')} that races stopped were not scored whole, which flatters "
+            "this gain."
+        )
     return f"{compared}{front}{gained}"
 
 

@@ -28,7 +28,9 @@ def ending(workspace: Workspace) -> list[FittingTable | Text]:
     if "loss" in studies and sum(studies["loss"]["trials"].values()):
         parts.insert(0, inert(told["verdict"]["sentence"]))
     metrics = sorted({facts["metric"] for facts in studies.values()})
-    parts.append(inert(f"{', '.join(metrics)} on val. Ahead: on the tiles that chose the best, which flatters it."))
+    parts.append(
+        inert(f"{', '.join(metrics)} on val. Ahead: on the tiles that chose the best, which flatters it.")
+    )
     parts += [inert(_setting(kind, facts)) for kind, facts in studies.items()]
     parts += [
         inert(f"{kind}: {note}.")

@@ -255,3 +255,12 @@ def test_energy_is_told_where_the_driver_told_it(tmp_path: Path) -> None:
     facts = dict(provenance(read_studies(tmp_path), tmp_path).facts)
     assert facts["energy of the loss study"].startswith("1.5 kWh")
     assert facts["energy of the loss study"].endswith("2 runs")
+
+
+def test_races_that_were_not_finished_flatter_the_gain(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf")
+    fill_crf(study, searched=12)
+    assert "that races stopped" not in page_of(tmp_path).text["in-short"]
+    study.set_user_attr("race_finished", {"scored": 3, "left_out": 2})
+    told = "2 settings that races stopped were not scored whole, which flatters this gain"
+    assert told in page_of(tmp_path).text["in-short"]
