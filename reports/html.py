@@ -152,7 +152,7 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
     if crf is not None and (best := crf.study.best()) is not None:
         note = best.name or f"trial {best.number}"
         cards.append(Card("best dense CRF", formatting.score(best.value), f"{crf.study.metric} · {note}"))
-        if crf.search is not None and crf.best_untuned is not None:
+        if crf.search is not None and crf.search.known:
             note = (
                 f"over the best untuned setting, on strips that did not choose · {covers(crf.search, 'val')}"
             )

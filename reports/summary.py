@@ -171,8 +171,8 @@ def crf_sentence(section: CrfSection) -> str:
     gained = "" if section.search is None else f" {search_sentence(section.search, 'val')}"
     if gained and section.unfinished:
         gained += (
-            f" {count(section.unfinished, 'setting')} that races stopped were not scored whole, which flatters "
-            "this gain."
+            f" {count(section.unfinished, 'setting')} that races stopped were not scored whole, which "
+            "flatters this gain."
         )
     return f"{compared}{front}{gained}"
 
