@@ -20,7 +20,7 @@ def why_none(found: Interval, split: str) -> str:
     match found.missing:
         case "no strips":
             return (
-                f"no interval: the survey names no strips, so neighbours of {split} tiles may lie elsewhere"
+                "no interval: the survey names no strips, so neighbouring tiles may lie in different splits"
             )
         case "too few strips":
             return f"no interval: too few strips, {found.strips} of {split}; it takes {FEWEST_STRIPS}"
