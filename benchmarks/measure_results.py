@@ -1,8 +1,8 @@
 """Measure the tables of docs/results.md: `python benchmarks/measure_results.py WORKSPACE [--seeds N]`.
 
-The workspace's studies must be finished (`sonarseg tune all`). Every figure comes from a command of
-`sonarseg` that is printed as it runs; what is there already is not measured again. The test split is
-opened, and the database notes it.
+The workspace's crf study must be finished (`sonarseg tune crf`). Trials of its loss study serve as rows if
+they are the same run. Every figure comes from a command of `sonarseg` that is printed as it runs; what is
+there already is not measured again. The test split is opened, and the database notes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from reports.confirmed import confirmed
+from reports.crf_section import crf_section
+from reports.database import read_studies
+from reports.formatting import difference
 from reports.interval_words import covers
+from reports.loss_section import loss_section
+from reports.summary import in_short
 from sonarseg.metrics.bootstrap import paired_interval
 from sonarseg.metrics.confusion import unpack_confusions
 from studies.commands.evaluate import file_name
@@ -101,7 +107,23 @@ def gain(ours: list[list[Any]], other: list[list[Any]], *, seeds: bool) -> str:
     ]
     groups = ours[0][1]["groups"]
     found = paired_interval(*runs, "miou_multiclass", groups=groups, seeds=seeds)
-    return f"{found.value:+.3f} ({covers(found, 'test')})"
+    return f"{difference(found.value)} ({covers(found, 'test')})"
+
+
+def gained(workspace: Path) -> list[str]:
+    """What the searches gained, in the sentences of the report, one item per study that has trials.
+
+    The gain of the crf search is told three times: on the tiles that chose the setting, on strips of val
+    that did not choose, and on test.
+    """
+    studies = {kind: study for kind, study in read_studies(workspace).items() if study.complete}
+    again = confirmed(studies["crf"])
+    if again is None or all(row.split != "test" for row in again.rows):
+        command("confirm", str(workspace), "--study", "crf", "--split", "test")
+        studies["crf"] = read_studies(workspace)["crf"]
+    loss = loss_section(studies["loss"], workspace) if "loss" in studies else None
+    sentences = in_short(crf_section(studies["crf"]), loss)
+    return sentences[: len(studies)]
 
 
 def main() -> None:
@@ -131,6 +153,8 @@ def main() -> None:
         + " |"
     )
     tuned = crf["**tuned CRF**"]
+    table += ["", "What the searches gained:", ""]
+    table += [f"- {sentence}" for sentence in gained(workspace)]
     table += ["", "Differences of test `miou_multiclass`:", ""]
     table += [
         f"- tuned CRF over {title}: {gain(tuned, crf[title], seeds=False)}"
