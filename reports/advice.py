@@ -11,6 +11,7 @@ from reports.confirmed import confirmed
 from reports.confusion_table import ConfusionTable
 from reports.crf_section import CrfSection
 from reports.formatting import count, listing, parameter, plain, score
+from reports.loss_gains import BASELINE
 from reports.loss_section import LossSection
 from reports.loss_table import class_means
 from reports.study_records import Study, Trial, test_openings
@@ -209,7 +210,8 @@ def _of_loss(section: LossSection, judged: Verdict) -> list[str]:
     if judged.usable and table.seeds == 1 and len(table.rows) > 1:
         found.append("Give every loss a second seed (`seeds` under [loss]) before believing their order.")
     gain = None if section.gains is None else section.gains.search
-    if gain is not None and winner is not None and gain.known and gain.low <= 0:
+    fixed = winner is not None and winner.tried == 1 and winner.key != BASELINE
+    if gain is not None and winner is not None and fixed and gain.known and gain.low <= 0:
         found.append(
             f"{winner.label} is not proven better than cross-entropy: plain cross-entropy remains a fair "
             "choice."

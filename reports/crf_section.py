@@ -18,7 +18,7 @@ from reports.interval_figure import Differences, interval_figure
 from reports.interval_words import scope
 from reports.iteration_figures import front_figure, quality_figure, time_figure
 from reports.palette import ACCENT, NEUTRAL, WARNING
-from reports.search_gains import crf_search_gain
+from reports.search_gains import crf_search_gains
 from reports.study_records import Study, Trial, best_of
 from reports.tile_figures import TileScores, tile_scores, tiles_figure
 from sonarseg.metrics.bootstrap import Interval
@@ -98,7 +98,8 @@ def crf_section(study: Study) -> CrfSection:
     """Prepare the section from the study."""
     untuned = [trial for trial in study.complete if trial.name]
     tuned = best_of([trial for trial in study.complete if not trial.name])
-    settings = _settings(study, tuned, untuned)
+    search, *gains = _search_gains(study, tuned, untuned)
+    settings = _settings(study, tuned, untuned, gains)
     parameters = ordered(name for trial in study.complete for name in trial.params)
     figures: list[Figure | None] = []
     notes: list[str] = []
@@ -124,7 +125,7 @@ def crf_section(study: Study) -> CrfSection:
         slices=slices if len(study.complete) > 1 and not flat else [],
         confusions=_confusions(study, settings),
         notes=notes,
-        search=crf_search_gain(study, untuned) if untuned and tuned is not None else None,
+        search=search,
     )
 
 
@@ -192,14 +193,22 @@ def _in_range(trial: FrozenTrial) -> bool:
     )
 
 
-def _settings(study: Study, tuned: Trial | None, untuned: list[Trial]) -> list[Setting]:
+def _search_gains(study: Study, tuned: Trial | None, untuned: list[Trial]) -> list[Interval | None]:
+    """Gain of the search over the best untuned setting, then over each of them."""
+    if tuned is None or not untuned:
+        return [None] * (1 + len(untuned))
+    return crf_search_gains(study, [untuned, *([trial] for trial in untuned)])
+
+
+def _settings(
+    study: Study, tuned: Trial | None, untuned: list[Trial], gains: list[Interval | None]
+) -> list[Setting]:
     rows = []
     if tuned is not None:
         searched = sum(trial.searched for trial in study.trials)
         rows.append(Setting(f"Tuned, best of {searched} searched", tuned, True))
-    for trial in untuned:
+    for trial, gain in zip(untuned, gains, strict=True):
         ahead = None if tuned is None else (tuned.value or 0.0) - (trial.value or 0.0)
-        gain = None if tuned is None else crf_search_gain(study, [trial])
         rows.append(Setting(trial.name or "", trial, False, ahead, gain))
     return sorted(rows, key=lambda row: (-(row.trial.value or 0.0), row.trial.number))
 

@@ -28,7 +28,7 @@ def why_none(found: Interval, split: str) -> str:
             number = {1: "one seed", 2: "two seeds"}.get(found.seeds, count(found.seeds, "seed"))
             return f"{number} each: the difference may be chance; an interval takes {FEWEST_SEEDS}"
         case "chosen here":
-            return f"no interval: the same tiles of {split} chose the winner"
+            return f"no interval: the same tiles of {split} chose what is compared"
         case _:
             return "no interval: the metric is undefined without some of the strips"
 
@@ -64,15 +64,23 @@ def gain_sentence(found: Interval | None, split: str) -> str:
     return f"{text} ({covers(found, split)}{verdict})"
 
 
-def search_sentence(found: Interval, split: str) -> str:
-    """Tell what the search has gained, judged on strips left out of its choice."""
+def search_sentence(found: Interval, split: str, among: str) -> str:
+    """Tell what the search has gained, judged on strips left out of its choice.
+
+    Parameters
+    ----------
+    found : Interval
+    split : str
+    among : str
+        What was chosen among: settings that were proposed without a look at scores.
+    """
     if not found.known:
         return f"What the search gains on tiles that did not choose is not known ({why_none(found, split)})."
     size = difference(found.value)
     verdict = "" if found.certain else "; it holds 0, so the search may have gained nothing"
     return (
-        f"On strips that did not choose, the search gains {size} ({covers(found, split)}, best of "
-        f"{found.settings} settings chosen in each draw{verdict})."
+        f"On strips that did not choose, the search gains {size} ({covers(found, split)}; chosen in "
+        f"each draw among {found.settings} {among}{verdict})."
     )
 
 

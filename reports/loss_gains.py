@@ -26,10 +26,11 @@ class LossGains:
     baseline : LossRow
         Cross-entropy.
     gains : dict
-        Row key to metric to difference; each loss was fixed beforehand, or chosen by another seed.
+        Row key to metric to difference. It has an interval only if the loss was fixed beforehand: strips
+        that chose a setting among several say nothing new of it, whatever the seed.
     search : Interval or None
         Gain of choosing the best loss over cross-entropy in the study's metric, on strips and seeds that
-        did not choose.
+        did not choose, among the losses that were fixed beforehand.
     """
 
     baseline: LossRow
@@ -43,8 +44,12 @@ class LossGains:
     @property
     def covers(self) -> str:
         """What the intervals cover, or why there are none."""
-        found = next((gain for gains in self.gains.values() for gain in gains.values()), None)
-        return "" if found is None else scope(found, "val")
+        found = [gain for gains in self.gains.values() for gain in gains.values()]
+        if not found:
+            return ""
+        told = scope(next((gain for gain in found if gain.known), found[0]), "val")
+        chosen = self.known and any(gain.missing == "chosen here" for gain in found)
+        return f"{told}; none for a setting that the same tiles chose" if chosen else told
 
     @property
     def known(self) -> bool:
@@ -65,9 +70,13 @@ def loss_gains(study: Study, table: LossTable) -> LossGains | None:
                 name: compare_runs(study, row.trials, baseline.trials, name)
                 for name in dict.fromkeys((*TABLE_METRICS, study.metric))
             }
-            gains[row.key] = {name: gain for name, gain in found.items() if gain is not None}
+            gains[row.key] = {
+                name: gain.chosen_here() if gain.known and row.tried > 1 else gain
+                for name, gain in found.items()
+                if gain is not None
+            }
     paired = all(len(seed_pairs(row.trials, baseline.trials)) == len(row.trials) for row in compared)
-    runs = [row.trials for row in compared]
+    runs = [row.trials for row in compared if row.tried == 1]
     search = loss_search_gain(study, runs, baseline.trials, study.metric) if paired else None
     return LossGains(baseline, gains, search)
 

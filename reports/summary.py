@@ -10,10 +10,10 @@ from reports.confirmed import confirmed
 from reports.crf_section import CrfSection
 from reports.database import DATABASE, read_studies
 from reports.formatting import count, difference, listing, score, seconds
-from reports.interval_words import gain_sentence, search_sentence
+from reports.interval_words import search_sentence, why_none
 from reports.iteration_figures import cost, front, timed_trials
 from reports.loss_section import LossSection
-from reports.loss_table import TABLE_METRICS, loss_table
+from reports.loss_table import TABLE_METRICS, LossRow, loss_table
 from reports.study_records import Study, Trial, best_of, test_openings
 from reports.verdict import verdict
 
@@ -21,6 +21,9 @@ _NONE = (
     "There is no {} study in this workspace: it was removed, for example in the dashboard; "
     "`sonarseg tune` makes it again."
 )
+# What was proposed without a look at scores, and so tells what choosing among it gains
+_BLIND = "settings untuned or drawn at random"
+_FIXED = "losses fixed beforehand"
 
 
 def summarise(workspace: Path) -> dict[str, Any]:
@@ -168,7 +171,7 @@ def crf_sentence(section: CrfSection) -> str:
         f"{difference(section.ahead)} on the tiles that chose it"
     )
     front = f"; {_front_words(study)}." if study.weighs_seconds else "."
-    gained = "" if section.search is None else f" {search_sentence(section.search, 'val')}"
+    gained = "" if section.search is None else f" {search_sentence(section.search, 'val', _BLIND)}"
     if gained and section.unfinished:
         gained += (
             f" {count(section.unfinished, 'setting')} that races stopped were not scored whole, which "
@@ -212,12 +215,19 @@ def loss_sentence(section: LossSection) -> str:
         return f"{start}{_runner_up(section)}."
     if baseline is None:
         return f"{start}."
-    gain = None if section.gains is None else section.gains.of(winner, study.metric)
+    ahead = (winner.means[study.metric] or 0.0) - (baseline.means[study.metric] or 0.0)
     reached = f"{start}; cross-entropy reaches {score(baseline.means[study.metric])}"
-    sentence = f"{reached}: {gain_sentence(gain, 'val')}." if gain else f"{reached}."
-    search = None if section.gains is None else section.gains.search
-    # Without an interval the sentence above has said why.
-    return sentence if search is None or not search.known else f"{sentence} {search_sentence(search, 'val')}"
+    return f"{reached}: {difference(ahead)} on the tiles that chose it{_no_interval(section, winner)}."
+
+
+def _no_interval(section: LossSection, row: LossRow) -> str:
+    """Tell what the search for a loss gained, or why nothing is known of a loss beyond these tiles."""
+    if section.gains is None:
+        return ""
+    if section.gains.search is not None:
+        return f". {search_sentence(section.gains.search, 'val', _FIXED)}".removesuffix(".")
+    gain = section.gains.of(row, section.study.metric)
+    return "" if gain is None or gain.known else f" ({why_none(gain, 'val')})"
 
 
 def _runner_up(section: LossSection) -> str:
@@ -231,10 +241,10 @@ def _runner_up(section: LossSection) -> str:
     if not others:
         return ""
     second = max(others, key=lambda row: row.means[metric] or 0.0)
-    gain = None if section.gains is None else section.gains.of(second, metric)
-    if gain is None:
-        return f"; {second.label} is next with {score(second.means[metric])}"
-    return f"; {second.label} is next, {gain_sentence(gain, 'val')}"
+    return (
+        f"; {second.label} is next with {score(second.means[metric])} on the same tiles"
+        f"{_no_interval(section, second)}"
+    )
 
 
 def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:

@@ -136,6 +136,8 @@ def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
         "seconds",
         "run",
         "enqueued",
+        # What races stopped there is missing here: the others are no random draw any more.
+        "proposal",
         "derived_from",
         "finished_race",
         "better_iterations",

@@ -74,6 +74,10 @@ class Interval:
         """Whether the interval lies on one side of zero."""
         return self.known and (self.low > 0 or self.high < 0)
 
+    def chosen_here(self) -> Interval:
+        """The difference alone: the tiles that give it chose one of its sides, so no interval holds."""
+        return replace(self, low=math.nan, high=math.nan, missing="chosen here")
+
 
 def paired_interval(
     a: Confusions,

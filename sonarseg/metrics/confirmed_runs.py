@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -81,7 +81,7 @@ def _compare(
 ) -> ConfirmedDifference:
     found = paired_interval(winner, baseline, metric, groups=groups, seeds=seeds)
     if split == CHOOSING_SPLIT:
-        found = replace(found, low=float("nan"), high=float("nan"), missing="chosen here")
+        found = found.chosen_here()
     return ConfirmedDifference(_mean(winner, metric), _mean(baseline, metric), found)
 
 

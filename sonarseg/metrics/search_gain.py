@@ -45,13 +45,32 @@ def search_gain(
 ) -> Interval:
     """Gain of choosing among all settings over choosing among the untuned ones, and its 95 % interval.
 
+    See `search_gains`; `baselines`, bool (S,), are the untuned settings.
+    """
+    return search_gains(
+        confusions, [baselines], metric, groups=groups, seeds=seeds, seed=seed, resamples=resamples
+    )[0]
+
+
+def search_gains(
+    confusions: Confusions,
+    baselines: Sequence[NDArray[np.bool_]],
+    metric: str,
+    *,
+    groups: Sequence[str | None] | None,
+    seeds: bool = False,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+) -> list[Interval]:
+    """Gain of one search over each of several choices of untuned settings, all judged on the same draws.
+
     Parameters
     ----------
     confusions : ndarray, int (S, R, T, K, K)
         Confusion matrices of S settings, untuned ones among them, with R runs each, on the same T tiles.
         Run i of every setting has the same random seed.
-    baselines : ndarray, bool (S,)
-        The untuned settings; if several, the best of them is chosen in each draw too.
+    baselines : sequence of ndarray, bool (S,)
+        The untuned settings of each comparison; if several, the best of them is chosen in each draw too.
     metric : str
         A key of `sonarseg.metrics.scores.METRICS`.
     groups : sequence of (str or None), or None
@@ -66,19 +85,21 @@ def search_gain(
 
     Returns
     -------
-    Interval
-        Its value is NaN if there is no interval: without strips left out nothing is known of the gain.
+    list of Interval
+        One for each of `baselines`. A value is NaN if there is no interval: without strips left out nothing
+        is known of the gain.
 
     Raises
     ------
     ValueError
-        If the shapes do not fit, or there is no untuned setting.
+        If the shapes do not fit, or a comparison has no untuned setting.
     """
     settings, runs = confusions.shape[:2]
-    if confusions.ndim != 5 or baselines.shape != (settings,) or not baselines.any():
-        raise ValueError(
-            f"shapes {confusions.shape} and {baselines.shape}: expected (S, R, T, K, K) and (S,)"
-        )
+    for untuned in baselines:
+        if confusions.ndim != 5 or untuned.shape != (settings,) or not untuned.any():
+            raise ValueError(
+                f"shapes {confusions.shape} and {untuned.shape}: expected (S, R, T, K, K) and (S,)"
+            )
     if runs > 1 and not seeds:
         raise ValueError(f"{runs} runs without seeds: expected one")
     names = list(groups) if groups is not None else [None] * confusions.shape[2]
@@ -94,13 +115,17 @@ def search_gain(
     )
     missing = why_missing(found, known)
     if missing is not None:
-        return replace(found, value=math.nan, missing=missing)
+        return [replace(found, value=math.nan, missing=missing)] * len(baselines)
     generator = np.random.default_rng(seed)
     held = held_out_counts(counts, baselines, metric, generator, crossed=seeds, resamples=resamples)
-    value = float(
-        (score_of_counts(held[0].sum(axis=1), metric) - score_of_counts(held[1].sum(axis=1), metric)).mean()
-    )
-    margin = _margin(pseudo_values(held, metric), crossed=seeds)
+    return [_judged(found, np.stack([held[0], untuned]), metric, crossed=seeds) for untuned in held[1:]]
+
+
+def _judged(found: Interval, held: Floats, metric: str, *, crossed: bool) -> Interval:
+    """Fill in the gain and its interval from counts (2, R, G, F) of both sides on what was left out."""
+    scores = score_of_counts(held.sum(axis=2), metric)
+    value = float((scores[0] - scores[1]).mean())
+    margin = _margin(pseudo_values(held, metric), crossed=crossed)
     if math.isnan(value) or math.isnan(margin):
         return replace(found, value=value, missing="undefined")
     return replace(found, value=value, low=value - margin, high=value + margin)
@@ -108,20 +133,20 @@ def search_gain(
 
 def held_out_counts(
     counts: Floats,
-    baselines: NDArray[np.bool_],
+    baselines: Sequence[NDArray[np.bool_]],
     metric: str,
     generator: np.random.Generator,
     *,
     crossed: bool,
     resamples: int = RESAMPLES,
 ) -> Floats:
-    """Counts (2, R, G, F) of the search and of the best untuned setting on strips (and seeds) left out.
+    """Counts (1 + N, R, G, F) of the search and N best untuned settings on strips (and seeds) left out.
 
     Parameters
     ----------
     counts : ndarray, float64 (S, R, G, F)
         Counts of each setting, run and strip.
-    baselines : ndarray, bool (S,)
+    baselines : sequence of N ndarray, bool (S,)
     metric : str
     generator : numpy.random.Generator
     crossed : bool
@@ -130,18 +155,17 @@ def held_out_counts(
         Number of draws.
     """
     _, runs, strips, features = counts.shape
-    untuned = np.flatnonzero(baselines)
-    sums, times = np.zeros((2, runs, strips, features)), np.zeros((runs, strips))
+    pools = [np.arange(len(counts)), *(np.flatnonzero(untuned) for untuned in baselines)]
+    sums, times = np.zeros((len(pools), runs, strips, features)), np.zeros((runs, strips))
     for _ in range(resamples // _BLOCK):
         of_strips = draw_strips(_BLOCK, strips, generator)
         of_runs = draw_strips(_BLOCK, runs, generator) if crossed else np.ones((_BLOCK, 1))
         scores = _drawn_scores(counts, of_strips, of_runs, metric)
-        winners = scores.argmax(axis=0)
-        opponents = untuned[scores[untuned].argmax(axis=0)]
         runs_out = (of_runs == 0) if crossed else np.ones((_BLOCK, 1), dtype=np.bool_)
         out = (runs_out[:, :, None] & (of_strips == 0)[:, None, :]).astype(np.float64)
         times += out.sum(axis=0)
-        for side, chosen in enumerate((winners, opponents)):
+        for side, pool in enumerate(pools):
+            chosen = pool[scores[pool].argmax(axis=0)]
             sums[side] += np.einsum("brg,brgf->rgf", out, counts[chosen], optimize=True)
     return np.asarray(sums / np.maximum(times, 1.0)[None, :, :, None])
 

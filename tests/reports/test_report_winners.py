@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+import optuna
 import pytest
 from fake_studies import (
     CLASSES,
@@ -19,6 +20,7 @@ from report_page import Page
 
 from reports.database import read_studies
 from reports.html import render
+from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
 from sonarseg.metrics.scores import METRICS
 
@@ -71,7 +73,8 @@ def losses(workspace: Path, runs: dict[str, list[float]], strips: int = 8) -> Pa
     study = new_study(workspace, "loss", study_attrs("loss", CLASSES, tiles=tiles, groups=groups))
     for loss, values in runs.items():
         for seed, value in enumerate(values):
-            add(study, LOSS_SPACE, {"loss": loss}, value, noise=seed, setting=loss, seed=seed)
+            params = {"loss": loss} | ({"gamma": 2.0, "alpha": 0.5} if loss == "focal" else {})
+            add(study, LOSS_SPACE, params, value, noise=seed, setting=loss, seed=seed)
     return page_of(workspace)
 
 
@@ -113,4 +116,42 @@ def test_a_winning_baseline_is_set_beside_the_next(tmp_path: Path) -> None:
     page = losses(tmp_path, {"cross-entropy": [0.8] * 3, "focal": [0.5] * 3, "lovasz_softmax": [0.6] * 3})
     text = page.text["in-short"]
     assert "Cross-entropy is best" in text
-    assert re.search(r"; Lovász-Softmax is next, 0\.\d{3} worse \(95 % interval −", text)
+    assert re.search(r"; Lovász-Softmax is next with 0\.\d{3} on the same tiles\. On strips that", text)
+
+
+def test_the_winner_has_no_interval_on_the_tiles_that_chose_it(tmp_path: Path) -> None:
+    page = losses(tmp_path, {"cross-entropy": [0.6] * 3, "focal": [0.62] * 3, "lovasz_softmax": [0.7] * 3})
+    text = " ".join(page.text["in-short"].split())
+    assert re.search(
+        r"cross-entropy reaches 0\.\d{3}: \+0\.\d{3} on the tiles that chose it\. On strips", text
+    )
+    among = "chosen in each draw among 3 losses fixed beforehand"
+    assert f"8 strips of val and 3 seeds resampled; {among}" in text
+    assert text.count("95 % interval +") == 1
+    # Losses that were fixed beforehand keep their own intervals, in Table I.
+    assert "[" in " ".join(page.table("table-one", "Loss")[-1])
+
+
+def test_a_setting_that_the_strips_chose_has_no_interval_and_no_part_in_the_gain(tmp_path: Path) -> None:
+    losses(tmp_path, {"cross-entropy": [0.6] * 4, "focal": [0.8] * 4, "lovasz_softmax": [0.7] * 4})
+    other = optuna.load_study(study_name="loss", storage=f"sqlite:///{tmp_path / 'study.db'}")
+    add(other, LOSS_SPACE, {"loss": "focal", "gamma": 1.0, "alpha": 0.5}, 0.75, setting="other focal", seed=0)
+    study = read_studies(tmp_path)["loss"]
+    table = loss_table(study)
+    found = loss_gains(study, table)
+    assert found is not None
+    focal, lovasz = (next(row for row in table.rows if row.key == key) for key in ("focal", "lovasz_softmax"))
+    assert (focal.tried, lovasz.tried) == (2, 1)
+    chosen, fixed = (found.of(row, "miou_multiclass") for row in (focal, lovasz))
+    assert chosen is not None
+    assert (chosen.known, chosen.missing) == (False, "chosen here")
+    assert fixed is not None
+    assert fixed.known
+    assert found.covers == (
+        "8 strips of val and 3 seeds resampled; none for a setting that the same tiles chose"
+    )
+    assert found.search is not None
+    assert found.search.settings == 2  # cross-entropy and Lovász-Softmax
+    text = " ".join(page_of(tmp_path).text["in-short"].split())
+    assert "Focal is best" in text
+    assert "not proven better" not in text

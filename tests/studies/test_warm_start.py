@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.proposals import is_searched
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf
@@ -65,6 +66,10 @@ def test_what_was_taken_over_cost_nothing_here_and_is_no_published_setting(tuned
     assert [trial.seconds for trial in study.trials] == [None] * len(study.trials)
     assert not any(trial.counted or trial.device or trial.name for trial in study.trials)
     assert study.progress == "crf: not begun"
+    # They have seen the strips, and are neither evidence nor part of this study's random draws.
+    assert any(trial.drawn_at_random for trial in read_studies(tuned.root)["crf"].complete)
+    assert not any(trial.drawn_at_random for trial in study.trials)
+    assert not any(is_searched(trial) for trial in study.frozen)
     published = {t.number for t in open_studies(tuned)[1]["crf"].trials if t.user_attrs.get("name")}
     origins = {t.user_attrs[ORIGIN]["trial"] for t in open_studies(second)[1]["crf"].trials}
     assert published

@@ -7,7 +7,7 @@ import pytest
 
 from sonarseg.metrics import search_gain as module
 from sonarseg.metrics.bootstrap import draw_strips
-from sonarseg.metrics.search_gain import held_out_counts, search_gain
+from sonarseg.metrics.search_gain import held_out_counts, search_gain, search_gains
 from sonarseg.metrics.strip_counts import score_of_counts, strip_counts
 from tests.sonarseg.metrics.test_bootstrap import names, tiles_with
 
@@ -28,7 +28,7 @@ def test_held_out_counts_are_those_of_a_plain_loop() -> None:
     generator = np.random.default_rng(3)
     confusions = generator.integers(1, 50, (9, 1, 7, 3, 3))
     counts = strip_counts(confusions, "miou", names(7))
-    found = held_out_counts(counts, first(9, 3), "miou", np.random.default_rng(5), crossed=False)
+    found = held_out_counts(counts, [first(9, 3)], "miou", np.random.default_rng(5), crossed=False)
     same = np.random.default_rng(5)
     sums, times = np.zeros((2, 7, 6)), np.zeros(7)
     for _ in range(module.RESAMPLES // module._BLOCK):
@@ -40,6 +40,14 @@ def test_held_out_counts_are_those_of_a_plain_loop() -> None:
                 sums[0, strip] += counts[winner, 0, strip]
                 sums[1, strip] += counts[opponent, 0, strip]
     assert found[:, 0] == pytest.approx(sums / times[None, :, None])
+
+
+def test_several_baselines_share_the_draws_and_change_no_figure() -> None:
+    confusions = settings_with(0.5 + 0.03 * np.random.default_rng(6).normal(size=(20, 8)))
+    masks = [first(20), first(20, 1), np.arange(20) == 3]
+    together = search_gains(confusions, masks, "miou", groups=names(8))
+    assert together == [search_gain(confusions, mask, "miou", groups=names(8)) for mask in masks]
+    assert len({found.value for found in together}) == 3
 
 
 def test_the_luck_of_the_best_of_many_is_no_gain() -> None:
