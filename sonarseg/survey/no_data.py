@@ -81,7 +81,7 @@ def _picture_page(file: tifffile.TiffFile) -> tifffile.TiffPage:
 def _tiff_parts(path: Path, file: tifffile.TiffFile, page: tifffile.TiffPage) -> Iterator[Valid]:
     """What the tags, the channels and the mask pages say of each pixel, bool (H, W) each."""
     for mask in file.pages:
-        if not isinstance(mask, tifffile.TiffPage):
+        if not isinstance(mask, tifffile.TiffPage) or mask.offset == page.offset:
             continue
         kind = int(mask.subfiletype)
         if kind & _MASK and not kind & _REDUCED:
@@ -125,6 +125,9 @@ def _fill_value(path: Path, page: tifffile.TiffPage) -> float | None:
 def _equal(array: NDArray[np.generic], fill: float) -> Valid:
     """Which numbers are the fill value; one that the type cannot hold is nowhere."""
     if array.dtype.kind == "f":
+        if not np.isfinite(fill):
+            # These are no data whatever the tag says; the distance to them is infinite for every number.
+            return np.zeros(array.shape, dtype=np.bool_)
         with np.errstate(invalid="ignore", over="ignore"):
             numbers = array.astype(np.float64)
             near: Valid = np.abs(numbers - fill) <= _NEAR * abs(fill)

@@ -10,14 +10,13 @@ from PIL import Image
 
 from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
+from sonarseg.seeds import IGNORE
 from sonarseg.survey.no_data import read_valid
 from sonarseg.survey.picture_files import holds_tiff, readable
 from sonarseg.survey.raster_files import raster_bits, raster_size, read_raster, read_raster_ids
 from sonarseg.survey.tiff_files import read_tiff, read_tiff_ids, tiff_bits, tiff_size
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
-
-_WIDEST_ID = 255
 
 
 def read_picture(path: Path) -> Picture:
@@ -109,6 +108,8 @@ def picture_bits(path: Path) -> int:
 def read_mask_file(path: Path) -> NDArray[np.uint8]:
     """Read a mask of class ids, uint8 (H, W), upright; pictures with a palette give their indices.
 
+    Pixels that the file itself marks as without data, see `read_valid`, are 255.
+
     Raises
     ------
     UserError
@@ -125,9 +126,12 @@ def read_mask_file(path: Path) -> NDArray[np.uint8]:
         )
     if array.dtype.kind not in "bui":
         raise UserError(f"{path} holds {array.dtype} values: save the mask with whole numbers of 8 bits.")
+    valid = read_valid(path)
+    if valid is not None:
+        array = np.where(valid, array.astype(np.int64), IGNORE)
     # Compared before they are made bytes, so that 256 does not become 0
     for value in (np.min(array), np.max(array)) if array.size else ():
-        if not 0 <= int(value) <= _WIDEST_ID:
+        if not 0 <= int(value) <= IGNORE:
             raise UserError(f"{path} holds the value {value}: class ids go from 0 to 254, 255 is no data.")
     return np.ascontiguousarray(array.astype(np.uint8))
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, PpmImagePlugin
 
+from sonarseg.errors import UserError
 from sonarseg.survey.lossy import refuse_lossy_format
 from sonarseg.survey.orientation import TAG, UPRIGHT, upright, upright_size
 from sonarseg.survey.picture_files import cmyk, refuse_huge, several
@@ -23,6 +24,8 @@ _PNG_CHUNK = struct.Struct(">I4s")
 _PNG_REMARKS = {b"eXIf", b"tEXt", b"zTXt", b"iTXt"}
 _PNG_GREY = 0
 _HIGHEST = 255
+# As Pillow calls grey levels of more than 8 bits
+_DEEP_MODES = {"I": 16, "I;16": 16, "I;16B": 16, "I;16L": 16, "I;16N": 16, "F": 32}
 
 
 @contextmanager
@@ -48,8 +51,12 @@ def raster_size(path: Path) -> tuple[int, int]:
 
 
 def raster_bits(path: Path) -> int:
-    """Bits of the grey levels of a picture, 8 or 16."""
-    return 16 if png_kind(path)[0] == 16 else 8
+    """Bits of the grey levels of a picture: 8, 16, or 32 for floating point."""
+    depth, _ = png_kind(path)
+    if depth:
+        return 16 if depth == 16 else 8
+    with only_frame(path) as picture:
+        return _DEEP_MODES.get(picture.mode, 8)
 
 
 def read_raster(path: Path) -> NDArray[np.generic]:
@@ -75,10 +82,11 @@ def read_raster_ids(path: Path) -> NDArray[np.generic]:
     Raises
     ------
     UserError
-        If it was compressed with loss.
+        If it was compressed with loss, or its ids cannot be told from stretched grey levels.
     """
     with only_frame(path) as picture:
         refuse_lossy_format(path, picture.format or "a format of its own")
+        _refuse_stretched(path, picture)
         orientation = orientation_of(path, picture)
         array = np.asarray(picture)
     depth, kind = png_kind(path)
@@ -86,6 +94,16 @@ def read_raster_ids(path: Path) -> NDArray[np.generic]:
         # Pillow stretches these to 0..255: the highest id would become "no data".
         array = array // np.uint8(_HIGHEST // (2**depth - 1))
     return upright(array, orientation)
+
+
+def _refuse_stretched(path: Path, picture: Image.Image) -> None:
+    """Refuse a PGM mask whose highest level is neither 255 nor 65535: Pillow stretches its numbers."""
+    decoder = picture.tile[0] if isinstance(picture, PpmImagePlugin.PpmImageFile) else None
+    if decoder is None or decoder.codec_name == "raw" or picture.mode == "1":
+        return
+    highest = decoder.args[-1] if isinstance(decoder.args, tuple) else _HIGHEST
+    if highest != _HIGHEST:
+        raise UserError(f"{path} is a PGM file of levels 0 to {highest}: save the mask as PNG.")
 
 
 def png_kind(path: Path) -> tuple[int, int]:

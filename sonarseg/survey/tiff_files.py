@@ -38,7 +38,8 @@ def only_page(path: Path) -> Iterator[tifffile.TiffPage]:
         If there are several.
     """
     with tifffile.TiffFile(path) as file:
-        pages = [page for page in file.pages if is_picture(page)]
+        # A file of one page is that page, whatever its tag says.
+        pages = [page for page in file.pages if is_picture(page)] or list(file.pages)
         # ImageJ keeps a stack under one page.
         if len(pages) != 1 or file.series[0].size > pages[0].size:
             raise several(path)
@@ -83,9 +84,8 @@ def read_tiff(path: Path) -> NDArray[np.generic]:
         _refuse_other_colours(path, page)
         array = _pixels(path, page)
         if page.photometric == _COLOURS.PALETTE and page.colormap is not None:
-            # TIFF keeps palette entries as 16-bit values.
             indices = array if array.ndim == 2 else array[..., 0]
-            return np.moveaxis((page.colormap >> 8).astype(np.uint8)[:, indices.astype(np.intp)], 0, -1)
+            return np.moveaxis(_palette(page.colormap)[:, indices.astype(np.intp)], 0, -1)
         array = _stretched(array, int(page.bitspersample))
         if page.photometric == _COLOURS.MINISWHITE:
             invert = np.negative if array.dtype.kind == "f" else np.invert
@@ -123,6 +123,12 @@ def _pixels(path: Path, page: tifffile.TiffPage) -> NDArray[np.generic]:
     elif page.axes not in ("YX", "YXS"):
         raise UserError(f"{path} has the axes {page.axes}: expected one grey or RGB picture.")
     return upright(array, page.tags.valueof(TAG))
+
+
+def _palette(colours: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """Colours of a palette, (3, N): entries of 16 bits, or of 8 as some programs write them."""
+    shift = 8 if colours.size and int(colours.max()) > 255 else 0
+    return np.asarray(colours >> shift, dtype=np.uint8)
 
 
 def _stretched(array: NDArray[np.generic], bits: int) -> NDArray[np.generic]:

@@ -16,7 +16,7 @@ from sonarseg.survey.check import check_survey
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.mask_labels import labels_from_masks
 from sonarseg.survey.no_data import read_valid
-from sonarseg.survey.pictures import read_picture
+from sonarseg.survey.pictures import read_mask_file, read_picture
 from sonarseg.survey.scaling import GreyScaling, fit_scaling, scaling_of
 
 VALID = np.ones((6, 10), bool)
@@ -88,6 +88,45 @@ def test_pixels_without_data_are_turned_like_the_picture(tmp_path: Path, orienta
 @pytest.mark.parametrize("tag", ["nan", "-9999", "70000", "0.5", "", " "])
 def test_a_tag_that_no_pixel_can_hold_takes_none_away(tmp_path: Path, tag: str) -> None:
     assert read_valid(write_tiff(tmp_path / "t.tif", holding(0), tag)) is None
+
+
+@pytest.mark.parametrize("tag", ["inf", "-inf", "1e400"])
+def test_an_infinite_tag_of_floats_takes_infinite_pixels_only(tmp_path: Path, tag: str) -> None:
+    path = write_tiff(tmp_path / "t.tif", holding(float(tag), np.float32), tag)
+    np.testing.assert_array_equal(read_valid(path), VALID)
+
+
+IDS = np.where(VALID, np.arange(60).reshape(6, 10) % 3, 0).astype(np.uint8)
+
+
+def write_palette(path: Path) -> None:
+    picture = Image.fromarray(np.where(VALID, IDS, 7).astype(np.uint8))
+    picture.putpalette(list(range(24)))
+    picture.save(path, transparency=7)
+
+
+MASKS = {
+    "tag, lowest id": lambda path: write_tiff(path, np.where(VALID, IDS + 1, 0).astype(np.uint8), "0"),
+    "tag, no id": lambda path: write_tiff(path, np.where(VALID, IDS.astype(np.int16), -9999), "-9999"),
+    "transparent grey": lambda path: Image.fromarray(np.where(VALID, IDS, 9).astype(np.uint8)).save(
+        path, format="PNG", transparency=9
+    ),
+    "transparent entry of a palette": write_palette,
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_pixels_that_a_mask_marks_as_without_data_are_255(tmp_path: Path, name: str) -> None:
+    path = tmp_path / ("m.tif" if name.startswith("tag") else "m.png")
+    MASKS[name](path)
+    expected = np.where(VALID, IDS + (name == "tag, lowest id"), 255)
+    np.testing.assert_array_equal(read_mask_file(path), expected)
+
+
+def test_a_file_of_one_page_is_that_page_whatever_its_tag_says(tmp_path: Path) -> None:
+    for kind, stored in ((1, IDS), (4, IDS > 0)):
+        tifffile.imwrite(tmp_path / "t.tif", stored, subfiletype=kind, metadata=None)
+        np.testing.assert_array_equal(read_mask_file(tmp_path / "t.tif"), stored)
 
 
 def test_a_tag_that_holds_no_number_is_refused(tmp_path: Path) -> None:

@@ -175,6 +175,35 @@ def test_few_bits_of_tiff_are_stretched_in_a_picture_only(
     np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), expected)
 
 
+def test_a_palette_of_tiff_with_entries_of_8_bits_is_not_black(tmp_path: Path) -> None:
+    colours = np.arange(256, dtype=np.uint16)
+    for stored in (colours, colours * 257):
+        palette = np.stack([stored] * 3)
+        tifffile.imwrite(tmp_path / "t.tif", GREY, photometric="palette", colormap=palette)
+        np.testing.assert_array_equal(read_picture(tmp_path / "t.tif"), np.dstack([GREY] * 3))
+
+
+def test_the_depth_of_other_formats_under_the_suffix_of_png_is_told(tmp_path: Path) -> None:
+    head = b"P5 %d %d 65535\n" % GREY16.shape[::-1]
+    (tmp_path / "deep.png").write_bytes(head + GREY16.astype(">u2").tobytes())
+    Image.fromarray(GREY.astype(np.float32)).save(tmp_path / "float.png", format="PPM")
+    Image.fromarray(GREY).save(tmp_path / "plain.png", format="BMP")
+    for name, bits in (("deep.png", 16), ("float.png", 32), ("plain.png", 8)):
+        assert picture_bits(tmp_path / name) == bits
+    np.testing.assert_array_equal(read_picture(tmp_path / "deep.png"), GREY16)
+
+
+@pytest.mark.parametrize("highest", [1, 2, 15, 255])
+def test_a_pgm_mask_whose_ids_would_be_stretched_is_refused(tmp_path: Path, highest: int) -> None:
+    path, ids = tmp_path / "m.png", GREY % 2
+    path.write_bytes(b"P5 %d %d %d\n" % (*ids.shape[::-1], highest) + ids.tobytes())
+    if highest == 255:
+        np.testing.assert_array_equal(read_mask_file(path), ids)
+        return
+    with pytest.raises(UserError, match=f"PGM file of levels 0 to {highest}: save the mask as PNG"):
+        read_mask_file(path)
+
+
 def test_few_bits_of_a_palette_are_no_grey_levels(tmp_path: Path) -> None:
     picture = palette_picture().point(lambda index: index % 4)
     picture.putpalette(PALETTE[:4].ravel().tolist())
