@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +19,6 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
 from sonarseg.losses.config import LossConfig
-from sonarseg.metrics.confirmed_runs import ConfirmedDifference, confirmed_differences
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.settings_files import read_settings
 from sonarseg.survey.layout import Survey
@@ -29,6 +26,7 @@ from sonarseg.training.config_file import CONFIG
 from sonarseg.training.pseudo_labels import make_pseudo_labels
 from sonarseg.training.record import write_atomically
 from studies.batch_size import study_batch_size
+from studies.confirm_record import ATTRIBUTE, begin_record, new_seeds, results_of
 from studies.contenders import Contender, contenders, slug
 from studies.devices import lease, seats
 from studies.one_machine import only_machine
@@ -38,10 +36,6 @@ from studies.storage import StudyKind, log_test_opening, storage_errors
 from studies.turns import turn
 from studies.warm_up import run_config
 from studies.workspace import Workspace
-
-ATTRIBUTE = "confirm"
-# Seeds of the study count up from its own; no setting is repeated a thousand times.
-FIRST_NEW_SEED = 1000
 
 
 @dataclass
@@ -130,8 +124,8 @@ def _confirm(
         workspace.alone(machinery.progress),
         storage_errors(workspace.database),
     ):
-        numbers: list[int | None] = _new_seeds(workspace, seeds) if kind == "loss" else [None]
-        record = _begin(study, winner, baseline, numbers)
+        numbers: list[int | None] = new_seeds(workspace.config.seed, seeds) if kind == "loss" else [None]
+        record = begin_record(study, winner, baseline, numbers)
         work = [(contender, seed) for seed in numbers for contender in (winner, baseline)]
         measuring = _Measuring(workspace, ready, study, record, machinery)
         for contender, seed in work:
@@ -141,44 +135,6 @@ def _confirm(
         found = measuring.finish()
         refresh_snapshot(workspace)
         return found
-
-
-def _new_seeds(workspace: Workspace, seeds: int) -> list[int | None]:
-    first = workspace.config.seed + FIRST_NEW_SEED
-    return [(first + i) % 2**31 for i in range(seeds)]
-
-
-def _begin(
-    study: optuna.Study, winner: Contender, baseline: Contender, seeds: list[int | None]
-) -> dict[str, Any]:
-    """Make the record, with what an earlier call measured of the same settings."""
-    before = study.user_attrs.get(ATTRIBUTE, {})
-    record: dict[str, Any] = {
-        "metric": study.user_attrs["metric"],
-        "winner": {"name": winner.name, **winner.settings()},
-        "baseline": {"name": baseline.name, **baseline.settings()},
-        "seeds": seeds,
-        "tiles": before.get("tiles", {}),
-        "groups": before.get("groups", {}),
-        "runs": [],
-        "finished": False,
-    }
-    for seed in seeds:
-        for contender in (winner, baseline):
-            record["runs"].append(_known(before, contender, seed) or _new_run(contender, seed))
-    return record
-
-
-def _new_run(contender: Contender, seed: int | None) -> dict[str, Any]:
-    return {"role": contender.role, "seed": seed, "run": None, "reason": None, "confusions": {}}
-
-
-def _known(before: dict[str, Any], contender: Contender, seed: int | None) -> dict[str, Any] | None:
-    stored = before.get(contender.role, {})
-    if {name: stored.get(name) for name in ("crf", "loss")} != contender.settings():
-        return None
-    runs: Iterator[dict[str, Any]] = iter(before["runs"])
-    return next((run for run in runs if (run["role"], run["seed"]) == (contender.role, seed)), None)
 
 
 class _Measuring:
@@ -247,10 +203,7 @@ class _Measuring:
 
     def finish(self) -> dict[str, Any]:
         """Compute differences and intervals and store them."""
-        self.record["results"] = {
-            split: {metric: _stored(found) for metric, found in metrics.items()}
-            for split, metrics in confirmed_differences(self.record).items()
-        }
+        self.record["results"] = results_of(self.record)
         self.record["finished"] = all(run["reason"] is None for run in self.record["runs"])
         self._store()
         return self.record
@@ -342,16 +295,3 @@ class _Measuring:
     def _store(self) -> None:
         self.record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
         self.study.set_user_attr(ATTRIBUTE, self.record)
-
-
-def _stored(found: ConfirmedDifference) -> dict[str, Any]:
-    """Write a difference as JSON; None for what is undefined."""
-    difference = found.difference
-    numbers = {"difference": difference.value, "low": difference.low, "high": difference.high}
-    return {
-        "winner": found.winner,
-        "baseline": found.baseline,
-        **{name: None if math.isnan(number) else number for name, number in numbers.items()},
-        "pairs": max(1, difference.seeds),
-        "missing": difference.missing,
-    }

@@ -17,7 +17,8 @@ from sonarseg.metrics.confusion import confusion, unpack_confusions
 from sonarseg.metrics.scores import METRICS, survey_scores
 from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
-from studies.confirm import ATTRIBUTE, TestOpening, confirm
+from studies.confirm import TestOpening, confirm
+from studies.confirm_record import ATTRIBUTE
 from studies.devices import Seat
 from studies.pipeline import Machinery, tune_loss
 from studies.storage import load_study

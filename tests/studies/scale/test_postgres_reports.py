@@ -14,7 +14,8 @@ from studies.begin_anew import begin_anew, successor
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.finish import write_results
-from studies.confirm import ATTRIBUTE, confirm
+from studies.confirm import confirm
+from studies.confirm_record import ATTRIBUTE
 from studies.main import app
 from studies.server_address import ServerAddress, write_address
 from studies.snapshot import studies_on_server
