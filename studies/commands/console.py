@@ -8,6 +8,7 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import TaskID
+from typer import confirm
 
 from studies.commands import phases
 from studies.commands.bars import Bars
@@ -22,6 +23,12 @@ console = Console(soft_wrap=True, highlight=False)
 def say(sentence: str) -> None:
     """Print a sentence; markup and terminal escapes in it (paths and names come from elsewhere) are inert."""
     console.print(inert(sentence), soft_wrap=True)
+
+
+def ask(question: str) -> bool:
+    """Ask yes or no on the terminal; the line of `phases` rests, or it would write over the question."""
+    phases.rest()
+    return confirm(question)
 
 
 class ConsoleProgress:

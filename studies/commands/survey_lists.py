@@ -7,12 +7,11 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import typer
-
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.lists import find_pictures
 from sonarseg.survey.split_lists import make_splits, write_splits
 from sonarseg.survey.strips_from_names import strips_from_names, write_groups
+from studies.commands import console
 from studies.commands.console import say
 from studies.commands.strips_choice import StripsChoice
 
@@ -52,8 +51,7 @@ def settle_strips(
         if ask is None and not sys.stdin.isatty():
             say(f"{found}: --groups from-names takes them as strips, which stay in one split.")
             return False
-        ask = ask or typer.confirm
-        if not ask(f"{found}. Take them as strips, which stay in one split?"):
+        if not (ask or console.ask)(f"{found}. Take them as strips, which stay in one split?"):
             return False
     with _unless_read_only(survey):
         say(f"{count} strips, taken from the names: {write_groups(survey.root, strips)}")

@@ -120,11 +120,13 @@ def test_listeners_are_told_of_phases_until_the_command_ends() -> None:
     assert told == ["loading 0/0", "warm-up 1/3", "report 0/0", "ended"]
 
 
-def on_a_terminal(code: str, term: str) -> str:
+def on_a_terminal(code: str, term: str, typed: bytes = b"") -> str:
     leader, follower = pty.openpty()
     environment = {**os.environ, "TERM": term}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=follower, stderr=follower, env=environment):
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment):
         os.close(follower)
+        os.write(leader, typed)
         found = b""
         try:
             while part := os.read(leader, 4096):
@@ -171,3 +173,25 @@ def test_nothing_is_written_while_a_command_rests() -> None:
     text = on_a_terminal(REST, "xterm")
     assert "<address></address>" in text
     assert "counting again" in text
+
+
+QUESTION = """
+import time
+from studies.commands import console, phases
+
+def confirm(question):
+    print(question, end="", flush=True)
+    time.sleep(0.6)
+    return input() == "y"
+
+console.confirm = confirm
+with phases.phases_shown():
+    phases.now("checking tiles", 30, 30)
+    print("<answer>" + str(console.ask("Take them?")) + "</answer>")
+"""
+
+
+def test_a_question_is_not_written_over() -> None:
+    text = on_a_terminal(QUESTION, "xterm", typed=b"y\n")
+    assert "<answer>True</answer>" in text
+    assert "checking tiles" not in text.partition("Take them?")[2]
