@@ -68,7 +68,7 @@ def test_the_gain_of_the_search_is_told_on_val_twice_and_on_test(
 ) -> None:
     import measure_results
 
-    fill_crf(new_study(tmp_path, "crf"))
+    fill_crf(new_study(tmp_path, "crf"), searched=5)
     new_study(tmp_path, "loss")
     asked: list[tuple[str, ...]] = []
 
@@ -89,7 +89,7 @@ def test_the_losses_have_a_sentence_and_a_confirmation_is_not_made_twice(
     import measure_results
 
     monkeypatch.setattr(measure_results, "command", lambda *arguments: pytest.fail(" ".join(arguments)))
-    fill_crf(crf := new_study(tmp_path, "crf"))
+    fill_crf(crf := new_study(tmp_path, "crf"), searched=5)
     crf.set_user_attr("confirm", confirmation())
     fill_loss(new_study(tmp_path, "loss"), tmp_path, 1)
     _, losses = measure_results.gained(tmp_path)
