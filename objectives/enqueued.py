@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ Chosen = TypeVar("Chosen")
 _ANY_RANGE = ("enqueued", "warm_start")
 # No categorical parameter has more choices.
 _MOST_CHOICES = 8
+_HIGHEST = sys.float_info.max
 
 
 def enqueued_params(system_attrs: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def suggested(trial: BaseTrial, suggest: Callable[[BaseTrial], Chosen]) -> Chose
         if unused:
             known = ", ".join(sorted(set().union(*asked)))
             raise SettingRefused(
-                f"{unused[0]} was enqueued, but is no parameter of such a trial: expected {known}; a "
+                f"{unused[0][:60]} was enqueued, but is no parameter of such a trial: expected {known}; a "
                 "parameter that not every trial has needs the choice it belongs to."
             )
         return suggest(trial)
@@ -106,7 +107,8 @@ class _Probe(FixedTrial):
         self.asked.add(name)
         value = self.wished.get(name, low)
         expected = f"a {'whole ' if whole else ''}number from {low:g} to {high:g}"
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        # NaN, infinite values and whole numbers that no float can hold fail the comparison.
+        number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= _HIGHEST
         if not number or (whole and value != int(value)) or (self.in_range and not low <= value <= high):
             raise SettingRefused(f"{_written(name, value)} was enqueued: expected {expected}.")
         return float(value)

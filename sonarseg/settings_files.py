@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sonarseg.errors import UserError
-from sonarseg.text_files import read_text
+from sonarseg.text_files import control_character, read_text
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], str]:
@@ -31,7 +32,7 @@ def read_settings(path: Path) -> tuple[dict[str, Any], str]:
     FileNotFoundError
         If there is no such file.
     UserError
-        If it is not text, not of its format, names a value twice or holds no names.
+        If it is not text, not of its format, names a value twice, holds no names, or a control character.
     """
     text = read_text(path)
     kind = "JSON" if path.suffix.lower() == ".json" else "TOML"
@@ -43,7 +44,22 @@ def read_settings(path: Path) -> tuple[dict[str, Any], str]:
         ) from error
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no names with values: write each setting as name and value.")
+    for name, value in _texts(values):
+        if (control := control_character(value)) is not None:
+            raise UserError(f"{path}: {name} holds the control character {control}: take it out.")
     return values, text
+
+
+def _texts(value: object, name: str = "") -> Iterator[tuple[str, str]]:
+    """Every text among the values, with its whole name."""
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _texts(part, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _texts(part, name)
 
 
 def _no_name_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import codecs
 import re
+import unicodedata
 from pathlib import Path
 
 from sonarseg.errors import UserError
 
 _OTHER_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _BYTE_ORDER_MARK = "\ufeff"
+
+
+def control_character(text: str) -> str | None:
+    """First control character of a text, as an escape sequence; None if there is none."""
+    return next((ascii(char)[1:-1] for char in text if unicodedata.category(char) == "Cc"), None)
 
 
 def read_text(path: Path) -> str:

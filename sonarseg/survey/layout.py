@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -104,8 +105,8 @@ class Survey:
         return usual if usual.is_file() else self._masks.get(tile, usual)
 
     def has_mask(self, tile: str) -> bool:
-        """Whether a tile has a mask."""
-        return self.mask_path(tile).is_file()
+        """Whether a tile has a mask, even one that cannot be read."""
+        return os.path.lexists(self.mask_path(tile))
 
     def read_image(self, tile: str) -> Picture:
         """Read a tile: uint8 or uint16, (H, W) or (H, W, 3), or float32 (H, W)."""

@@ -7,6 +7,7 @@ everything at once and opening a survey can stop at the first.
 from __future__ import annotations
 
 import csv
+import os
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from sonarseg.errors import UserError
 from sonarseg.survey.picture_files import SUFFIXES
 from sonarseg.survey.splits import SPLITS
 from sonarseg.survey.tile_names import tile_name
-from sonarseg.text_files import read_text
+from sonarseg.text_files import control_character, read_text
 
 MOST_CLASSES = 255
 
@@ -49,6 +50,8 @@ def find_pictures(folder: Path, problems: list[str]) -> dict[str, Path]:
     """Tile to picture file, in the order of names; hidden files are passed over."""
     found: dict[str, Path] = {}
     if not folder.is_dir():
+        if os.path.lexists(folder):
+            problems.append(f"{folder} is no folder: put the pictures into a folder of this name.")
         return found
     for path in sorted(folder.iterdir()):
         if path.name.startswith(".") or path.suffix.strip().lower() not in SUFFIXES:
@@ -61,10 +64,12 @@ def find_pictures(folder: Path, problems: list[str]) -> dict[str, Path]:
 
 def read_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, str]]:
     """Numbered lines of a UTF-8 text file, blank ones left out; none where the file is missing."""
-    if not path.is_file():
-        return
     try:
         text = read_text(path)
+    except FileNotFoundError:
+        if path.is_symlink():
+            problems.append(f"{path} is a link to a file that is missing: copy the file itself.")
+        return
     except UserError as error:
         problems.append(str(error))
         return
@@ -96,6 +101,8 @@ def read_classes(root: Path, problems: list[str]) -> tuple[str, ...]:
     for number, name in read_lines(path, problems):
         if name in names:
             problems.append(f'{path} line {number} names the class "{name}" again: keep one line for it.')
+        elif (control := control_character(name)) is not None:
+            problems.append(f"{path} line {number} holds the control character {control}: write a name only.")
         elif name == "tile":
             problems.append(f'{path} line {number}: a class cannot be called "tile": choose another name.')
         else:
@@ -110,9 +117,11 @@ def read_classes(root: Path, problems: list[str]) -> tuple[str, ...]:
 def read_splits(root: Path, problems: list[str]) -> dict[str, tuple[str, ...]] | None:
     """Tiles of each split; None where there is no splits file at all. A missing val or test is empty."""
     paths = {split: root / "splits" / f"{split}.txt" for split in SPLITS}
-    if not any(path.is_file() for path in paths.values()):
+    if (root / "splits").is_file():
+        problems.append(f"{root / 'splits'} is no folder: put the lists into a folder of this name.")
+    if not any(os.path.lexists(path) for path in paths.values()):
         return None
-    if not paths["train"].is_file():
+    if not os.path.lexists(paths["train"]):
         problems.append(f"{paths['train']} is missing: list the train tiles in it, one a line.")
     home: dict[str, str] = {}
     splits: dict[str, tuple[str, ...]] = {}
@@ -139,10 +148,11 @@ def read_label_table(
     path: Path, classes: tuple[str, ...], background: str | None, problems: list[str]
 ) -> Labels:
     """Read a table of image-level labels, wherever it lies: see `read_labels`."""
+    before = len(problems)
     rows = read_table(path, problems)
     header_line, header = next(rows, (1, []))
     if not header:
-        if path.is_file():
+        if path.is_file() and len(problems) == before:
             problems.append(f"{path} is empty: write the columns tile and one for each class.")
         return Labels()
     columns = _label_columns(path, header_line, header, classes, background, problems)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sonarseg.survey.picture_files import SUFFIXES
+from sonarseg.text_files import control_character
 
 
 def tile_name(text: str) -> str:
@@ -43,6 +44,8 @@ def _fault_of_name(tile: str) -> str | None:
         return "is empty"
     if re.search(r"[\r\n]", tile):
         return "breaks the line"
+    if control_character(tile.replace("\t", "")) is not None:
+        return "holds a control character, which is not seen"
     if tile.startswith("\ufeff"):
         return "loses the byte order mark at its beginning"
     if re.search(r"[\ud800-\udfff]", tile):

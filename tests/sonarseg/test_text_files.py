@@ -52,6 +52,8 @@ def test_a_folder_in_place_of_a_file(tmp_path: Path) -> None:
         ("a.toml", "seed = 1\nseed = 2\n", "not valid TOML"),
         ("a.json", "{", "not valid JSON"),
         ("a.json", "[1]", "holds no names with values"),
+        ("a.toml", '[a]\nb = ["c\\u0000"]', "a.b holds the control character \\x00: take it out"),
+        ("a.json", '{"a": "b\\nc"}', "a holds the control character \\n: take it out"),
     ],
 )
 def test_settings_that_cannot_be_read(tmp_path: Path, name: str, text: str, says: str) -> None:

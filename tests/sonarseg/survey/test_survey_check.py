@@ -166,6 +166,16 @@ def test_lists_that_cannot_be_read_do_not_end_the_check(root: Path) -> None:
     assert any("a1.png cannot be read" in problem for problem in problems)
 
 
+def test_a_mask_that_is_a_folder_or_a_broken_link_is_not_passed_over(root: Path) -> None:
+    path = root / "masks" / "c1.png"
+    path.unlink()
+    path.mkdir()
+    assert any(f"{path} is a folder" in problem for problem in check_survey(root).problems)
+    path.rmdir()
+    path.symlink_to(root / "nowhere")
+    assert any(f"{path} is missing" in problem for problem in check_survey(root).problems)
+
+
 def test_a_wrong_header_is_one_problem(root: Path, edit: Edit) -> None:
     edit(root / "labels.csv", "tile,mud", "tile;mud")
     edit(root / "labels.csv", ";mud,rock,weed", ";mud;rock;weed")

@@ -1,5 +1,6 @@
 """classes.txt, splits, labels.csv and groups.csv as people write them."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from sonarseg.errors import UserError
+from sonarseg.survey.check import check_survey
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.tile_names import tile_name
 
@@ -124,6 +126,39 @@ def test_files_that_are_no_text(root: Path, file: str) -> None:
     with pytest.raises(UserError, match="UTF-8") as error:
         open_survey(root)
     assert str(root / file) in str(error.value)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_folder_or_a_broken_link_in_place_of_a_list_is_no_missing_list(root: Path, file: str) -> None:
+    (root / file).unlink()
+    (root / file).mkdir()
+    with pytest.raises(UserError, match=f"{file} cannot be read .Is a directory.: expected a text file"):
+        open_survey(root)
+    (root / file).rmdir()
+    (root / file).symlink_to(root / "nowhere")
+    with pytest.raises(UserError, match=f"{file} is a link to a file that is missing"):
+        open_survey(root)
+
+
+@pytest.mark.parametrize("folder", ["images", "splits", "masks"])
+def test_a_file_in_place_of_a_folder_is_said(root: Path, folder: str) -> None:
+    shutil.rmtree(root / folder)
+    (root / folder).write_text("")
+    assert any(f"{root / folder} is no folder: put the " in told for told in check_survey(root).problems)
+
+
+def test_text_that_cannot_be_read_is_one_problem(root: Path) -> None:
+    text = (root / "labels.csv").read_text()
+    (root / "labels.csv").write_text(text, encoding="utf-16")
+    problems = check_survey(root).problems
+    assert len(problems) == 1
+    assert "labels.csv is not UTF-8 text but UTF-16" in problems[0]
+
+
+def test_classes_in_two_columns_are_refused(root: Path) -> None:
+    (root / "classes.txt").write_text("0\tmud\n1\trock\n2\tweed\n")
+    with pytest.raises(UserError, match=r"classes\.txt line 1 holds the control character \\t"):
+        open_survey(root)
 
 
 @pytest.mark.parametrize("content", ["", "\n \n"])

@@ -62,6 +62,7 @@ def test_a_list_without_the_suffix_is_told_how_to_name_the_tile(root: Path) -> N
         ("a1\n2", r"a1\\n2\.png: the name of this tile breaks the line in lists: rename the file"),
         ("\ufeffa1", r"\\ufeffa1\.png: .* byte order mark"),
         (os.fsdecode(b"a1\xe9"), r"a1\\udce9\.png: .* UTF-8"),
+        ("a\x1b[31m", r"a\\x1b\[31m\.png: .* control character"),
         (" ", "is empty"),
         ("a2.tif", r"a2\.tif\.png: the name of this tile reads as that of a2\.png"),
     ],
