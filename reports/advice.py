@@ -96,7 +96,7 @@ def what_next(crf: CrfSection | None, loss: LossSection | None, judged: Verdict)
             else "once on unseen tiles"
         )
         found.append(
-            f"For a number to publish, measure winner and baseline anew, with new seeds and {unseen}: "
+            f"For a number to publish, measure winner and baseline again, with new seeds and {unseen}: "
             "`sonarseg confirm --split test`."
         )
     return found[:MOST_SENTENCES]
@@ -138,7 +138,7 @@ def _missing(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
         return ["Draw masks for some dozens of val tiles, several with two or more classes; then tune again."]
     if any(study.counts()["running"] + study.counts()["waiting"] for study in studies):
         return [
-            "Wait, or stop and go on with `sonarseg tune all`: the report can be written anew at any time."
+            "Wait, or stop and go on with `sonarseg tune all`: the report can be written again at any time."
         ]
     if crf is None or not crf.study.trials:
         return ["Run `sonarseg tune all`."]

@@ -1,15 +1,21 @@
-"""What `sonarseg confirm` measured anew: winner against baseline, with new seeds, on val and on test."""
+"""What `sonarseg confirm` measured: winner against baseline, with new seeds, on val and on test."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from reports.formatting import count, plain, score
 from reports.interval_words import gain_sentence, scope
 from reports.study_records import Study
 from sonarseg.metrics.bootstrap import Interval
 from sonarseg.metrics.confirmed_runs import CHOOSING_SPLIT, confirmed_differences
+from sonarseg.metrics.confusion import unpack_confusions
 
 ATTRIBUTE = "confirm"
 _NAMES = {"crf": "dense CRF", "loss": "loss"}
@@ -29,6 +35,11 @@ class ConfirmedRow:
     def confirms(self) -> bool:
         """Whether the gain is confirmed: unseen tiles, and an interval above zero."""
         return self.split != CHOOSING_SPLIT and self.gain.known and self.gain.low > 0
+
+    @property
+    def title(self) -> str:
+        """What the difference is called; only test can confirm it."""
+        return "confirmed gain" if self.confirms else f"winner less baseline on {self.split}"
 
     @property
     def verdict(self) -> str:
@@ -84,7 +95,7 @@ class Confirmed:
         seeds = f" with {count(self.seeds, 'new seed')} per side" if self.seeds else ""
         means = f"winner and untuned baseline reach {score(row.winner)} and {score(row.baseline)}"
         if row.split == CHOOSING_SPLIT and not self.seeds:
-            return f"On {row.split} {means}: nothing new, the same tiles chose the winner."
+            return f"On {row.split} {means}; nothing new: the same tiles chose the winner."
         verb = "Scored again" if row.split == CHOOSING_SPLIT else "Confirmed" if row.confirms else "Measured"
         return f"{verb} on {row.split}{seeds}, {means}: {gain_sentence(row.gain, row.split)}."
 
@@ -93,6 +104,15 @@ class Confirmed:
         """What the intervals cover, or why there are none."""
         row = self.decisive
         return "" if row is None else scope(row.gain, row.split)
+
+
+def winner_runs(record: Mapping[str, Any], split: str) -> list[NDArray[np.int64] | None]:
+    """Confusion matrices (T, K, K) of the winner's runs on a split, of what `confirm` stored."""
+    return [
+        unpack_confusions(run["confusions"][split])
+        for run in record["runs"]
+        if run["role"] == "winner" and split in run["confusions"]
+    ]
 
 
 def confirmed(study: Study) -> Confirmed | None:

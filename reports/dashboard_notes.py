@@ -121,7 +121,7 @@ def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
     parts += _confirmed(study)
     parts.append(
         f"The whole story is in the [report]({REPORT_ADDRESS}) (report.html in the workspace; "
-        "`sonarseg report` writes it anew)."
+        "`sonarseg report` writes it again)."
     )
     return "\n\n".join(parts) + "\n"
 
@@ -138,10 +138,11 @@ def _confirmed(study: Study) -> list[str]:
             score(row.baseline),
             difference(row.gain.value),
             interval(row.gain.low, row.gain.high),
+            row.verdict,
         ]
         for row in again.rows
     ]
-    head = ["measured again", "winner", "baseline", "difference", "95 % interval"]
+    head = ["measured again", "winner", "baseline", "difference", "95 % interval", "verdict"]
     return [markdown_text(again.sentence()), _table(head, rows)]
 
 

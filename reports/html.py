@@ -164,8 +164,7 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
         again = confirmed(study)
         if again is not None and (row := again.decisive) is not None and row.gain is not None:
             note = f"{again.title} on {row.split} · {covers(row.gain, row.split)}"
-            title = "confirmed gain" if row.split == "test" else "gain with new seeds"
-            cards.append(Card(title, formatting.difference(row.gain.value), note))
+            cards.append(Card(row.title, formatting.difference(row.gain.value), note))
             break
     done = [section.study for section in (crf, loss) if section is not None]
     if done:

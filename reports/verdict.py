@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.confirmed import ATTRIBUTE, confirmed
+from reports.confirmed import ATTRIBUTE, winner_runs
 from reports.curves import read_run
-from reports.formatting import count, difference, listing, percent, plain, score
+from reports.formatting import listing, percent, plain, score
+from reports.guess_beaten import Guess, best_guess, mean_score
 from reports.loss_table import LossRow, loss_table
 from reports.study_records import Study, Trial
-from sonarseg.metrics.bootstrap import FEWEST_SEEDS, Interval, paired_interval
-from sonarseg.metrics.guesses import best_constant_guess, random_guess
 from sonarseg.metrics.scores import METRICS
 
 Kind = Literal[
@@ -26,8 +24,6 @@ Kind = Literal[
 ]
 Weakness = Literal["not scored", "pseudo-labels", "training loss"]
 USABLE: tuple[Kind, ...] = ("usable, not confirmed", "usable")
-# If the strips give no interval, a model must be better than the guess by so much.
-MARGIN = 0.05
 # A training loss that falls by more than this share over so many epochs has not settled.
 SETTLED, LAST_EPOCHS = 0.02, 3
 
@@ -86,60 +82,18 @@ def verdict(studies: Mapping[str, Study], workspace: Path) -> Verdict:
     return _judged(study, studies.get("crf"), row, runs, workspace)
 
 
-@dataclass(frozen=True)
-class _Guess:
-    """The better of two guesses on the same tiles, and how far the model lies above it.
-
-    The guesses are the best constant one, and a random one that names each class as often as the model;
-    `name` is the class of a constant guess.
-    """
-
-    name: str | None
-    value: float
-    gain: Interval
-    runs: int
-
-    def beaten(self, model: float) -> bool:
-        """Whether the model is better for sure; without an interval, by a margin."""
-        return self.gain.low > 0 if self.gain.known else model >= self.value + MARGIN
-
-    def sentence(self) -> str:
-        """Name the guess, its score and the interval of the difference."""
-        if self.name is None:
-            guess = "guessing at random, each class as often as the model predicts it, reaches"
-        else:
-            guess = f"the best constant guess ({self.name} everywhere) reaches"
-        return f"{guess} {score(self.value)}{self._interval()}"
-
-    def _interval(self) -> str:
-        if self.gain.known:
-            over = count(self.gain.strips, "strip")
-            if self.runs > 1:
-                over += f", {self.runs} seeds" if self.gain.seeds else f", first of {self.runs} seeds"
-            ends = f"{difference(self.gain.low)} to {difference(self.gain.high)}"
-            return f", 95 % interval of the difference {ends} ({over})"
-        if self.gain.missing == "no strips":
-            why = "the survey tells no strips"
-        elif self.gain.missing == "too few strips":
-            why = f"{count(self.gain.strips, 'strip')} {'is' if self.gain.strips == 1 else 'are'} too few"
-        else:
-            why = "it is undefined"
-        return f" (no interval: {why}, so a model must be better by {score(MARGIN)})"
-
-
 def _judged(
     study: Study, crf: Study | None, row: LossRow, runs: NDArray[np.int64], workspace: Path
 ) -> Verdict:
     metric = study.metric
-    model = _mean_score(runs, metric)
-    guess = _guess(study, runs)
+    guess = best_guess(runs, metric, study.groups, study.classes, "val")
     shown, pseudo_labels = _beside_pseudo_labels(study, crf, row, runs)
     fell = _loss_fall(workspace, row.trials[0])
     unscored = [plain(name) for name in study.attrs.get("unscored") or []]
     weak = _weaknesses(shown, pseudo_labels, fell, unscored)
     figures: dict[str, Any] = {
         "metric": metric,
-        "model": model,
+        "model": guess.model,
         "guess": guess.value,
         "guess_class": guess.name,
         "low": guess.gain.low if guess.gain.known else None,
@@ -152,15 +106,23 @@ def _judged(
         "unscored": unscored,
         "weak": list(weak),
     }
-    reached = f"{metric} {score(model)} on val; {guess.sentence()}"
-    if not guess.beaten(model):
+    reached = f"{metric} {score(guess.model)} on val; {guess.sentence()}"
+    if not guess.beaten:
         return Verdict("no better than guessing", f"No better than guessing: {reached}.", figures)
     if weak:
         return Verdict("weak", f"Weak: {'; '.join(weak.values())}. It reaches {reached}.", figures)
-    if not _confirmed_on_test(study, row):
-        unseen = "It has not been measured on test."
-        return Verdict("usable, not confirmed", f"Usable, not confirmed: {reached}. {unseen}", figures)
-    return Verdict("usable", f"Usable: {reached}. It was confirmed on test.", figures)
+    unseen = _on_test(study, row)
+    if unseen is None:
+        told = "It has not been measured on test."
+        return Verdict("usable, not confirmed", f"Usable, not confirmed: {reached}. {told}", figures)
+    told = f"{score(unseen.model)} on test; {unseen.sentence()}"
+    if not unseen.beaten:
+        return Verdict(
+            "usable, not confirmed",
+            f"Usable, not confirmed: {reached}. Test does not confirm it: {told}.",
+            figures,
+        )
+    return Verdict("usable", f"Usable: {reached}. Confirmed: {told}.", figures)
 
 
 def _weaknesses(
@@ -184,32 +146,6 @@ def _weaknesses(
     return found
 
 
-def _guess(study: Study, runs: NDArray[np.int64]) -> _Guess:
-    metric = study.metric
-    guessed, counts = best_constant_guess(runs[0], metric)
-    name = study.classes[guessed] if guessed < len(study.classes) else f"class {guessed}"
-    constant, random = np.stack([counts] * len(runs)), np.stack([random_guess(run) for run in runs])
-    by_chance = _mean_score(random, metric) > _mean_score(constant, metric)
-    floor = random if by_chance else constant
-    # Two seeds do not tell how far seeds spread.
-    used = len(runs) if len(runs) >= FEWEST_SEEDS else 1
-    groups = study.groups
-    if groups is not None and len(groups) != runs.shape[1]:
-        groups = None
-    strips = None if groups is None else tuple(groups)
-    gain = _lead(runs[:used].tobytes(), floor[:used].tobytes(), runs[:used].shape, metric, strips)
-    return _Guess(None if by_chance else name, _mean_score(floor, metric), gain, len(runs))
-
-
-@lru_cache(maxsize=2)
-def _lead(
-    runs: bytes, floor: bytes, shape: tuple[int, ...], metric: str, groups: tuple[str | None, ...] | None
-) -> Interval:
-    """Interval of runs - floor, int64 (R, T, K, K); kept, as `status --watch` asks for it every time."""
-    first, second = (np.frombuffer(counts, dtype=np.int64).reshape(shape) for counts in (runs, floor))
-    return paired_interval(first, second, metric, groups=groups, seeds=len(first) > 1)
-
-
 def _beside_pseudo_labels(
     study: Study, crf: Study | None, row: LossRow, runs: NDArray[np.int64]
 ) -> tuple[float | None, float | None]:
@@ -227,7 +163,7 @@ def _beside_pseudo_labels(
     def scored(found: NDArray[np.int64] | None) -> float | None:
         if found is None or not np.array_equal(found[0].sum(axis=-1), truth):
             return None
-        value = _mean_score(found, study.metric)
+        value = mean_score(found, study.metric)
         return None if math.isnan(value) else value
 
     return scored(shown), scored(first)
@@ -247,16 +183,20 @@ def _loss_fall(workspace: Path, trial: Trial) -> float | None:
     return None if before is None or last is None or before <= 0 else 1 - last / before
 
 
-def _confirmed_on_test(study: Study, row: LossRow) -> bool:
-    """Whether this winner, not one before it, was measured on test."""
-    found = confirmed(study)
-    if found is None or not any(each.split == "test" and each.winner is not None for each in found.rows):
-        return False
-    loss = study.attrs[ATTRIBUTE]["winner"].get("loss")
-    params = row.trials[0].params
-    return not isinstance(loss, dict) or all(
-        loss.get("name" if name == "loss" else name) == value for name, value in params.items()
-    )
+def _on_test(study: Study, row: LossRow) -> Guess | None:
+    """Compare this winner, not one before it, with a guess on test; None if it was not measured there."""
+    record = study.attrs.get(ATTRIBUTE)
+    if not isinstance(record, dict) or "winner" not in record:
+        return None
+    loss, params = record["winner"].get("loss"), row.trials[0].params
+    if isinstance(loss, dict) and any(
+        loss.get("name" if name == "loss" else name) != value for name, value in params.items()
+    ):
+        return None
+    runs = _stacked(winner_runs(record, "test"))
+    if runs is None:
+        return None
+    return best_guess(runs, study.metric, record.get("groups", {}).get("test"), study.classes, "test")
 
 
 def _stacked(matrices: list[NDArray[np.int64] | None]) -> NDArray[np.int64] | None:
@@ -265,9 +205,3 @@ def _stacked(matrices: list[NDArray[np.int64] | None]) -> NDArray[np.int64] | No
     if not known or len(known) < len(matrices) or len({matrix.shape for matrix in known}) > 1:
         return None
     return np.stack(known)
-
-
-def _mean_score(runs: NDArray[np.int64], metric: str) -> float:
-    """Mean of a metric over runs (R, T, K, K); NaN if undefined."""
-    values = [METRICS[metric](run) for run in runs]
-    return float(np.mean([math.nan if value is None else value for value in values]))

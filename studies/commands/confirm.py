@@ -101,6 +101,7 @@ def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     rows = [
         [
             f"{row.metric} on {row.split}",
+            row.verdict,
             score(row.winner),
             score(row.baseline),
             difference(row.gain.value),
@@ -110,7 +111,7 @@ def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     ]
     return [
         inert(f"{kind}: {again.winner} against {again.baseline}"),
-        calm_table(["", "winner", "baseline", "difference", "95 % interval"], rows),
+        calm_table(["", "verdict", "winner", "baseline", "difference", "95 % interval"], rows, words=2),
         inert(again.sentence()),
         *(inert(f"A run failed: {reason}") for reason in again.unfinished),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,9 @@ def test_no_difference_may_be_chance_and_val_alone_asks_for_test(tmp_path: Path)
     page = page_of(tmp_path, record(0.0, splits=("val",)))
     assert {row[-1] for row in page.table("confirmed", "Split")[1:]} == {"nothing new: the same tiles"}
     assert "Scored again on val with 3 new seeds per side" in page.text["in-short"]
+    assert "winner less baseline on val" in page.text["in-short"]
+    told = page.text["in-short"] + page.text["confirmed"]
+    assert not re.search("confirmed(?! on)", told.replace("not confirmed", ""), re.IGNORECASE)
     assert "sonarseg confirm --split test" in page.text["in-short"]
 
 
@@ -102,3 +106,5 @@ def test_a_difference_on_test_that_may_be_chance_is_not_called_confirmed(tmp_pat
     page = page_of(tmp_path, record(0.0, splits=("test",)))
     assert {row[-1] for row in page.table("confirmed", "Split")[1:]} == {"may be chance"}
     assert "Measured on test with 3 new seeds per side" in page.text["in-short"]
+    assert "winner less baseline on test" in page.text["in-short"]
+    assert "confirmed gain" not in page.text["in-short"]

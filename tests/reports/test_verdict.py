@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,12 @@ from report_page import Page
 from reports.dashboard_notes import study_note
 from reports.database import read_studies
 from reports.formatting import markdown_text
+from reports.guess_beaten import MARGIN
 from reports.html import render
 from reports.summary import summarise
-from reports.verdict import MARGIN, Verdict, verdict
+from reports.verdict import Verdict, verdict
 from sonarseg.metrics.bootstrap import Interval, paired_interval
+from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.guesses import best_constant_guess
 from sonarseg.metrics.scores import miou_multiclass
 
@@ -53,7 +56,11 @@ def test_a_model_that_learned_nothing_is_no_better_than_guessing(tmp_path: Path,
     assert found.figures["low"] <= 0
     lead = found.figures["model"] - found.figures["guess"]
     assert abs(lead) < 0.02
-    over = {1: "6 strips)", 2: "6 strips, first of 2 seeds)", 3: "6 strips, 3 seeds)"}[seeds]
+    over = {
+        1: ", 6 strips of val resampled",
+        2: ", 6 strips of val resampled; it holds 0, so this may be chance), first of 2 seeds",
+        3: ", 6 strips of val and 3 seeds resampled",
+    }[seeds]
     assert found.sentence.startswith(
         f"No better than guessing: miou_multiclass {found.figures['model']:.3f} on val; guessing at random"
     )
@@ -80,8 +87,10 @@ def test_without_an_interval_the_lead_must_reach_the_margin(tmp_path: Path, grou
         assert found.figures["low"] is None
         assert (lead >= MARGIN) == found.usable
         kinds.append(found.kind)
-        why = "1 strip is too few" if groups is ONE_STRIP else "the survey tells no strips"
-        assert f"(no interval: {why}, so a model must be better by 0.050)" in found.sentence
+        few = "too few strips, 1 of val; it takes 6"
+        none = "the survey names no strips, so neighbouring tiles may lie in different splits"
+        why = few if groups is ONE_STRIP else none
+        assert f"(no interval: {why}), and without one a model must be better by 0.050" in found.sentence
     assert kinds == ["no better than guessing", "usable, not confirmed"]
 
 
@@ -137,6 +146,20 @@ def test_a_class_that_no_mask_holds_makes_a_model_weak(tmp_path: Path) -> None:
     assert "Draw masks of val tiles that show rock" in advice(tmp_path)
 
 
+def measured(split: str, runs: list[NDArray[np.int64]], loss: str = "cross-entropy") -> dict[str, Any]:
+    """What `confirm` stores of a winner with the given runs on a split."""
+    return {
+        "winner": {"name": "a", "loss": {"name": loss, "gamma": 0.0, "alpha": 0.0}},
+        "baseline": {"name": "b"},
+        "seeds": list(range(len(runs))),
+        "runs": [
+            {"role": "winner", "seed": seed, "reason": None, "confusions": {split: pack_confusions(counts)}}
+            for seed, counts in enumerate(runs)
+        ],
+        "groups": {split: [tile.split("_")[0] for tile in TILES]},
+    }
+
+
 @pytest.mark.parametrize(
     ("split", "loss", "kind"),
     [
@@ -148,16 +171,16 @@ def test_a_class_that_no_mask_holds_makes_a_model_weak(tmp_path: Path) -> None:
 def test_only_this_winner_measured_on_test_is_confirmed(
     tmp_path: Path, split: str, loss: str, kind: str
 ) -> None:
-    ends = {"winner": 0.6, "baseline": 0.5, "difference": 0.1, "low": None, "high": None, "pairs": 1}
-    stored = {
-        "winner": {"name": "a", "loss": {"name": loss, "gamma": 0.0, "alpha": 0.0}},
-        "baseline": {"name": "b"},
-        "seeds": [1],
-        "runs": [],
-        "groups": {split: ONE_STRIP},
-        "results": {split: {"miou_multiclass": ends}},
-    }
-    assert judged(learned(tmp_path, [GOOD], confirm=stored)).kind == kind
+    found = judged(learned(tmp_path, [GOOD], confirm=measured(split, [GOOD], loss)))
+    assert found.kind == kind
+    assert ("Confirmed" in found.sentence) == (kind == "usable")
+
+
+def test_a_model_that_is_no_better_than_guessing_on_test_is_not_confirmed(tmp_path: Path) -> None:
+    found = judged(learned(tmp_path, [GOOD], confirm=measured("test", [by_chance(0), by_chance(1)])))
+    assert found.kind == "usable, not confirmed"
+    assert re.search(r"Test does not confirm it: 0\.\d{3} on test; guessing at random", found.sentence)
+    assert "6 strips of test resampled" in found.sentence
 
 
 def test_no_model_and_nothing_to_score_it_by(tmp_path: Path) -> None:
@@ -193,7 +216,7 @@ def test_the_interval_is_computed_again_only_if_the_runs_have_changed(
         computed.append(arguments)
         return paired_interval(*arguments, **named)
 
-    monkeypatch.setattr("reports.verdict.paired_interval", counted)
+    monkeypatch.setattr("reports.guess_beaten.paired_interval", counted)
     first = learned(tmp_path / "first", [confusions(0.81, 17)])
     assert judged(first) == judged(first)
     assert len(computed) == 1

@@ -71,7 +71,7 @@ def test_a_crf_winner_is_compared_with_the_best_untuned_setting(
     assert (found["winner"], found["baseline"]) == (study.best_value, untuned.value)
     assert found["difference"] == pytest.approx(study.best_value - untuned.value)
     assert (found["low"], found["high"]) == (None, None)
-    assert outcome(tuned, "crf")[-1].plain.endswith("nothing new, the same tiles chose the winner.")
+    assert outcome(tuned, "crf")[-1].plain.endswith("nothing new: the same tiles chose the winner.")
     assert record["finished"]
     assert list(record["results"]) == ["val"]
     assert openings(tuned) == []
