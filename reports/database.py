@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Literal
@@ -34,8 +35,9 @@ REMOVED = (
 Mode = Literal["ro", "rw", "rwc"]
 # So long the end of a command waits for others before it leaves their part of the journal to them.
 _SETTLE_SECONDS = 2.0
-# Files that this process has opened for writing
+# Files that this process has opened for writing, and those that it has only read
 _written = set[Path]()
+_read = set[Path]()
 _log = logging.getLogger(__name__)
 
 
@@ -101,29 +103,48 @@ def connect_to(path: Path, mode: Mode) -> sqlite3.Connection:
     journal = path.with_name(path.name + "-wal")
     sealed = not os.access(path.parent, os.W_OK) and not journal.exists()
     query = "immutable=1" if sealed else f"mode={mode}"
-    if mode != "ro" and not sealed:
-        _written.add(path.resolve())
+    if not sealed:
+        (_read if mode == "ro" else _written).add(path.resolve())
     address = f"file:{quote(str(path.resolve()))}?{query}"
     return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
 
 
-def settle_written() -> None:
-    """Move what this process has written out of the journals into the files, so that each is whole by itself.
+def settle(is_worked_on: Callable[[Path], bool]) -> None:
+    """Move what stands in the journals of the opened files into the files, so that each is whole by itself.
 
-    What other programs are reading or writing just now stays in the journal, and moves when they end.
+    What other programs are reading or writing just now stays in the journal, and moves when they end. The
+    journal of a file that was only read may be that of a program that was killed.
+
+    Parameters
+    ----------
+    is_worked_on : callable
+        Whether another program writes into the studies of a folder; files there that were only read are
+        left alone.
     """
-    for path in sorted(_written):
+    for path in sorted(_written | _read):
         if not (path.is_file() and path.with_name(path.name + "-wal").exists()):
             continue
+        only_read = path not in _written
+        if only_read and (not _may_write(path) or is_worked_on(path.parent)):
+            continue
         try:
-            with closing(connect_to(path, "rw")) as connection:
-                connection.execute(f"PRAGMA busy_timeout={int(1000 * _SETTLE_SECONDS)}")
-                (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                if busy:
-                    connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            _checkpoint(path)
         except sqlite3.OperationalError as error:
             _log.warning("%s-wal belongs to %s (%s): copy both.", path, path.name, error)
     _written.clear()
+    _read.clear()
+
+
+def _may_write(path: Path) -> bool:
+    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+
+
+def _checkpoint(path: Path) -> None:
+    with closing(connect_to(path, "rw")) as connection:
+        connection.execute(f"PRAGMA busy_timeout={int(1000 * _SETTLE_SECONDS)}")
+        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
 
 def refuse_foreign(path: Path) -> None:

@@ -17,11 +17,13 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.checkpoint import CHECKPOINT, is_whole
+from sonarseg.training.config import RunConfig
 from sonarseg.training.config_file import CONFIG
 from sonarseg.training.record import SUMMARY, write_atomically
 from studies.batch_size import study_batch_size
 from studies.devices import lease, seats
 from studies.loss_study import best_loss_trial
+from studies.one_machine import only_machine
 from studies.run_of_trial import is_run_of, loss_of
 from studies.stages import Machinery, prepare, prepare_loss
 from studies.storage import storage_errors
@@ -51,19 +53,36 @@ def train_lost_winner(study: optuna.Study, workspace: Workspace, machinery: Mach
     UserError
         If it fails.
     """
+    if not is_winner_lost(study, workspace):
+        return False
+    trial = best_loss_trial(study)
+    places = seats(workspace.config.device, workspace.config.loss.runs_per_device)
+    with (
+        only_machine(workspace),
+        lease(places, machinery.progress),
+        storage_errors(workspace.database),
+    ):
+        base = prepare_loss(workspace, prepare(workspace, machinery), machinery)
+        return _train(study, trial, base, workspace, machinery)
+
+
+def is_winner_lost(study: optuna.Study, workspace: Workspace) -> bool:
+    """Whether there is a best trial, and its run is not there whole."""
     if "untuned" in study.user_attrs or not compare_losses(study.get_trials(deepcopy=False)).best:
         return False
     trial = best_loss_trial(study)
-    run_dir = workspace.root / str(trial.user_attrs["run"])
-    if _is_there(trial, run_dir):
-        return False
-    base = prepare_loss(workspace, prepare(workspace, machinery), machinery)
-    places = seats(workspace.config.device, workspace.config.loss.runs_per_device)
-    with (
-        lease(places, machinery.progress),
-        workspace.alone(machinery.progress),
-        storage_errors(workspace.database),
-    ):
+    return not _is_there(trial, _run_dir(trial, workspace))
+
+
+def _run_dir(trial: FrozenTrial, workspace: Workspace) -> Path:
+    return workspace.root / str(trial.user_attrs["run"])
+
+
+def _train(
+    study: optuna.Study, trial: FrozenTrial, base: RunConfig, workspace: Workspace, machinery: Machinery
+) -> bool:
+    run_dir = _run_dir(trial, workspace)
+    with workspace.alone(machinery.progress):
         if _is_there(trial, run_dir):
             # Another worker was first.
             return False

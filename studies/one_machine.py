@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from objectives.process_identity import is_of_this_machine, process_identity
+from objectives.process_identity import is_alive, is_of_this_machine, process_identity
 from sonarseg.errors import UserError
 from studies.server_address import ServerAddress
 from studies.workspace import Workspace, unwritable
@@ -66,6 +66,27 @@ def only_machine(workspace: Workspace) -> Iterator[None]:
         if thread.is_alive():
             thread.join()
         path.unlink(missing_ok=True)
+
+
+def is_worked_on(root: Path) -> bool:
+    """Whether a program gives signs of life in a workspace.
+
+    Parameters
+    ----------
+    root : Path
+        Folder of the workspace. A sign of another machine counts however old it is.
+    """
+    for path in root.glob(f"{SIGN}*"):
+        try:
+            identity: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            # Its program has just begun.
+            return True
+        if not is_of_this_machine(identity) or is_alive(identity):
+            return True
+    return False
 
 
 def _give_sign(path: Path) -> None:

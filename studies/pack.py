@@ -39,7 +39,7 @@ def pack(workspace: Workspace, run_dir: Path, report: Path, output: Path) -> Pat
     report : Path
         report.html.
     output : Path
-        The file; it appears whole or not at all.
+        The file; it appears whole or not at all. Its folder is made.
 
     Returns
     -------
@@ -61,6 +61,7 @@ def pack(workspace: Workspace, run_dir: Path, report: Path, output: Path) -> Pat
     model = {"run": f"runs/{run_dir.name}", "sonarseg": version("sonarseg")}
     readme = _README.format(version=version("sonarseg"), folder=folder, toml=STUDY_TOML)
     partial = output.with_name(output.name + ".partial")
+    output.parent.mkdir(parents=True, exist_ok=True)
     try:
         with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(f"{folder}/README.txt", readme)

@@ -14,7 +14,7 @@ from sonarseg.progress import silent
 from studies.dask_workers import run_on_dask
 from studies.devices import crf_workers, seats
 from studies.launch import run_workers
-from studies.lost_winner import train_lost_winner
+from studies.lost_winner import is_winner_lost, train_lost_winner
 from studies.observer import Ended, Observer, ignore
 from studies.one_machine import only_machine
 from studies.snapshot import leave_snapshot
@@ -89,7 +89,12 @@ def tune_loss(
         After Ctrl-C; the same call goes on.
     """
     study = _tune(workspace, "loss", machinery, crew)
-    train_lost_winner(study, workspace, machinery)
+    if crew.engine == "local":
+        train_lost_winner(study, workspace, machinery)
+    elif is_winner_lost(study, workspace):
+        machinery.progress("best run", 0, 1, "is lost; a worker of the cluster trains it again")
+        errand = _errand(workspace, "loss", machinery, StopRules(), machinery.jobs)
+        run_on_dask(workspace, replace(errand, lost_winner=True), 1, crew.scheduler, lambda: 0)
     return study
 
 

@@ -15,6 +15,7 @@ from sonarseg.survey.layout import Survey
 from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
 from studies.interrupts import interruptible
+from studies.lost_winner import train_lost_winner
 from studies.one_machine import only_machine
 from studies.server_storage import await_server
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
@@ -58,6 +59,8 @@ class Errand:
         The workspace's, as the launcher has opened it and taken its fingerprint.
     sharing : int
         Workers that share the cores of their machine, if `jobs` is 0.
+    lost_winner : bool
+        Train the lost run of the best loss trial again, instead of trials.
     """
 
     root: str
@@ -68,6 +71,7 @@ class Errand:
     launch: str = ""
     survey: Survey | None = None
     sharing: int = 1
+    lost_winner: bool = False
 
 
 def work(errand: Errand) -> Ending:
@@ -88,7 +92,10 @@ def work(errand: Errand) -> Ending:
             look = _asked_to_stop(workspace, errand)
             jobs = errand.jobs or max(1, int(cpu_count()) // errand.sharing)
             machinery = replace(errand.machinery, jobs=jobs, progress=look)
-            work_on(workspace, errand.kind, machinery, errand.stop, Watch(look))
+            if errand.lost_winner:
+                train_lost_winner(load_study(workspace.database, errand.kind), workspace, machinery)
+            else:
+                work_on(workspace, errand.kind, machinery, errand.stop, Watch(look))
     except KeyboardInterrupt:
         return "interrupted"
     except DeviceLost as lost:

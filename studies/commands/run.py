@@ -128,7 +128,9 @@ def run(
     if summary["metrics"]:
         show(console, scores_table({f"{run_dir.name} on val": summary["metrics"]}))
     else:
-        say(f"{run_dir} is done; val has no masks, so it was not scored.")
+        trained_no_decoder = read_config(run_dir).stage == "warm-up"
+        why = "a warm-up has no segmentation to score" if trained_no_decoder else "val has no masks"
+        say(f"{run_dir} is done; {why}, so it was not scored.")
 
 
 def _was_typed(context: typer.Context, name: str) -> bool:

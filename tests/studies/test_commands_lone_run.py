@@ -1,15 +1,17 @@
 """A lone run computes on a GPU that no study has leased."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from sonarseg.training.config import RunConfig
 from studies import devices
 from studies.commands import lone_run
 from studies.devices import Seat, lease
+from studies.main import app
 
 GPUS = [Seat("cuda:0", 0, "0"), Seat("cuda:1", 0, "1")]
 
@@ -50,3 +52,17 @@ def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path, chosen: li
     with lease(GPUS):
         assert lone_run.train_on_a_lease(tmp_path, progress) == {"device": 0}
     assert told == ["waiting for a free GPU: other studies have them all"]
+
+
+@pytest.mark.parametrize(
+    ("stage", "why"), [("warm-up", "a warm-up has no segmentation to score"), ("full", "val has no masks")]
+)
+def test_it_is_said_why_a_run_was_not_scored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Literal["warm-up", "full"], why: str
+) -> None:
+    monkeypatch.setattr(lone_run, "train_on_a_lease", lambda run_dir, progress: {"metrics": {}})
+    config = RunConfig(survey=".", stage=stage)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    result = CliRunner().invoke(app, ["run", str(tmp_path)])
+    assert result.exit_code == 0, result.stderr
+    assert f"is done; {why}, so it was not scored." in " ".join(result.stdout.split())

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from studies import pipeline
 from studies.loss_study import best_run_dir
 from studies.main import app
-from studies.pipeline import tune_loss
+from studies.pipeline import Crew, tune_loss
 from studies.stages import Machinery
+from studies.worker import Errand, work
 from studies.workspace import Workspace
 
 
@@ -35,6 +37,27 @@ def test_a_lost_winner_is_trained_again_from_its_trial(
     assert contents(winner) == before
     assert sorted(path.name for path in tuned.runs_dir.iterdir()) == [winner.name, "warm-up"]
     assert len(study.trials) == 6
+
+
+def test_on_a_cluster_a_worker_trains_it_again(
+    tuned: Workspace, machinery: Machinery, winner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The launcher may be a login node: it computes nothing."""
+    before = contents(winner)
+    sent: list[Errand] = []
+
+    def run_on_dask(place: Workspace, errand: Errand, *rest: object) -> None:
+        sent.append(errand)
+        assert work(errand) == "done"
+
+    monkeypatch.setattr(pipeline, "run_on_dask", run_on_dask)
+    monkeypatch.setattr(pipeline, "train_lost_winner", None)
+    crew = Crew(engine="dask", scheduler="tcp://ship:8786")
+    tune_loss(tuned, machinery, crew)
+    shutil.rmtree(winner)
+    tune_loss(tuned, machinery, crew)
+    assert [errand.lost_winner for errand in sent] == [False, False, True]
+    assert contents(winner) == before
 
 
 def test_another_run_in_its_folder_is_moved_aside(

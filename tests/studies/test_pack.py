@@ -49,9 +49,9 @@ def packed(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     write_run(workspace.runs_dir / "loss-0004")
     workspace.report_path.write_text("<html>")
     monkeypatch.chdir(tmp_path)
-    sonarseg("pack", "study", "--run", "loss-0004", "-o", "model.zip")
+    sonarseg("pack", "study", "--run", "loss-0004", "-o", "new/folder/model.zip")
     elsewhere = tmp_path / "elsewhere"
-    with zipfile.ZipFile("model.zip") as archive:
+    with zipfile.ZipFile("new/folder/model.zip") as archive:
         archive.extractall(elsewhere)
     (workspace.survey_path / "images").rename(elsewhere / "tiles")
     for folder in (workspace.survey_path, workspace.root):
@@ -89,7 +89,7 @@ def test_a_file_that_is_there_is_not_overwritten(packed: Path) -> None:
 
 
 def test_the_file_itself_is_no_workspace(packed: Path) -> None:
-    shutil.copy(packed.parents[1] / "model.zip", "model.zip")
+    shutil.copy(packed.parents[1] / "new/folder/model.zip", "model.zip")
     result = CliRunner().invoke(app, ["predict", "model.zip", "--images", "tiles"])
     assert result.exit_code == 2
     assert "is a packed file: unpack it" in result.stderr

@@ -1,5 +1,6 @@
 """Optuna's own tests of what a storage must do, and what ours does beyond them."""
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -21,11 +22,20 @@ def _server_class(path: Path) -> RDBStorage:
     return PatientStorage("sqlite://", engine_kwargs={"creator": lambda: connect_to(path, "rwc")})
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with Optuna's tables, which take longer to make than most tests."""
+    path = tmp_path_factory.mktemp("empty") / "study.db"
+    SqliteStorage(path).engine.dispose()
+    return path
+
+
 @pytest.fixture(params=["sqlite", "cached", "server"])
-def storage(request: pytest.FixtureRequest, tmp_path: Path) -> BaseStorage:
+def storage(request: pytest.FixtureRequest, empty: Path, tmp_path: Path) -> BaseStorage:
     path = tmp_path / "study.db"
+    shutil.copy(empty, path)
     if request.param == "server":
-        return PatientStorage(f"sqlite:///{path}")
+        return _server_class(path)
     return SqliteStorage(path) if request.param == "sqlite" else get_storage(SqliteStorage(path))
 
 

@@ -1,5 +1,7 @@
 """study.db alone, without the journal beside it, holds all that a command has written."""
 
+import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -10,7 +12,9 @@ from pathlib import Path
 import optuna
 import pytest
 
-from reports.database import open_storage, settle_written
+from objectives.process_identity import process_identity
+from reports.database import open_storage, settle
+from studies.one_machine import SIGN, is_worked_on
 from studies.storage import create_database, load_study
 
 ATTRS = {"crf": {"kind": "crf", "metric": "miou"}, "loss": {"kind": "loss", "metric": "miou"}}
@@ -69,23 +73,48 @@ def test_while_another_program_has_it_open(tmp_path: Path) -> None:
         study.tell(trial, 0.5)
         other.execute("BEGIN")
         assert other.execute("SELECT count(*) FROM trials").fetchone() == (1,)
-        settle_written()
+        settle(is_worked_on)
         # It reads on, and what was written before it began is in the file.
         assert other.execute("SELECT count(*) FROM trials").fetchone() == (1,)
         assert len(_copied(path)) == 1
 
 
-def test_what_was_only_read_is_left_alone(tmp_path: Path) -> None:
+def _killed(path: Path) -> None:
+    """Leave the journal of a program that was killed after it had added a trial."""
+    script = COMMAND.replace("LEAVE", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    subprocess.run([sys.executable, "-c", script, str(path)], check=False)
+    assert path.with_name("study.db-wal").stat().st_size > 0
+
+
+def test_the_next_command_settles_what_a_killed_one_has_written(tmp_path: Path) -> None:
     path = tmp_path / "study.db"
     create_database(path, ATTRS)  # type: ignore[arg-type]
-    settle_written()
+    settle(is_worked_on)
+    _killed(path)
+    assert len(_copied(path)) == 0
+    # What the killed program has left says nothing.
+    dead = process_identity(os.getpid()) | {"started": "long ago"}
+    (tmp_path / f"{SIGN}-1").write_text(json.dumps(dead))
+    open_storage(path, "ro").engine.dispose()
+    settle(is_worked_on)
+    assert len(_copied(path)) == 3
+
+
+@pytest.mark.parametrize("change", [{}, {"host": "ship"}])
+def test_what_others_work_on_is_left_alone_by_those_that_only_read_it(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
+    path = tmp_path / "study.db"
+    create_database(path, ATTRS)  # type: ignore[arg-type]
+    settle(is_worked_on)
     with closing(sqlite3.connect(path)) as other:
         other.execute("UPDATE studies SET study_name = study_name")
         other.commit()
         journal = path.with_name("study.db-wal")
         before = journal.stat().st_size
+        (tmp_path / f"{SIGN}-1").write_text(json.dumps(process_identity(os.getpid()) | change))
         open_storage(path, "ro").engine.dispose()
-        settle_written()
+        settle(is_worked_on)
         assert journal.stat().st_size == before > 0
 
 
@@ -96,6 +125,6 @@ def test_a_file_that_was_removed_meanwhile_is_no_fault(
     create_database(path, ATTRS)  # type: ignore[arg-type]
     load_study(path, "crf").set_user_attr("x", 1)
     path.unlink()
-    settle_written()
+    settle(is_worked_on)
     assert not path.exists()
     assert not caplog.records
