@@ -25,7 +25,7 @@ from optuna.storages._rdb.models import TrialIntermediateValueModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import QueuePool
 
-from reports.database import connect_to
+from reports.database import Mode, connect_to
 from studies.sqlite_trials import read_study_attributes, read_trial, read_trials
 from studies.study_database import StudyDatabase
 
@@ -51,8 +51,8 @@ _ATTRIBUTE = (
 )
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = connect_to(path, "rwc")
+def _connect(path: Path, mode: Mode) -> sqlite3.Connection:
+    connection = connect_to(path, mode)
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection
 
@@ -64,11 +64,13 @@ class SqliteStorage(StudyDatabase):
     ----------
     path : Path
         The file.
+    create : bool
+        Make the file if it is missing. Without, one that is moved away meanwhile is not made again, empty.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, create: bool = True) -> None:
         # A function of the module, so that the storage can be sent to another process.
-        creator = partial(_connect, path)
+        creator = partial(_connect, path, "rwc" if create else "rw")
         super().__init__("sqlite://", engine_kwargs={"creator": creator, "poolclass": QueuePool})
 
     def set_trial_intermediate_value(self, trial_id: int, step: int, intermediate_value: float) -> None:

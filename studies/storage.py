@@ -51,19 +51,26 @@ def open_storage(path: Location) -> RDBStorage:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         return open_server(path)
     if not path.is_file():
-        raise UserError(f"{path} is missing: start a study with `sonarseg tune all {path.parent}`.")
+        raise _missing(path)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with storage_errors(path):
         try:
             refuse_foreign(path)
-            return SqliteStorage(path)
+            return SqliteStorage(path, create=False)
         except (sqlite3.DatabaseError, sqlalchemy.exc.DatabaseError, RuntimeError) as error:
+            if not path.is_file():
+                # It was moved away meanwhile.
+                raise _missing(path) from error
             if isinstance(error, sqlite3.OperationalError | sqlalchemy.exc.OperationalError):
                 raise
             raise UserError(
                 f"{path} cannot be read as a study database of this version ({_cause(error)}): put a copy of "
                 "it back if it was damaged, or use a new workspace."
             ) from error
+
+
+def _missing(path: Path) -> UserError:
+    return UserError(f"{path} is missing: start a study with `sonarseg tune all {path.parent}`.")
 
 
 def create_database(

@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
@@ -23,7 +23,7 @@ from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.sentences import explain
 from studies.one_machine import only_machine
 from studies.snapshot import refresh_snapshot, studies_on_server
-from studies.storage import StudyKind
+from studies.storage import StudyKind, present_studies
 from studies.trial_pictures import write_trial_pictures
 from studies.workspace import Workspace
 
@@ -110,12 +110,14 @@ def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threadin
     said: set[str] = set()
     filled: object = None
     opened: dict[StudyKind, optuna.Study] | None = None
+    shown = set[int]()
     while not stop.is_set():
         try:
             if opened is None:
                 opened = studies_on_server(workspace)
             elif any(is_set_aside(study) for study in opened.values()):
                 opened, filled = studies_on_server(workspace), None
+            shown = _ids(opened or present_studies(workspace.database))
             state = _state(workspace.database_path) if opened is None else _ended(opened)
             if state != filled:
                 refresh_snapshot(workspace)
@@ -124,18 +126,29 @@ def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threadin
         except Exception as error:
             explained = explain(error)
             if explained is None:
-                raise
-            if explained[0] not in said:
+                # Optuna's word for a study that somebody has removed meanwhile: the rest is filled in next.
+                if not isinstance(error, KeyError) or shown <= _ids(present_studies(workspace.database)):
+                    raise
+                opened = filled = None
+            elif explained[0] not in said:
                 said.add(explained[0])
                 say(explained[0])
         stop.wait(FILL_SECONDS)
 
 
+def _ids(studies: Mapping[StudyKind, optuna.Study]) -> set[int]:
+    return {study._study_id for study in studies.values()}
+
+
 def _state(database: Path) -> list[tuple[int, int]]:
     """Tell the database from what it was before something was written."""
-    files = [database, database.with_name(database.name + "-wal")]
-    found = [path.stat() for path in files if path.is_file()]
-    return [(status.st_mtime_ns, status.st_size) for status in found]
+    found: list[tuple[int, int]] = []
+    for path in (database, database.with_name(database.name + "-wal")):
+        # The journal goes with the last program that had the database open.
+        with suppress(FileNotFoundError):
+            status = path.stat()
+            found.append((status.st_mtime_ns, status.st_size))
+    return found
 
 
 def _ended(studies: Mapping[StudyKind, optuna.Study]) -> list[object]:

@@ -56,6 +56,14 @@ def test_every_ended_trial_has_a_note_with_its_score_or_its_reason(crf: optuna.S
     assert {"crf-confusion", "crf-classes"} <= set(get_plotly_graph_objects(before))
 
 
+def test_an_interrupted_trial_is_called_so_and_not_failed(crf: optuna.Study, tmp_path: Path) -> None:
+    why = {"interrupted": True, "reason": "Ctrl-C ended its worker."}
+    crf.add_trial(optuna.trial.create_trial(state=TrialState.FAIL, user_attrs=why))
+    write_dashboard_notes(tmp_path)
+    assert "**Interrupted:** Ctrl\\-C ended its worker." in note(crf, crf.trials[-1]._trial_id)
+    assert "1 interrupted" in note(crf)
+
+
 def test_a_picture_is_an_artifact_of_its_trial_and_stays_away_once_removed(
     crf: optuna.Study, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import optuna
 import pytest
 
 from sonarseg.errors import UserError
-from studies import server_storage
+from studies import server_storage, storage
 from studies.storage import create_database, load_study, log_test_opening, open_storage
 from studies.workspace import Workspace
 
@@ -53,6 +53,17 @@ def test_what_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"not a database, but long enough to be looked at" * 40)
     with pytest.raises(UserError):
         open_storage(tmp_path / "study.db")
+
+
+def test_a_file_that_is_moved_away_meanwhile_is_not_made_again_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "study.db"
+    create_database(path, ATTRS)  # type: ignore[arg-type]
+    monkeypatch.setattr(storage, "refuse_foreign", lambda path: path.rename(tmp_path / "moved.db"))
+    with pytest.raises(UserError, match=r"study\.db is missing"):
+        open_storage(path)
+    assert not path.exists()
 
 
 def test_an_unwritable_place(tmp_path: Path) -> None:

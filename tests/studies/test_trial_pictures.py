@@ -23,7 +23,7 @@ from studies.commands.finish import write_results
 from studies.commands.scaling import workspace_scaling
 from studies.picture_rows import chosen_tiles
 from studies.pipeline import Machinery, tune_loss
-from studies.storage import load_study
+from studies.storage import load_studies, load_study
 from studies.trial_pictures import write_trial_pictures
 from studies.workspace import Workspace
 
@@ -146,7 +146,50 @@ def test_a_running_study_is_filled_in(tuned: Workspace, monkeypatch: pytest.Monk
     assert len(said) == 1
     # Renamed before it was opened, between that and the first statement, or later.
     sentences = ("study.db is missing", "study.db cannot be read", "put it back if it was moved away")
-    assert any(sentence in said[0] for sentence in sentences)
+    assert any(sentence in said[0] for sentence in sentences), said
+
+
+def test_a_study_that_is_removed_while_it_is_filled_in_does_not_end_the_filling(
+    tuned: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dashboard_server, "FILL_SECONDS", 0.01)
+    crf, stop = load_study(tuned.database_path, "crf"), threading.Event()
+    fillings: list[object] = []
+
+    def fill(workspace: Workspace, *rest: object) -> None:
+        opened = load_studies(workspace.database_path) if not fillings else {"crf": crf}
+        if not fillings:
+            optuna.delete_study(study_name="loss", storage=crf._storage)
+        fillings.append(opened)
+        if len(fillings) == 3:
+            stop.set()
+        for study in opened.values():
+            study.set_user_attr("filled", len(fillings))
+
+    monkeypatch.setattr(dashboard_server, "fill", fill)
+    said = list[str]()
+    keep_filled(tuned, said.append, stop)
+    assert said == []
+    assert crf.user_attrs["filled"] == 3
+
+
+def test_a_journal_that_vanishes_while_it_is_looked_at_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_file", lambda path: True)
+    (tmp_path / "study.db").write_text("x")
+    assert [size for _, size in dashboard_server._state(tmp_path / "study.db")] == [1]
+
+
+def test_a_lost_key_that_is_no_removed_study_is_a_fault(
+    tuned: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(*arguments: object) -> None:
+        raise KeyError("width")
+
+    monkeypatch.setattr(dashboard_server, "fill", fill)
+    with pytest.raises(KeyError, match="width"):
+        keep_filled(tuned, print, threading.Event())
 
 
 def test_the_report_is_served_as_it_is_now(tmp_path: Path) -> None:
