@@ -134,6 +134,11 @@ def _on_test(study: Study) -> bool:
 
 def _missing(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
     studies = [section.study for section in (crf, loss) if section is not None]
+    if any(study.untuned and study.val_is_empty for study in studies):
+        return [
+            "Draw masks of some dozens of tiles of several lines, several with two or more classes; then "
+            "`sonarseg init SURVEY --resplit` puts tiles in val, in a new workspace."
+        ]
     if any(study.untuned for study in studies):
         return ["Draw masks for some dozens of val tiles, several with two or more classes; then tune again."]
     if any(study.counts()["running"] + study.counts()["waiting"] for study in studies):

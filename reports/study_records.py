@@ -164,6 +164,12 @@ class Study:
         return plain_or_none(self.attrs.get("untuned"))
 
     @property
+    def val_is_empty(self) -> bool:
+        """Whether no tile is in val, as in a survey that had no mask when its splits were made."""
+        tiles = self.survey.get("tiles")
+        return isinstance(tiles, dict) and tiles.get("val") == 0
+
+    @property
     def sources(self) -> list[str]:
         """Workspaces that it was begun with, without the way to them on the machine where they were."""
         return [workspace_name(source) for source in self.attrs.get("warm_starts") or []]

@@ -70,7 +70,8 @@ def verdict(studies: Mapping[str, Study], workspace: Path) -> Verdict:
         Where the runs lie.
     """
     if any(study.untuned and not study.complete for study in studies.values()):
-        return Verdict("not scored", "Not scored: val has no masks.")
+        empty = any(study.val_is_empty for study in studies.values())
+        return Verdict("not scored", f"Not scored: {'no tile is in val' if empty else 'val has no masks'}.")
     study = studies.get("loss")
     row = None if study is None else loss_table(study).winner(study.metric)
     if study is None or row is None:

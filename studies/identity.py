@@ -78,6 +78,8 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
     if not tiles:
         masked = any(survey.has_mask(tile) for tile in survey.splits["val"])
         lacks = "no pixel with data in the masks of" if masked else "no masks for"
+        if not survey.splits["val"]:
+            lacks = "no tile in"
         shared["untuned"] = (
             f"the survey {survey.name} has {lacks} its val split, so no setting could be scored: "
             "the published settings of w-s3Tseg were used."

@@ -26,7 +26,7 @@ class Validation:
     Attributes
     ----------
     loss_segmentation, loss_classification : float or None
-        Means over tiles.
+        Means over tiles; None if there are none.
     confusions : int64 (T, K, K)
         A confusion matrix a tile, rows truth.
     class_scores : float32 (T, K)
@@ -115,8 +115,8 @@ def validate(
                 on_prediction(tiles.names[index], labels)
     classification, segmentation = (sums / max(1, len(tiles))).tolist()
     return Validation(
-        segmentation if segmentation_loss is not None else None,
-        classification,
+        segmentation if segmentation_loss is not None and len(tiles) else None,
+        classification if len(tiles) else None,
         confusions.cpu().numpy(),
         class_scores.cpu().numpy(),
         None if restricted is None else restricted.cpu().numpy(),

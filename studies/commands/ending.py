@@ -22,6 +22,9 @@ def ending(workspace: Workspace) -> list[FittingTable | Text]:
     """Sum a workspace's studies up: the verdict on the model, a small table, what to do next."""
     told = summarise(workspace.root)
     studies = {kind: facts for kind, facts in told["studies"].items() if facts}
+    if studies and all(facts["untuned"] and not any(facts["trials"].values()) for facts in studies.values()):
+        reason = next(iter(studies.values()))["untuned"]
+        return [inert(told["verdict"]["sentence"]), inert(f"Nothing was tuned: {reason}")]
     heads = ["study", "baseline", "", "best", "ahead", "trials", "pruned", "failed"]
     rows = [_row(kind, facts) for kind, facts in studies.items()]
     parts: list[FittingTable | Text] = [calm_table(heads, rows, words=2)]

@@ -43,7 +43,10 @@ def init(
         ),
     ] = None,
     resplit: Annotated[
-        bool, typer.Option("--resplit", help="Make train, val and test again, from all tiles.")
+        bool,
+        typer.Option(
+            "--resplit", help="Make train, val and test again, from all tiles; for a new workspace."
+        ),
     ] = False,
     like: Annotated[
         Path | None,
@@ -62,6 +65,7 @@ def init(
 
     from studies.commands.console import say
     from studies.init import new_study, refuse_existing, write_study_toml
+    from studies.like import free_name
 
     if like is not None:
         _init_like(like, survey, workspace, background, groups, resplit)
@@ -69,7 +73,9 @@ def init(
     if survey is None:
         raise typer.BadParameter("SURVEY is missing: name the folder of your survey.")
     opened = open_checked(survey, background)
-    root = workspace or Path(f"{opened.name}-study")
+    usual = Path(f"{opened.name}-study")
+    # A study keeps the splits that it was begun with: new ones need a workspace of another name.
+    root = workspace or (free_name(usual) if resplit else usual)
     refuse_existing(root)
     opened = _with_lists(opened, groups, resplit)
     cuda = torch.cuda.is_available()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_studies import CRF_SPACE, add, new_study
+from fake_studies import CLASSES, CRF_SPACE, add, new_study, study_attrs
 from report_page import Page
 
 from reports.html import render
@@ -39,3 +39,12 @@ def test_only_a_late_gain_worth_having_asks_for_more_trials(
 
 def test_a_short_study_is_not_called_late(tmp_path: Path) -> None:
     assert "came late" not in advice(tmp_path, [0.6] * 18 + [0.8])
+
+
+@pytest.mark.parametrize(("val", "told"), [(0, "`sonarseg init SURVEY --resplit`"), (12, "then tune again")])
+def test_a_survey_without_masks_is_told_how_to_get_scores(tmp_path: Path, val: int, told: str) -> None:
+    survey = {"name": "bay", "classes": CLASSES, "tiles": {"train": 30, "val": val, "test": 0}}
+    attrs = study_attrs("crf", CLASSES, untuned="nothing scores it.", tiles=[], survey=survey)
+    new_study(tmp_path, "crf", attrs)
+    text = Page(render(tmp_path, datetime(2026, 11, 23, tzinfo=UTC))).text["in-short"]
+    assert told.replace("`", "") in text.replace("`", "")

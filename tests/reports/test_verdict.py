@@ -190,6 +190,10 @@ def test_no_model_and_nothing_to_score_it_by(tmp_path: Path) -> None:
         new_study(tmp_path / "untuned", kind, study_attrs(kind, CLASSES, untuned="no masks.", tiles=[]))
     found = judged(tmp_path / "untuned")
     assert (found.kind, found.sentence) == ("not scored", "Not scored: val has no masks.")
+    survey = {"name": "bay", "classes": CLASSES, "tiles": {"train": 30, "val": 0, "test": 0}}
+    empty = study_attrs("crf", CLASSES, untuned="no tile.", tiles=[], survey=survey)
+    new_study(tmp_path / "empty val", "crf", empty)
+    assert judged(tmp_path / "empty val").sentence == "Not scored: no tile is in val."
 
 
 def test_notes_and_facts_give_the_same_sentence(tmp_path: Path) -> None:

@@ -86,10 +86,17 @@ def test_a_survey_without_masks_is_trained_on_whole(survey: Path) -> None:
 def test_a_workspace_that_exists_leaves_the_survey_as_it_is(survey: Path) -> None:
     init()
     shutil.rmtree(survey / "splits")
-    result = init("--resplit", "--groups", "from-names")
+    result = init("--resplit", "--groups", "from-names", "--workspace", "bay-study")
     assert (result.exit_code, "not overwritten" in result.stderr) == (2, True)
     assert not (survey / "splits").exists()
     assert not (survey / "groups.csv").exists()
+
+
+def test_new_splits_get_a_workspace_of_their_own(survey: Path) -> None:
+    init()
+    before = Path("bay-study/study.toml").read_bytes()
+    assert "sonarseg tune all bay-study-2" in init("--resplit").output
+    assert Path("bay-study/study.toml").read_bytes() == before
 
 
 def test_strips_are_taken_from_names_before_the_splits_are_made(survey: Path) -> None:

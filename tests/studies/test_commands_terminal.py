@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fake_studies import CLASSES, new_study, study_attrs
 from fake_workspace import full_workspace
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
@@ -96,6 +97,13 @@ def test_the_end_of_a_study_is_told_in_its_own_figures(
     assert lines_of(text)[0].startswith("Usable, not confirmed: miou_multiclass 0.")
     assert "`sonarseg confirm --split test`" in text
     assert max(map(len, lines_of(text))) <= 100
+
+
+def test_a_study_that_nothing_scores_ends_without_a_table_of_dashes(tmp_path: Path) -> None:
+    for kind in ("crf", "loss"):
+        new_study(tmp_path, kind, study_attrs(kind, CLASSES, untuned="val is empty.", tiles=[]))
+    text = printed(*ending(Workspace(tmp_path)))
+    assert lines_of(text) == ["Not scored: val has no masks.", "Nothing was tuned: val is empty."]
 
 
 @pytest.mark.parametrize(

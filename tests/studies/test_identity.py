@@ -1,5 +1,6 @@
 import shlex
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +50,13 @@ def test_without_val_masks_it_says_why_nothing_was_tuned(
     attrs = describe(workspace.survey(), workspace.config)["loss"]
     assert "has no masks for its val split" in attrs["untuned"]
     assert attrs["tiles"] == []
+
+
+def test_an_empty_val_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    workspace = make_workspace(tmp_path, monkeypatch, val_masks=False)
+    survey = workspace.survey()
+    survey = replace(survey, splits={**survey.splits, "val": ()})
+    assert "has no tile in its val split" in describe(survey, workspace.config)["loss"]["untuned"]
 
 
 def _redraw(workspace: Workspace, was: int, now: int) -> None:

@@ -89,3 +89,11 @@ def test_a_prediction_cut_to_the_labels_holds_their_classes_alone(
         kept = plain.confusions[tile][:, shown[tile]]
         assert (cut[tile][:, shown[tile]] >= kept).all()
     assert outside > 0
+
+
+def test_without_tiles_there_is_no_loss(tmp_path: Path, tiny_config: RunConfig) -> None:
+    data = load_run_data(tmp_path, tiny_config)
+    model = new_model(tmp_path, tiny_config, data)
+    val = replace(data.val, names=(), shown=data.val.shown[:0])
+    found = validate(model, val, data.val_masks, torch.nn.functional.cross_entropy, data.labelled, 4)
+    assert (found.loss_segmentation, found.loss_classification) == (None, None)
