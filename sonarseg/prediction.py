@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,18 @@ def predict_probabilities(model: Model, image: NDArray[np.uint8]) -> NDArray[np.
     return probabilities
 
 
+def refuse_unlike(model: Model, pictures: Iterable[Path]) -> None:
+    """Refuse pictures that the model cannot map, by their headers: call it before anything is written.
+
+    Raises
+    ------
+    UserError
+        If a picture cannot be read, or has another depth than the model's tiles.
+    """
+    for path in pictures:
+        model.scaling.refuse_other_depth(path)
+
+
 def predict_pictures(
     model: Model,
     pictures: dict[str, Path],
@@ -122,8 +134,7 @@ def predict_pictures(
     UserError
         If a picture has another depth than the model's tiles; nothing is written then.
     """
-    for path in pictures.values():
-        model.scaling.refuse_other_depth(path)
+    refuse_unlike(model, pictures.values())
     folders = {name: output / name for name in ("masks", "confidence", "overlays")}
     for folder in folders.values():
         folder.mkdir(parents=True, exist_ok=True)

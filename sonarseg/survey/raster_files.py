@@ -56,6 +56,7 @@ def raster_bits(path: Path) -> int:
     if depth:
         return 16 if depth == 16 else 8
     with only_frame(path) as picture:
+        _refuse_cmyk(path, picture)
         return _DEEP_MODES.get(picture.mode, 8)
 
 
@@ -63,8 +64,7 @@ def read_raster(path: Path) -> NDArray[np.generic]:
     """Read a picture, (H, W) or (H, W, C): colours of a palette looked up, few bits stretched to 0..255."""
     with only_frame(path) as picture:
         orientation = orientation_of(path, picture)
-        if picture.mode in ("CMYK", "YCCK"):
-            raise cmyk(path)
+        _refuse_cmyk(path, picture)
         depth, kind = png_kind(path)
         if depth == 16 and kind != _PNG_GREY:
             # Pillow would cut these to 8 bits.
@@ -94,6 +94,11 @@ def read_raster_ids(path: Path) -> NDArray[np.generic]:
         # Pillow stretches these to 0..255: the highest id would become "no data".
         array = array // np.uint8(_HIGHEST // (2**depth - 1))
     return upright(array, orientation)
+
+
+def _refuse_cmyk(path: Path, picture: Image.Image) -> None:
+    if picture.mode in ("CMYK", "YCCK"):
+        raise cmyk(path)
 
 
 def _refuse_stretched(path: Path, picture: Image.Image) -> None:

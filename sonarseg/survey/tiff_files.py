@@ -60,8 +60,15 @@ def tiff_size(path: Path) -> tuple[int, int]:
 
 
 def tiff_bits(path: Path) -> int:
-    """Bits of the grey levels of a TIFF, from its tags: 8, 16, or 32 for floating point."""
+    """Bits of the grey levels of a TIFF, from its tags: 8, 16, or 32 for floating point.
+
+    Raises
+    ------
+    UserError
+        If its colours are not grey, RGB or of a palette.
+    """
     with only_page(path) as page:
+        _refuse_other_colours(path, page)
         kind = np.dtype(page.dtype or np.uint8)
         if page.photometric == _COLOURS.PALETTE or kind in (np.bool_, np.uint8):
             return 8

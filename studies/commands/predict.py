@@ -36,7 +36,7 @@ def predict(
 ) -> None:
     """Write masks/ (class ids), confidence/ (0 to 255), overlays/ (colour), legend.png and areas.csv."""
     from sonarseg.errors import UserError
-    from sonarseg.prediction import find_pictures, predict_pictures
+    from sonarseg.prediction import find_pictures, predict_pictures, refuse_unlike
     from sonarseg.training.device import pick_device
     from sonarseg.training.model_file import load_model
     from studies.commands import phases
@@ -53,6 +53,8 @@ def predict(
     phases.now("loading the network")
     model = load_model(run_dir, pick_device(device or chosen.config.device))
     folder = output or chosen.maps_dir
+    # Before the maps that are there may be removed
+    refuse_unlike(model, pictures.values())
     # maps/ is the best model's: new maps of it take the place of those before.
     its_own = output is None and images is None and run == BEST
     claim(folder, describe_maps(run_dir, pictures), overwrite=overwrite or its_own)

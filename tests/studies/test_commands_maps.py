@@ -1,13 +1,53 @@
 """Where `predict` writes, and which pictures it takes."""
 
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from sonarseg.errors import UserError
 from sonarseg.prediction import find_pictures
+from sonarseg.survey.scaling import GreyScaling
 from studies.commands.maps_folder import claim, describe_maps
+from studies.commands.predict import predict
 from studies.commands.several_images import repeat_option
+from studies.workspace import Workspace
+
+
+class Scaled(NamedTuple):
+    """All of a model that a look at headers needs."""
+
+    scaling: GreyScaling
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "CMYK", "cannot be read"])
+def test_maps_stay_if_a_picture_does_not_fit_the_model(
+    tmp_path: Path, run_dir: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    maps, tiles = tmp_path / "maps", tmp_path / "tiles"
+    claim(maps, describe_maps(run_dir, ["a"]), overwrite=False)
+    write_maps(maps, ("a",))
+    tiles.mkdir()
+    Image.fromarray(np.zeros((2, 3), np.uint8)).save(tiles / "a.png")
+    path = tiles / "b.jpg"
+    if kind == "CMYK":
+        Image.fromarray(np.zeros((2, 3, 4), np.uint8), "CMYK").save(path)
+    elif kind == "16 bits":
+        Image.fromarray(np.full((2, 3), 999, np.uint16)).save(path, format="PNG")
+    else:
+        path.write_bytes(b"no picture")
+    monkeypatch.setattr("studies.commands.predict.find_workspace", lambda _: Workspace(tmp_path))
+    monkeypatch.setattr("studies.commands.phases.note_in", lambda *_: None)
+    monkeypatch.setattr("studies.commands.targets.run_target", lambda *_: run_dir)
+    monkeypatch.setattr("sonarseg.training.model_file.load_model", lambda *_: Scaled(GreyScaling()))
+    with pytest.raises(UserError, match=f"b.jpg .*{kind}"):
+        predict(None, images=[tiles], output=maps, overwrite=True, device="cpu")
+    assert (maps / "masks" / "a.png").is_file()
+    with pytest.raises(UserError, match=kind):
+        predict(None, images=[tiles], output=tmp_path / "new", device="cpu")
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.fixture
