@@ -18,10 +18,12 @@ from fake_studies import (
 )
 from report_page import Page
 
+from reports.comparison import seed_pairs
 from reports.database import read_studies
 from reports.html import render
 from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
+from reports.study_records import Trial
 from sonarseg.metrics.scores import METRICS
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -117,6 +119,14 @@ def test_a_winning_baseline_is_set_beside_the_next(tmp_path: Path) -> None:
     text = page.text["in-short"]
     assert "Cross-entropy is best" in text
     assert re.search(r"; Lovász-Softmax is next with 0\.\d{3} on the same tiles\. On strips that", text)
+
+
+def test_runs_are_paired_by_seed_not_by_the_order_of_trials() -> None:
+    better, other = (
+        [Trial(number, "complete", 0.5, {}, seed=seed) for number, seed in enumerate(seeds)]
+        for seeds in ((1, 2, 3), (3, 1, None, 4))
+    )
+    assert [(a.seed, b.seed) for a, b in seed_pairs(better, other)] == [(1, 1), (3, 3)]
 
 
 def test_the_winner_has_no_interval_on_the_tiles_that_chose_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from optuna.trial import TrialState
 
 from objectives.search_grid import CRF_STEPS, LOSS_STEPS, crf_grid, loss_grid
 from objectives.search_space import CrfRanges, suggest_crf, suggest_loss
+from studies.retry import INTERRUPTED, revive
 from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
 
 NAMES = ("auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid")
@@ -98,15 +99,36 @@ def test_how_a_setting_was_proposed_is_noted(name: str, drawn: int) -> None:
     assert proposals[2:] == ["random"] * drawn + ["adaptive"] * (14 - drawn)
 
 
-def test_settings_drawn_at_random_do_not_depend_on_scores() -> None:
+@pytest.mark.parametrize(("name", "number"), [("tpe", 10), ("nsga2", 30)])
+def test_settings_drawn_at_random_do_not_depend_on_scores(name: str, number: int) -> None:
     def drawn(sign: int) -> list[dict[str, object]]:
-        study = optuna.create_study(
-            sampler=make_sampler("tpe", seed=4, moved_on=0, budget=40), direction="maximize"
-        )
-        for _ in range(10):
+        sampler = make_sampler(name, seed=4, moved_on=0, budget=40)  # type: ignore[arg-type]
+        study = optuna.create_study(sampler=sampler, direction="maximize")
+        for named in range(15):
+            study.enqueue_trial({"sigma_beta": 1.0 + named})
+        for _ in range(15 + number + 2):
             trial = study.ask()
             parameters = suggest_crf(trial, CrfRanges(), True)
             study.tell(trial, sign * parameters.sigma_beta)
-        return [trial.params for trial in study.trials]
+        return [trial.params for trial in study.trials if trial.user_attrs.get("proposal") == "random"]
 
+    assert len(drawn(1)) == number
     assert drawn(1) == drawn(-1)
+
+
+def test_a_setting_that_is_run_again_was_drawn_as_before() -> None:
+    study = optuna.create_study(sampler=make_sampler("tpe", seed=4, moved_on=0, budget=4))
+    first = study.ask()
+    first.suggest_float("x", 0, 1)
+    first.set_user_attr(INTERRUPTED, True)
+    study.tell(first, state=TrialState.FAIL)
+    revive(study)
+    again = study.ask()
+    assert again.suggest_float("x", 0, 1) == first.params["x"]
+    assert again.user_attrs["proposal"] == "random"
+
+
+def test_points_of_a_grid_are_drawn_without_a_look_at_scores() -> None:
+    study = optuna.create_study()
+    assert enqueue_grid_point(study, [{"x": 1.0}], seed=0)
+    assert study.ask().user_attrs["proposal"] == "random"
