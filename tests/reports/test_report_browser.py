@@ -156,7 +156,7 @@ def test_text_is_legible(browser: Browser, report: Path, dark: bool) -> None:
     [
         ([by_chance(0), by_chance(1), by_chance(2)], 6, "No better than guessing: "),
         ([confusions(0.8, 1)], 6, "Usable, not confirmed: "),
-        ([confusions(0.8, 1)], 1, "(no interval: 1 strip is too few"),
+        ([confusions(0.8, 1)], 1, "(no interval: too few strips, 1 of val; it takes 6)"),
     ],
 )
 def test_the_first_line_says_whether_the_model_is_of_use(
