@@ -14,6 +14,7 @@ from studies.study_config import STUDY_TOML
 
 # How alike two names are, 0 to 1, before one is proposed for the other
 _LIKENESS = 0.6
+_MOST_NAMED = 4
 
 
 def is_workspace(folder: Path) -> bool:
@@ -51,7 +52,10 @@ def not_a_workspace(named: Path, here: Path | None = None) -> UserError:
         return UserError(f"{named} is a part of a workspace: name the workspace, {_shown(around, here)}.")
     if named.suffix == ".zip" and named.is_file():
         return UserError(f"{named} is a packed file: unpack it, and name the folder in it.")
-    close = _close(named, filter(is_workspace, _folders_near(named, here)))
+    workspaces = [folder for folder in _folders_near(named, here) if is_workspace(folder)]
+    if len(inside := _inside(named, workspaces)) > 1:
+        return UserError(f"{_what_is_wrong(named)}: name a workspace in it, {_any_of(inside, here)}.")
+    close = _close(named, workspaces)
     if close is not None:
         return UserError(f"{_what_is_wrong(named)}: did you mean {_shown(close, here)}?")
     make = f"sonarseg init SURVEY -w {shlex.quote(str(named))}"
@@ -91,6 +95,8 @@ def nothing_here(here: Path) -> UserError:
     if is_survey(here):
         survey = here.resolve()
         return UserError(f"This folder is a survey, not a workspace: {_workspace_advice(survey, here)}.")
+    if below := [folder for folder in _listed(here, "*/*") if is_workspace(folder)]:
+        return UserError(f"No workspace is here, but further down: name {_any_of(below, here)}.")
     return UserError(
         f"Neither this folder nor a subfolder holds a {STUDY_TOML}: make one with `sonarseg init SURVEY`."
     )
@@ -101,7 +107,7 @@ def _workspace_advice(survey: Path, here: Path) -> str:
     of_it = sorted(place for place in places if _survey_of(place) == survey.resolve())
     if not of_it:
         return f"make its workspace with `sonarseg init {shlex.quote(_shown(survey, here))}`"
-    shown = " or ".join(_shown(place, here) for place in of_it)
+    shown = _any_of(of_it, here)
     return f"its workspace is {shown}" if len(of_it) == 1 else f"name one of its workspaces, {shown}"
 
 
@@ -138,8 +144,7 @@ def _listed(base: Path, pattern: str) -> list[Path]:
 def _close(named: Path, candidates: Iterable[Path]) -> Path | None:
     """The candidate whose name is most like the one typed; the only one inside it comes first."""
     folders = list(candidates)
-    inside = [folder for folder in folders if named.is_dir() and named in folder.parents]
-    if len(inside) == 1:
+    if len(inside := _inside(named, folders)) == 1:
         return inside[0]
     by_name = {folder.name.lower(): folder for folder in reversed(folders)}
     match = difflib.get_close_matches(named.name.lower(), by_name, n=1, cutoff=_LIKENESS)
@@ -148,6 +153,15 @@ def _close(named: Path, candidates: Iterable[Path]) -> Path | None:
     # "reservoir" for "reservoir-study"
     longer = [folder for name, folder in by_name.items() if name.startswith(named.name.lower() + "-")]
     return longer[0] if len(longer) == 1 else None
+
+
+def _inside(named: Path, folders: Iterable[Path]) -> list[Path]:
+    return [folder for folder in folders if named.is_dir() and named.resolve() in folder.resolve().parents]
+
+
+def _any_of(folders: Iterable[Path], here: Path) -> str:
+    shown = sorted(_shown(folder, here) for folder in folders)
+    return " or ".join(shown if len(shown) <= _MOST_NAMED else [*shown[:_MOST_NAMED], "another"])
 
 
 def _what_is_wrong(named: Path) -> str:

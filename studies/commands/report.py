@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import find_workspace
+from studies.commands.workspace_choice import find_workspace, no_other_folders
 
 SIDE_BY_SIDE = Path("side-by-side.html")
 
@@ -20,6 +20,7 @@ def report(
             help="Folder with study.toml; by default the current folder, or its only subfolder that has one. "
             "Several are laid side by side in one page.",
             show_default=False,
+            callback=no_other_folders,
         ),
     ] = None,
     output: Annotated[

@@ -12,12 +12,38 @@ from sonarseg.errors import UserError
 if TYPE_CHECKING:
     from studies.workspace import Workspace
 
+
+def _no_other_folder(named: Path | None) -> Path | None:
+    """Refuse a wrong folder while the command line is read: what a command needs takes seconds to load."""
+    from studies.commands.nearby import is_workspace, not_a_workspace
+
+    if named is not None and not is_workspace(named):
+        raise not_a_workspace(named)
+    return named
+
+
+def no_other_folders(named: list[Path] | None) -> list[Path] | None:
+    """Refuse a wrong folder among several while the command line is read."""
+    for folder in named or ():
+        _no_other_folder(folder)
+    return named
+
+
 _HELP = "Folder with study.toml; by default the current folder, or its only subfolder that has one."
 WorkspaceArgument = Annotated[
-    Path | None, typer.Argument(metavar="[WORKSPACE]", help=_HELP, show_default=False)
+    Path | None,
+    typer.Argument(metavar="[WORKSPACE]", help=_HELP, show_default=False, callback=_no_other_folder),
 ]
 WorkspaceOption = Annotated[
-    Path | None, typer.Option("--workspace", "-w", metavar="WORKSPACE", help=_HELP, show_default=False)
+    Path | None,
+    typer.Option(
+        "--workspace",
+        "-w",
+        metavar="WORKSPACE",
+        help=_HELP,
+        show_default=False,
+        callback=_no_other_folder,
+    ),
 ]
 
 

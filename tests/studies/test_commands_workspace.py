@@ -9,6 +9,7 @@ from sonarseg.errors import UserError
 from studies.commands import tune
 from studies.commands.evaluate import file_name
 from studies.commands.nearby import refuse_no_survey
+from studies.commands.phases import SpokenCommand
 from studies.commands.workspace_choice import find_workspace
 from studies.main import app
 
@@ -46,6 +47,49 @@ def test_several_are_listed(tmp_path: Path) -> None:
     make(tmp_path / "b")
     with pytest.raises(UserError, match=r"Several workspaces .*/a, .*/b\.$"):
         find_workspace(None, tmp_path)
+
+
+def test_workspaces_inside_the_named_folder_are_listed(tmp_path: Path) -> None:
+    for name in ("a-study", "b-study"):
+        make(tmp_path / "bays" / name)
+    with pytest.raises(UserError, match=r"name a workspace in it, bays/a-study or bays/b-study\.$"):
+        find_workspace(tmp_path / "bays", tmp_path)
+
+
+def test_workspaces_two_levels_down_are_listed(tmp_path: Path) -> None:
+    make(tmp_path / "bays" / "a-study")
+    with pytest.raises(UserError, match=r"further down: name bays/a-study\.$"):
+        find_workspace(None, tmp_path)
+    for number in range(5):
+        make(tmp_path / "bays" / f"b{number}-study")
+    with pytest.raises(UserError, match=r"b1-study or bays/b2-study or another\.$"):
+        find_workspace(None, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["tune", "all", "X"],
+        ["tune", "crf", "X"],
+        ["predict", "X", "-o", "o"],
+        ["confirm", "X"],
+        ["dashboard", "X"],
+        ["evaluate", "cam", "-w", "X"],
+        ["run", "r", "-w", "X"],
+        ["report", "X"],
+    ],
+)
+def test_a_wrong_folder_is_refused_before_the_command_loads_anything(
+    command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[object] = []
+    monkeypatch.setattr(SpokenCommand, "invoke", lambda *_: begun.append(command))
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(app, command)
+    assert (result.exit_code, begun) == (2, [])
+    assert "There is no folder X: make it a workspace with" in result.stderr
+    make(tmp_path / "X")
+    assert (CliRunner().invoke(app, command).exit_code, begun) == (0, [command])
 
 
 def test_none_at_all_says_what_to_do(tmp_path: Path) -> None:
