@@ -42,7 +42,7 @@ def ending(workspace: Workspace) -> list[FittingTable | Text]:
     ]
     if told["verdict"]["kind"] in USABLE:
         command = f"sonarseg confirm{_as_argument(workspace)} --split test"
-        parts.append(inert(f"Next: `{command}` measures both anew, with new seeds."))
+        parts.append(inert(f"Next: `{command}` measures both again, with new seeds."))
     return parts
 
 

@@ -24,9 +24,11 @@ from fake_studies import (
 from optuna.trial import TrialState
 from report_page import Page
 
+from reports.crf_section import crf_section
 from reports.database import read_studies
 from reports.html import render, write_report
 from reports.provenance import provenance
+from reports.search_gains import crf_search_gains
 from reports.summary import summarise
 from sonarseg.errors import UserError
 
@@ -264,3 +266,16 @@ def test_races_that_were_not_finished_flatter_the_gain(tmp_path: Path) -> None:
     study.set_user_attr("race_finished", {"scored": 3, "left_out": 2})
     told = "2 settings that races stopped were not scored whole, which flatters this gain"
     assert told in page_of(tmp_path).text["in-short"]
+
+
+def test_without_settings_drawn_at_random_nothing_is_said_of_the_gain(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "crf")
+    for number, name in enumerate(("no CRF", "DeepLab", None, None)):
+        more = {"name": name} if name else {"proposal": "adaptive"}
+        add(study, CRF_SPACE, PARAMS, 0.6 + 0.05 * number, noise=number, **more)
+    found = read_studies(tmp_path)["crf"]
+    assert crf_search_gains(found, [[found.complete[0]]]) == [None]
+    section = crf_section(found)
+    assert section.ahead is not None
+    assert section.search is None
+    assert [row.gain for row in section.settings] == [None, None, None]
