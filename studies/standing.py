@@ -34,7 +34,8 @@ def standing(study: optuna.Study, budget: int, now: datetime | None = None) -> d
     Returns
     -------
     dict
-        `finished`, `budget`, `interrupted`, `trials_per_hour` (None before it is known), `ends` (None where
+        `finished`, `budget`, `interrupted`, `died` (trials whose worker on this machine is gone, which are
+        still called running), `trials_per_hour` (None before it is known), `ends` (None where
         nobody works), `stopped` (why no more trials are begun), `workers` (a dict each, without those
         of this machine that have died).
     """
@@ -49,6 +50,7 @@ def standing(study: optuna.Study, budget: int, now: datetime | None = None) -> d
         "finished": len(done),
         "budget": budget,
         "interrupted": sum(bool(trial.user_attrs.get("interrupted")) for trial in trials),
+        "died": sum(trial.state == TrialState.RUNNING for trial in trials) - len(running),
         "trials_per_hour": None if not seconds else round(3600 / seconds, 1),
         "ends": None if ends is None else ends.isoformat(timespec="seconds"),
         "stopped": study.user_attrs.get(STOPPED) if left and not running else None,

@@ -81,6 +81,10 @@ def gather(workspace: Workspace) -> dict[str, Any]:
             opened = load_study(workspace.database_path, kind)
             batch_size = study_batch_size(opened, config) if kind == "loss" else None
             study |= {**standing(opened, budgets[kind]), "batch_size": batch_size}
+            if study["died"]:
+                states = study["trials"]
+                states["running"] -= study["died"]
+                states["interrupted"] = states.get("interrupted", 0) + study["died"]
     return {
         "verdict": told["verdict"],
         "name": config.name,

@@ -27,6 +27,7 @@ from report_page import Page
 from reports.crf_section import crf_section
 from reports.database import read_studies
 from reports.html import render, write_report
+from reports.loss_table import PAPER
 from reports.provenance import provenance
 from reports.search_gains import crf_search_gains
 from reports.summary import summarise
@@ -217,6 +218,11 @@ def test_plotly_once_and_no_network(report: Path) -> None:
             if attrs.get(name):
                 assert str(attrs[name]).startswith(("data:", "#")), (tag, attrs)
     assert report.stat().st_size < 6_000_000
+
+
+def test_the_paper_of_table_one_is_named(report: Path) -> None:
+    text = " ".join(report.read_text(encoding="utf-8").split())
+    assert f"Table I follows the table of the same number in {PAPER}" in text
 
 
 def test_a_folder_with_a_hard_name(tmp_path: Path) -> None:

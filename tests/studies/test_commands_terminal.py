@@ -15,6 +15,7 @@ from fake_workspace import full_workspace
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
+from objectives.process_identity import process_identity
 from studies.commands.console import ConsoleProgress, say
 from studies.commands.ending import ending
 from studies.commands.scores_table import scores_table
@@ -162,6 +163,17 @@ def test_status_tells_of_interrupted_trials(tuned: Workspace) -> None:
     console = Console(file=io.StringIO(), width=200)
     console.print(shown(facts))
     assert "crf: 2 trials interrupted, which" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_status_calls_a_trial_interrupted_whose_worker_was_killed(tuned: Workspace) -> None:
+    study = load_study(tuned.database_path, "crf")
+    dead = process_identity(os.getpid()) | {"started": "long ago"}
+    study.ask().set_user_attr("worker", dead)
+    states = gather(tuned)["studies"]["crf"]["trials"]
+    assert (states["running"], states["interrupted"]) == (0, 1)
+    study.ask().set_user_attr("worker", process_identity(os.getpid()))
+    states = gather(tuned)["studies"]["crf"]["trials"]
+    assert (states["running"], states["interrupted"]) == (1, 1)
 
 
 def test_status_says_first_whether_the_model_is_of_use(tuned: Workspace) -> None:

@@ -3,12 +3,13 @@
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import create_trial
 
@@ -19,7 +20,7 @@ from studies.sqlite_storage import SqliteStorage
 
 def _server_class(path: Path) -> RDBStorage:
     """The storage of a server, on a file: what it adds to Optuna's own does not hang on the server."""
-    return PatientStorage("sqlite://", engine_kwargs={"creator": lambda: connect_to(path, "rwc")})
+    return PatientStorage("sqlite://", engine_kwargs={"creator": partial(connect_to, path, "rwc")})
 
 
 @pytest.fixture(scope="session")
@@ -30,13 +31,12 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["sqlite", "cached", "server"])
+@pytest.fixture(params=[SqliteStorage, _server_class])
 def storage(request: pytest.FixtureRequest, empty: Path, tmp_path: Path) -> BaseStorage:
     path = tmp_path / "study.db"
     shutil.copy(empty, path)
-    if request.param == "server":
-        return _server_class(path)
-    return SqliteStorage(path) if request.param == "sqlite" else get_storage(SqliteStorage(path))
+    made: BaseStorage = request.param(path)
+    return made
 
 
 class TestContract(StorageTestCase):
