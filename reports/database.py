@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from reports.foreign_trials import is_foreign
 from reports.formatting import plain, plain_or_none
+from reports.study_attributes import refuse_overwritten
 from reports.study_records import INTERRUPTED, STATES, Study, Trial, workspace_name
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
@@ -70,6 +71,7 @@ def read_studies(workspace: Path) -> dict[str, Study]:
         }
         if not all(_is_ours(kind, study) for kind, study in loaded.items()):
             raise UserError(NOT_OURS.format(path))
+        refuse_overwritten(path, loaded)
         return {kind: _read_study(kind, study) for kind, study in loaded.items()}
     finally:
         storage.engine.dispose()

@@ -33,6 +33,17 @@ _LOSS_PARAMETERS: dict[str, set[str]] = {
     "lovasz_softmax": set(),
 }
 
+# What the attributes of a complete trial are, if it has them
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "curve": list,
+    "derived_from": int,
+    "metrics": dict,
+    "reason": str,
+    "retry_of": int,
+    "seconds": (int, float),
+    "seed": int,
+}
+
 
 def is_foreign(trial: FrozenTrial, attrs: Mapping[str, Any], objectives: int = 1) -> bool:
     """Whether a trial was added by another program, or holds no result that could be compared.
@@ -55,6 +66,8 @@ def is_foreign(trial: FrozenTrial, attrs: Mapping[str, Any], objectives: int = 1
         return not marked and bool(trial.params)
     if trial.state is not TrialState.COMPLETE:
         return not marked
+    if not _has_kinds(trial.user_attrs):
+        return True
     values = trial.values or []
     if len(values) != objectives or not all(math.isfinite(value) for value in values):
         return True
@@ -71,6 +84,15 @@ def foreign_note(numbers: Sequence[int]) -> str | None:
     named = [str(number) for number in numbers[:5]] + (["others"] if len(numbers) > 5 else [])
     return (
         f"{count(len(numbers), 'trial')} {verb} added by another program: left out ({noun} {listing(named)})"
+    )
+
+
+def _has_kinds(attrs: Mapping[str, Any]) -> bool:
+    """Whether no attribute was overwritten with something of another kind."""
+    known = ((attrs[name], kind) for name, kind in _KINDS.items() if attrs.get(name) is not None)
+    curve = attrs.get("curve") or []
+    return all(isinstance(value, kind) for value, kind in known) and all(
+        value is None or isinstance(value, int | float) for value in curve
     )
 
 

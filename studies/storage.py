@@ -17,6 +17,7 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 
 from reports.database import NOT_OURS, REMOVED, refuse_foreign
+from reports.study_attributes import refuse_overwritten
 from sonarseg.errors import UserError
 from studies.one_machine import only_machine
 from studies.own_trials import OwnStudy
@@ -236,6 +237,7 @@ def _load(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optun
     # On a server another machine may be about to note what its studies are.
     if isinstance(path, Path) and any(study.user_attrs.get("kind") != kind for kind, study in found.items()):
         raise UserError(NOT_OURS.format(path))
+    refuse_overwritten(path, found)
     return found
 
 

@@ -52,6 +52,13 @@ def _confusions(packed: object) -> Callable[[FrozenTrial], None]:
     return change
 
 
+def _attribute(name: str, value: object) -> Callable[[FrozenTrial], None]:
+    def change(trial: FrozenTrial) -> None:
+        trial.user_attrs[name] = value
+
+    return change
+
+
 def _other_params(trial: FrozenTrial) -> None:
     trial.params, trial.distributions = {"x": 1.0}, {"x": FloatDistribution(0, 2)}
 
@@ -91,6 +98,12 @@ def _running(trial: FrozenTrial) -> None:
         _confusions("no confusions"),
         _confusions(pack_confusions(confusions(0.7, 0)[:3])),
         _confusions(pack_confusions(confusions(0.7, 0)[:, :2, :2])),
+        _attribute("curve", "zzz"),
+        _attribute("curve", math.nan),
+        _attribute("curve", ["zzz"]),
+        _attribute("derived_from", [1]),
+        _attribute("seconds", "long"),
+        _attribute("metrics", "good"),
         _other_params,
         _two_values,
         _no_value,
