@@ -117,7 +117,7 @@ def coverage_rows(surveys: int) -> list[dict[str, Any]]:
                 error = math.sqrt(0.95 * 0.05 / surveys)
                 case = f"coverage, {shape}, {strips} strips" + (f", {seeds} seeds" if seeds else "")
                 ratio = max(abs(peer - 0.95), error) / max(abs(ours - 0.95), error)
-                rows.append(row(case, ours, peer, "share of surveys", ratio))
+                rows.append(result_row(case, ours, peer, "share of surveys", ratio))
                 print(
                     f"{case}: {ours:.3f} (percentile bootstrap {peer:.3f}; Monte-Carlo error {error:.3f})",
                     flush=True,
@@ -150,16 +150,18 @@ def _rows_of(
         flush=True,
     )
     if gain:
-        return [row(f"a true gain is found, {case}", above[0], None, "share of surveys", None)]
+        return [result_row(f"a true gain is found, {case}", above[0], None, "share of surveys", None)]
     ratio = max(above[1], error) / max(above[0], error)
     off = max(abs(means[1]), 0.01) / max(abs(means[0]), 0.01)
     return [
-        row(f"a gain is seen where there is none, {case}", above[0], above[1], "share of surveys", ratio),
-        row(f"bias of the gain, {case}", means[0], means[1], "standard deviations over strips", off),
+        result_row(
+            f"a gain is seen where there is none, {case}", above[0], above[1], "share of surveys", ratio
+        ),
+        result_row(f"bias of the gain, {case}", means[0], means[1], "standard deviations over strips", off),
     ]
 
 
-def row(case: str, ours: float, peer: float | None, unit: str, ratio: float | None) -> dict[str, Any]:
+def result_row(case: str, ours: float, peer: float | None, unit: str, ratio: float | None) -> dict[str, Any]:
     """A row of the results file."""
     rounded = [None if number is None else round(float(number), 4) for number in (ours, peer, ratio)]
     return {"case": case, "ours": rounded[0], "peer": rounded[1], "unit": unit, "ratio": rounded[2]}
@@ -175,8 +177,10 @@ def main() -> None:
     rows = [] if arguments.only == "gains" else coverage_rows(arguments.surveys)
     rows += [] if arguments.only == "coverage" else gain_rows(arguments.surveys)
     print(f"{arguments.surveys} surveys per case, {(time.monotonic() - started) / 60:.1f} minutes")
-    if arguments.only is None:
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    measured = {row["case"] for row in rows}
+    rows = [row for row in known if row["case"] not in measured] + rows
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

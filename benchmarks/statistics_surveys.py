@@ -85,29 +85,22 @@ def study_scores(
     """
     own = SPREAD / np.sqrt(2)
     common = generator.normal(size=strips) * own * np.sqrt(correlation / (1 - correlation))
-    scores: list[NDArray[np.float64]] = []
-    luck: list[NDArray[np.float64]] = []
-    better: list[bool] = []
-    for number in range(named + drawn + adaptive):
-        searched = number >= named
-        if number < named + drawn:
-            noise, good = generator.normal(size=strips), searched and generator.random() < 0.1
-        else:
-            means = np.array([score.mean() for score in scores])
-            top = np.argsort(-means)[: max(1, len(means) // 10)]
-            parent = int(generator.choice(top))
-            near = generator.uniform(0.3, 0.95)
-            noise = near * luck[parent] + np.sqrt(1 - near**2) * generator.normal(size=strips)
-            good = better[parent] if generator.random() < near else generator.random() < 0.1
-        luck.append(noise)
-        better.append(good)
-        scores.append(SHARE + common + own * noise + gain * SPREAD * good)
-    kind = np.array([0] * named + [1] * drawn + [2] * adaptive)
-    derived = []
-    for number in range(named, named + drawn, 2):
-        variant = scores[number] + 0.2 * own * generator.normal(size=strips)
-        if variant.mean() > scores[number].mean():
-            derived.append(variant)
-    shares = np.array(scores + derived)
-    kind = np.concatenate([kind, np.full(len(derived), 2)])
-    return shares, kind == 0, kind == 1
+    settings = named + drawn + adaptive
+    luck = generator.normal(size=(settings, strips))
+    better = (generator.random(settings) < 0.1) & (np.arange(settings) >= named)
+    scores = SHARE + common + own * luck + gain * SPREAD * better[:, None]
+    means = scores.mean(axis=1)
+    for number in range(named + drawn, settings):
+        best = means[:number]
+        top = np.argpartition(-best, number // 10)[: number // 10]
+        parent, near = int(generator.choice(top)), generator.uniform(0.3, 0.95)
+        luck[number] = near * luck[parent] + np.sqrt(1 - near**2) * luck[number]
+        if generator.random() < near:
+            better[number] = better[parent]
+        scores[number] = SHARE + common + own * luck[number] + gain * SPREAD * better[number]
+        means[number] = scores[number].mean()
+    source = scores[named : named + drawn : 2]
+    variants = source + 0.2 * own * generator.normal(size=source.shape)
+    derived = variants[variants.mean(axis=1) > source.mean(axis=1)]
+    kind = np.repeat([0, 1, 2], [named, drawn, adaptive + len(derived)])
+    return np.concatenate([scores, derived]), kind == 0, kind == 1
