@@ -44,6 +44,6 @@ def test_studies_hold_named_random_adaptive_and_derived_settings() -> None:
     assert len(shares) > 200
     differences = (shares[named][:, None] - shares[drawn][None]).reshape(-1)
     assert differences.std() == pytest.approx(SPREAD, rel=0.2)
-    # What a sampler proposes owes its score to the strips: equal in truth, it seems better than what is drawn.
+    # What a sampler proposes owes its score to the strips: equal in truth, it seems better.
     assert shares[~(named | drawn)].mean() > shares[drawn].mean()
     assert pixel_accuracy(confusions_of(shares[0])) == pytest.approx(shares[0].mean(), abs=1e-4)
