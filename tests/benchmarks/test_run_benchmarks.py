@@ -32,9 +32,7 @@ def test_the_plain_loop_reports_its_first_step_before_the_second(tmp_path: Path)
     tiles = plain_training.PlainTiles(files, files, 0.4, 0.2)
     training = plain_training.PlainTraining(Network(1, 2, 1), tiles, 2, torch.device("cpu"), False)
     steps: list[float] = []
-    training.call_after_step(
-        lambda: steps.append(next(iter(training.optimiser.state.values()))["step"].item())
-    )
+    training.after_step = lambda: steps.append(next(iter(training.optimiser.state.values()))["step"].item())
     assert training.epoch() == 2
     assert steps == [1, 2]
 
