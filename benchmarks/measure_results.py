@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna.trial import TrialState
 
 from reports.confirmed import confirmed
 from reports.crf_section import crf_section
@@ -37,7 +38,7 @@ CRF_ROWS = {
     "DeepLab's CRF": "deeplab",
     "**tuned CRF**": "tuned",
 }
-# Trials of the loss study whose first run is the row's run with the study's seed.
+# Fixed losses of the loss study that are the row's run.
 TRIALS = {
     "tuned": "cross-entropy",
     "class-weighted": "class-weighted cross-entropy",
@@ -71,22 +72,33 @@ def evaluation(workspace: Path, target: str, split: str) -> dict[str, Any]:
     return content
 
 
-def run_evaluations(workspace: Path, name: str, options: list[str], seeds: int) -> Iterator[list[Any]]:
-    """Train and score a run with each seed: [val, test] a seed.
+def trials_by_seed(workspace: Path, name: str) -> dict[int, int]:
+    """Trials of the loss study that are the row's run: seed to trial number."""
+    trials = load_study(workspace / "study.db", "loss").get_trials(
+        deepcopy=False, states=(TrialState.COMPLETE,)
+    )
+    named = [t for t in trials if t.user_attrs.get("name") == TRIALS.get(name, "")]
+    return {
+        t.user_attrs["seed"]: t.number
+        for t in trials
+        if named and t.user_attrs["setting"] == named[0].user_attrs["setting"]
+    }
 
-    A trial of the loss study serves for the first.
+
+def run_evaluations(workspace: Path, name: str, options: list[str], seeds: int) -> Iterator[list[Any]]:
+    """Train and score a run with each seed: [val, test] per seed.
+
+    Trials of the loss study serve if they are the same run.
     """
-    trials = load_study(workspace / "study.db", "loss").get_trials(deepcopy=False)
-    done = [t for t in trials if t.user_attrs.get("name") == TRIALS.get(name, "") and t.value is not None]
+    trials = trials_by_seed(workspace, name)
     for seed in range(seeds):
-        if seed == 0 and done:
-            target = f"loss:{done[0].number}"
-            yield [evaluation(workspace, target, split) for split in ("val", "test")]
-            continue
-        run_dir = workspace / "runs" / f"results-{name}-{seed}"
-        if not (run_dir / "summary.json").is_file():
-            command("run", str(run_dir), "--workspace", str(workspace), *options, "--seed", str(seed))
-        yield [evaluation(workspace, str(run_dir), split) for split in ("val", "test")]
+        if seed in trials:
+            target = f"loss:{trials[seed]}"
+        else:
+            target = str(workspace / "runs" / f"results-{name}-{seed}")
+            if not (Path(target) / "summary.json").is_file():
+                command("run", target, "--workspace", str(workspace), *options, "--seed", str(seed))
+        yield [evaluation(workspace, target, split) for split in ("val", "test")]
 
 
 def line(title: str, used: bool, results: list[list[Any]]) -> str:

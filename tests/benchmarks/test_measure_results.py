@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_studies import TILES, confusions, fill_crf, fill_loss, new_study
+from fake_studies import LOSS_SPACE, TILES, add, confusions, fill_crf, fill_loss, new_study
 
 from sonarseg.metrics.confusion import pack_confusions
 from studies.storage import load_study
@@ -94,3 +94,37 @@ def test_the_losses_have_a_sentence_and_a_confirmation_is_not_made_twice(
     fill_loss(new_study(tmp_path, "loss"), tmp_path, 1)
     _, losses = measure_results.gained(tmp_path)
     assert "(one seed each) Lovász-Softmax is best with " in losses
+
+
+def test_repetitions_of_the_loss_study_serve_as_rows_of_their_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import measure_results
+
+    loss = new_study(tmp_path, "loss")
+    for seed, (name, quality) in enumerate([("Lovász-Softmax", 0.7), (None, 0.8)]):
+        add(
+            loss,
+            LOSS_SPACE,
+            {"loss": "lovasz_softmax"},
+            quality,
+            name=name,
+            setting="lovasz_softmax",
+            seed=seed,
+        )
+    add(
+        loss,
+        LOSS_SPACE,
+        {"loss": "cross-entropy"},
+        0.6,
+        name="cross-entropy",
+        setting="cross-entropy",
+        seed=2,
+    )
+    asked: list[str] = []
+    monkeypatch.setattr(measure_results, "command", lambda *arguments: asked.append(arguments[0]))
+    monkeypatch.setattr(measure_results, "evaluation", lambda workspace, target, split: f"{target} {split}")
+    found = list(measure_results.run_evaluations(tmp_path, "lovasz", [], 3))
+    assert found[:2] == [["loss:0 val", "loss:0 test"], ["loss:1 val", "loss:1 test"]]
+    assert "results-lovasz-2 val" in found[2][0]
+    assert asked == ["run"]
