@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.splits import SPLITS, split_by_group
+from sonarseg.survey.splits import SHARES, SPLITS, split_by_group, split_by_masks
 from sonarseg.survey.strips_from_names import line_of
 from sonarseg.survey.tile_names import listed_name
 
@@ -30,6 +30,7 @@ def make_splits(
     labels: Mapping[str, NDArray[np.bool_]],
     *,
     has_masks: bool,
+    masked: Collection[str] | None = None,
 ) -> Splits:
     """Make the splits of a survey without lists.
 
@@ -42,7 +43,13 @@ def make_splits(
         Tile to shown classes, bool (K,).
     has_masks : bool
         Without any mask nothing can be scored: every labelled tile is trained on.
+    masked : collection of str, optional
+        Tiles that have a mask. If only a minority of the strips has any, these go to val and test.
     """
+    if has_masks and labels and masked is not None:
+        strips = {groups.get(tile, tile) for tile in tiles if tile in masked}
+        if sum(groups.get(tile, tile) in strips for tile in tiles) <= (1 - SHARES[0]) * len(tiles):
+            return split_by_masks(tiles, groups, labels, masked)
     if has_masks or not labels:
         return split_by_group(tiles, groups, labels=labels)
     return {"train": tuple(sorted(tile for tile in tiles if tile in labels)), "val": (), "test": ()}

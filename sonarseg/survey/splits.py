@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,50 @@ def split_by_group(
     else:
         dealt = _deal_by_size(names, members)
     return {split: tuple(sorted(dealt[split])) for split in SPLITS}
+
+
+def split_by_masks(
+    tiles: Sequence[str],
+    groups: Mapping[str, str],
+    labels: Mapping[str, NDArray[np.bool_]],
+    masked: Collection[str],
+) -> dict[str, tuple[str, ...]]:
+    """Share tiles out where few of them have masks: groups with masks go to val and test, the rest to train.
+
+    Groups with most masks come first, to val and test in turn. A class that no other group shows stays in
+    train.
+
+    Parameters
+    ----------
+    tiles : sequence of str
+    groups : mapping
+        Tile to group; a tile without one is a group of its own.
+    labels : mapping
+        Tile to shown classes, bool (K,). Tiles without labels are left out of train.
+    masked : collection of str
+        Tiles that have a mask.
+    """
+    members: dict[str, list[str]] = {}
+    for tile in tiles:
+        members.setdefault(groups.get(tile, f"tile {tile}"), []).append(tile)
+    masks = {name: sum(tile in masked for tile in group) for name, group in members.items()}
+    of_class = {name: _classes_of(group, labels) for name, group in members.items()}
+    home = dict.fromkeys(members, "train")
+    given = {"val": 0, "test": 0}
+    for name in sorted((name for name in members if masks[name]), key=lambda name: (-masks[name], name)):
+        others = [of_class[other] for other, split in home.items() if split == "train" and other != name]
+        if of_class[name] <= set().union(*others):
+            home[name] = min(given, key=lambda split: given[split])
+            given[home[name]] += masks[name]
+    dealt: dict[str, list[str]] = {split: [] for split in SPLITS}
+    for name, split in home.items():
+        dealt[split] += [tile for tile in members[name] if split != "train" or tile in labels]
+    return {split: tuple(sorted(dealt[split])) for split in SPLITS}
+
+
+def _classes_of(group: Sequence[str], labels: Mapping[str, NDArray[np.bool_]]) -> set[int]:
+    """Ids of the classes that the labelled tiles of a group show."""
+    return {int(index) for tile in group if tile in labels for index in np.flatnonzero(labels[tile])}
 
 
 def _deal_by_size(names: Sequence[str], members: Mapping[str, list[str]]) -> dict[str, list[str]]:

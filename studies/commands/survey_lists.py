@@ -72,13 +72,19 @@ def settle_splits(survey: Survey, *, made: bool, resplit: bool) -> None:
     """
     if not (made or resplit):
         return
-    has_masks = bool(find_pictures(survey.root / "masks", []))
-    splits = make_splits(list(survey.images), survey.groups, survey.labels, has_masks=has_masks)
+    masked = find_pictures(survey.root / "masks", []).keys() & survey.images.keys()
+    splits = make_splits(
+        list(survey.images), survey.groups, survey.labels, has_masks=bool(masked), masked=masked
+    )
     with _unless_read_only(survey):
         write_splits(survey.root, splits, marked=True, replace=resplit)
         again = "" if made else " again; the lists before are in before-N there"
-        say(f"Splits were made{again}: {survey.root / 'splits'}")
-    if not has_masks:
+        counts = ", ".join(
+            f"{sum(t in masked for t in splits[split])} in {split}" for split in ("val", "test")
+        )
+        told = f"; tiles with masks: {counts}" if masked else ""
+        say(f"Splits were made{again}: {survey.root / 'splits'}{told}")
+    if not masked:
         say("Without any mask, all labelled tiles are trained on, and nothing can be scored.")
 
 

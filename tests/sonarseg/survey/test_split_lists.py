@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -10,7 +11,7 @@ from sonarseg.errors import UserError
 from sonarseg.survey.check import check_survey
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.lists import read_groups
-from sonarseg.survey.split_lists import write_splits
+from sonarseg.survey.split_lists import make_splits, write_splits
 from sonarseg.survey.strips_from_names import strips_from_names, write_groups
 
 
@@ -112,3 +113,35 @@ def test_written_strips_come_back_and_are_not_overwritten(without_lists: Path) -
     strips = {"a1": 'line, "4"', "b1": "b"}
     write_groups(root, strips)
     assert read_groups(root, []) == strips
+
+
+def test_where_few_tiles_have_masks_their_strips_are_scored() -> None:
+    """Seven masks on four of ten lines: all of them in val and test, the other lines in train."""
+    tiles = [f"line{line}-{number}" for line in range(10) for number in range(6)]
+    groups = {tile: tile.split("-")[0] for tile in tiles}
+    labels = {tile: np.array([True, index % 2 == 0]) for index, tile in enumerate(tiles)}
+    masked = {f"line{line}-{number}" for line in range(4) for number in range(2)} - {"line3-1"}
+    splits = make_splits(tiles, groups, labels, has_masks=True, masked=masked)
+    counts = {split: len(masked & set(names)) for split, names in splits.items()}
+    assert counts == {"train": 0, "val": 4, "test": 3}
+    strips = {split: {groups[tile] for tile in names} for split, names in splits.items()}
+    assert strips["train"] == {f"line{line}" for line in range(4, 10)}
+    assert not strips["val"] & strips["test"]
+
+
+def test_a_class_that_only_a_strip_with_masks_shows_is_trained_on() -> None:
+    tiles = [f"line{line}-{number}" for line in range(8) for number in range(2)]
+    groups = {tile: tile.split("-")[0] for tile in tiles}
+    labels = {tile: np.array([True, groups[tile] == "line0"]) for tile in tiles}
+    splits = make_splits(tiles, groups, labels, has_masks=True, masked={"line0-0", "line1-0", "line2-0"})
+    assert "line0-0" in splits["train"]
+    assert "line1-0" in splits["val"]
+
+
+def test_where_most_strips_have_masks_splits_are_dealt_as_ever() -> None:
+    tiles = [f"line{line}-{number}" for line in range(6) for number in range(4)]
+    groups = {tile: tile.split("-")[0] for tile in tiles}
+    labels = {tile: np.array([True]) for tile in tiles}
+    masked = {tile for tile in tiles if tile.endswith("0") and not tile.startswith("line0")}
+    dealt = make_splits(tiles, groups, labels, has_masks=True)
+    assert make_splits(tiles, groups, labels, has_masks=True, masked=masked) == dealt
