@@ -26,7 +26,7 @@ def why_none(found: Interval, split: str) -> str:
             return f"no interval: too few strips, {found.strips} of {split}; it takes {FEWEST_STRIPS}"
         case "too few seeds":
             number = {1: "one seed", 2: "two seeds"}.get(found.seeds, count(found.seeds, "seed"))
-            return f"{number} each: the difference may be chance; an interval takes {FEWEST_SEEDS}"
+            return f"{number} per loss: the difference may be chance; an interval takes {FEWEST_SEEDS}"
         case "chosen here":
             return f"no interval: the same tiles of {split} chose what is compared"
         case _:

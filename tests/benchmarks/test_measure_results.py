@@ -51,7 +51,7 @@ def test_models_of_one_seed_have_no_interval_and_of_three_they_have() -> None:
     from measure_results import gain
 
     one = gain(results([0.8]), results([0.7]), seeds=True)
-    assert one.endswith("(one seed each: the difference may be chance; an interval takes 3)")
+    assert one.endswith("(one seed per loss: the difference may be chance; an interval takes 3)")
     three = gain(results([0.8] * 3), results([0.7] * 3), seeds=True)
     assert "95 % interval" in three
     assert three.endswith(" strips of test and 3 seeds resampled)")

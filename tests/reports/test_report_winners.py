@@ -101,8 +101,8 @@ def test_one_seed_earns_no_star_and_several_do(tmp_path: Path) -> None:
     assert stars == [3, 0]
     assert "* if it leaves zero out" in several.text["table-one"]
     assert "* if it leaves zero out" not in single.text["table-one"]
-    assert "one seed each: the difference may be chance" in single.text["table-one"]
-    assert "one seed each: the difference may be chance" in single.text["in-short"]
+    assert "one seed per loss: the difference may be chance" in single.text["table-one"]
+    assert "one seed per loss: the difference may be chance" in single.text["in-short"]
 
 
 def test_two_strips_have_no_interval(tmp_path: Path) -> None:
