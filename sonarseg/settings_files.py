@@ -45,7 +45,8 @@ def read_settings(path: Path) -> tuple[dict[str, Any], str]:
     if not isinstance(values, dict):
         raise UserError(f"{path} holds no names with values: write each setting as name and value.")
     for name, value in _texts(values):
-        if (control := control_character(value)) is not None:
+        # A tab is harmless, and part of some names of folders.
+        if (control := control_character(value.replace("\t", " "))) is not None:
             raise UserError(f"{path}: {name} holds the control character {control}: take it out.")
     return values, text
 

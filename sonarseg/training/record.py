@@ -69,6 +69,8 @@ def read_json(path: Path, advice: str) -> dict[str, Any]:
     """Read a JSON file of a run; `advice` tells what to do where it is damaged (UserError)."""
     try:
         content = json.loads(read_text(path))
+    except UserError as error:
+        raise UserError(f"{path} is damaged (it is not UTF-8 text): {advice}.") from error
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}): {advice}.") from error
     if not isinstance(content, dict):

@@ -42,7 +42,7 @@ def fields(section: type[BaseModel], prefix: str = "") -> list[str]:
 def test_what_is_written_reads_back_as_the_same(tmp_path: Path) -> None:
     config = StudyConfig.model_validate(
         {
-            "name": 'Bahía "norte" \\ 1\t\u007f',
+            "name": 'Bahía "norte" \\ 1\t',
             "survey": "../a survey",
             "background": "sand",
             "training": {"learning_rate": 1e-5},

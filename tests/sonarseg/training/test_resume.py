@@ -242,7 +242,7 @@ def test_a_finished_run_whose_summary_was_damaged_goes_on_without_it(tmp_path: P
         ("summary.json", b"{}", r"config.json was changed after this run began"),
         ("batch_size.json", b"{", r"batch_size.json is damaged .*: put a copy back"),
         ("batch_size.json", b"{}", r"batch_size.json is damaged .*batch_size is None"),
-        ("config.json", b"\xff\xfe{}", r"config.json: Invalid JSON"),
+        ("config.json", b"\xff\xfe{}", r"config.json is not UTF-8 text"),
     ],
 )
 def test_damaged_files_of_a_run_are_one_sentence(

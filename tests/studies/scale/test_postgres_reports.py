@@ -67,7 +67,13 @@ def test_all_that_looks_at_studies_reads_and_writes_the_server(
             if pictures(studies["crf"]) == len(complete):
                 break
             stop.wait(0.05)
-        late = optuna.trial.create_trial(values=[0.5], user_attrs={"reason": "none"})
+        first = complete[0]
+        late = optuna.trial.create_trial(
+            values=first.values,
+            params=first.params,
+            distributions=first.distributions,
+            user_attrs={**first.user_attrs, "derived_from": first.number},
+        )
         studies["crf"].add_trial(late)
         for _ in range(1200):
             if len(read_studies(moved.root)["crf"].trials) == len(complete) + 1:
@@ -106,7 +112,7 @@ def test_all_that_looks_at_studies_reads_and_writes_the_server(
 
     remove_database(moved.database_path)
     page = write_results(moved).read_text("utf-8")
-    assert "Measured anew on val, winner and untuned baseline reach" in page
+    assert "On val winner and untuned baseline reach" in page
     assert record["winner"]["name"] in page
     remove_database(moved.database_path)
     written = CliRunner().invoke(app, ["export", str(moved.root), "-o", str(tmp_path / "out")])
