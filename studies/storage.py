@@ -254,8 +254,9 @@ def storage_errors(path: Location) -> Iterator[None]:
         yield
     except (sqlalchemy.exc.OperationalError, sqlite3.OperationalError, StorageInternalError) as error:
         cause = _cause(error)
-        advice = "end the program that holds it" if "locked" in cause else _ADVICE[type(path)]
-        raise UserError(f"{path} cannot be used ({cause}): {advice}, and start again.") from error
+        raise UserError(
+            f"{path} cannot be used ({cause}): {_advice(path, cause)}, and start again."
+        ) from error
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
@@ -264,6 +265,14 @@ def storage_errors(path: Location) -> Iterator[None]:
             f"{error.filename or place} cannot be used ({error.strerror or error}): "
             "free the disk, or put the workspace where you may write, and start again."
         ) from error
+
+
+def _advice(path: Location, cause: str) -> str:
+    if "locked" in cause:
+        return "end the program that holds it"
+    if isinstance(path, Path) and "unable to open" in cause and not path.is_file():
+        return "put it back if it was moved away, or make the workspace a folder that you may write to"
+    return _ADVICE[type(path)]
 
 
 def _cause(error: BaseException) -> str:

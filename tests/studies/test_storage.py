@@ -10,7 +10,7 @@ import pytest
 
 from sonarseg.errors import UserError
 from studies import server_storage, storage
-from studies.storage import create_database, load_study, log_test_opening, open_storage
+from studies.storage import create_database, load_study, log_test_opening, open_storage, storage_errors
 from studies.workspace import Workspace
 
 ATTRS = {"crf": {"kind": "crf", "seed": 1}, "loss": {"kind": "loss", "seed": 1}}
@@ -128,3 +128,12 @@ def test_studies_of_another_program_are_refused(tmp_path: Path) -> None:
 
 def test_a_worker_that_waits_for_the_server_is_not_taken_for_dead() -> None:
     assert server_storage.GRACE_SECONDS > server_storage.PATIENCE_SECONDS + server_storage.HEARTBEAT_SECONDS
+
+
+def test_a_file_that_vanishes_while_it_is_used_is_to_be_put_back(tmp_path: Path) -> None:
+    vanished = sqlite3.OperationalError("unable to open database file")
+    with pytest.raises(UserError, match="put it back if it was moved"), storage_errors(tmp_path / "a.db"):
+        raise vanished
+    (tmp_path / "a.db").touch()
+    with pytest.raises(UserError, match="free the disk"), storage_errors(tmp_path / "a.db"):
+        raise vanished
