@@ -125,7 +125,7 @@ def gain(ours: list[list[Any]], other: list[list[Any]], *, seeds: bool) -> str:
 def gained(workspace: Path) -> list[str]:
     """What the searches gained, in the sentences of the report, one item per study that has trials.
 
-    The gain of the crf search is told three times: on the tiles that chose the setting, on strips of val
+    The gain of the crf search is stated three times: on the tiles that chose the setting, on strips of val
     that did not choose, and on test.
     """
     studies = {kind: study for kind, study in read_studies(workspace).items() if study.complete}

@@ -1,4 +1,4 @@
-"""Whether races change what is told of a search's gain: whole studies, simulated.
+"""Whether races change the stated gain of a search: whole studies, simulated.
 
 A study scores settings one after the other on uneven tiles of some strips; the first is the untuned one, the
 others are drawn at random. Its other trials, which a sampler proposes near good ones, take as long each. What

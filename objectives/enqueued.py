@@ -1,4 +1,4 @@
-"""What a trial was told to choose: `study.enqueue_trial` takes anything, a trial does not."""
+"""Which settings a trial accepts: `study.enqueue_trial` takes anything, a trial does not."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def noted(workspace: Workspace, command: str) -> Iterator[Progress]:
-    """Yield a Progress that notes what it is told in a file of the workspace, as long as the block lasts.
+    """Yield a Progress that notes what it hears in a file of the workspace, as long as the block lasts.
 
     A folder that cannot be written to gets no notes: the work itself says what is wrong with it.
 

@@ -180,7 +180,7 @@ def _observer(
 def _errand(
     workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, jobs: int
 ) -> Errand:
-    # Progress is told from here: what shows it is no thing to send to other processes.
+    # Progress is shown from here: the display cannot be sent to other processes.
     sent = replace(machinery, progress=silent)
     return Errand(str(workspace.root.resolve()), kind, jobs, sent, stop, survey=workspace.survey())
 

@@ -111,7 +111,7 @@ class SqliteStorage(StudyDatabase):
         try:
             check_distribution_compatibility(previous_distribution, distribution)
         except ValueError:
-            # That the trial is unknown or has ended is told first, as by Optuna.
+            # An unknown or ended trial is reported first, as by Optuna.
             self.check_trial_is_updatable(trial_id, self.get_trial(trial_id).state)
             raise
         row = {"trial": trial_id, "name": param_name, "value": param_value_internal}

@@ -36,7 +36,7 @@ class SpokenCommand(TyperCommand):
 
 
 class _Running:
-    """One command at work: who is told of its phases, and what ends with it."""
+    """One command at work: who hears of its phases, and what ends with it."""
 
     def __init__(self, line: _Line | _Ticker | None) -> None:
         self.line = line
@@ -56,7 +56,7 @@ def phases_shown(*, quiet: bool = False) -> Iterator[None]:
     Parameters
     ----------
     quiet : bool
-        Show nothing; listeners are told all the same.
+        Show nothing; listeners hear of it all the same.
     """
     line = None if quiet else _line()
     running = _Running(line)

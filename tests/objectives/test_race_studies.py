@@ -1,4 +1,4 @@
-"""Simulated studies: finished races change what is told of the gain less than races alone do."""
+"""Simulated studies: finished races change the stated gain less than races alone do."""
 
 import sys
 from pathlib import Path

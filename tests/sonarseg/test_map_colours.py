@@ -1,4 +1,4 @@
-"""Maps of a run show each class in its colour, and a legend stands beside them."""
+"""Maps of a run show each class in its colour, with a legend."""
 
 from __future__ import annotations
 
