@@ -39,7 +39,7 @@ _CHOSEN = (
     "#787878",
     "#0f694b",
 )
-# Classes whose colours are told apart by any eye
+# Classes whose colours any eye can distinguish
 WELL_SEPARATED = len(_CHOSEN)
 # The id of pixels without data, and its colour
 NO_DATA = 255
