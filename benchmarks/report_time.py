@@ -26,9 +26,11 @@ from selenium.common.exceptions import TimeoutException
 
 # this file has the name of the package: the project's folder goes first
 sys.path.insert(0, str(Path(__file__).parents[1]))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "reports"))
 
-from fake_studies import (
+from reports.html import write_report
+from sonarseg.metrics.confusion import pack_confusions
+from sonarseg.metrics.scores import survey_scores
+from tests.support.fake_studies import (
     CLASSES,
     CRF_SPACE,
     LOSS_SPACE,
@@ -39,11 +41,7 @@ from fake_studies import (
     new_study,
     write_metrics,
 )
-from fake_workspace import write_pictures
-
-from reports.html import write_report
-from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.scores import survey_scores
+from tests.support.fake_workspace import write_pictures
 
 RESULTS = Path(__file__).parent / "results" / "reports.json"
 EPOCHS = 60

@@ -16,14 +16,12 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-TOY = Path(__file__).parents[1] / "tests" / "studies" / "scale"
-sys.path.insert(0, str(TOY))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import toy_study  # noqa: E402
-
-from studies.retry import MOST_DEATHS  # noqa: E402
-from studies.storage import create_database, load_study  # noqa: E402
-from studies.trial_loop import finished  # noqa: E402
+from studies.retry import MOST_DEATHS
+from studies.storage import create_database, load_study
+from studies.trial_loop import finished
+from tests.support import toy_study
 
 BUDGET, WORKERS, SECONDS = 200, 4, 0.5
 

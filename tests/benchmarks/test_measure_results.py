@@ -4,17 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_studies import LOSS_SPACE, TILES, add, confusions, fill_crf, fill_loss, new_study
 
 from sonarseg.metrics.confusion import pack_confusions
 from studies.storage import load_study
+from tests.support.fake_studies import LOSS_SPACE, TILES, add, confusions, fill_crf, fill_loss, new_study
 
 STRIPS = [tile.split("_")[0] for tile in TILES]
-
-
-@pytest.fixture(autouse=True)
-def benchmarks_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
 
 
 def results(qualities: list[float], groups: list[str] = STRIPS) -> list[list[Any]]:

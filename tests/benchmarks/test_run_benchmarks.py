@@ -12,11 +12,6 @@ from PIL import Image
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
-@pytest.fixture(autouse=True)
-def benchmarks_on_the_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-
-
 def test_the_plain_loop_reports_its_first_step_before_the_second(tmp_path: Path) -> None:
     import plain_training
 

@@ -1,13 +1,7 @@
 """The simulated surveys of the statistics benchmark have the truth that they state."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from statistics_surveys import (
     SHAPES,
     SPREAD,

@@ -7,7 +7,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from command_line import done, finish, shrink, start, wait_for
+
+from tests.support.command_line import done, finish, shrink, start, wait_for
 
 
 @pytest.fixture(scope="session")

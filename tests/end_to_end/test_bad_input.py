@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import done_here, shrink, sonarseg, sonarseg_here
+
+from tests.support.command_line import done_here, shrink, sonarseg, sonarseg_here
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,10 @@ import csv
 import json
 from pathlib import Path
 
-from command_line import done, done_here, sonarseg_here
-
 from reports.database import read_studies
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import miou
+from tests.support.command_line import done, done_here, sonarseg_here
 
 
 def test_winner_and_baseline_are_trained_anew_and_scored_on_test(study: Path) -> None:

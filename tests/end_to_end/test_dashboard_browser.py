@@ -12,9 +12,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from command_line import finish, start, wait_for
-from fake_studies import CRF_SPACE, PUBLISHED, add
-from fake_workspace import full_workspace
 from optuna.trial import TrialState
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -26,6 +23,9 @@ from reports.dashboard_pictures import PicturePanel, trial_picture
 from reports.dashboard_store import DashboardStore
 from reports.database import read_studies
 from studies.storage import open_storage
+from tests.support.command_line import finish, start, wait_for
+from tests.support.fake_studies import CRF_SPACE, PUBLISHED, add
+from tests.support.fake_workspace import full_workspace
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [

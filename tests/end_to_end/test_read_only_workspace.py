@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command_line import TRIALS, done, finish, sonarseg, start
+
+from tests.support.command_line import TRIALS, done, finish, sonarseg, start
 
 PORT = 18099
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import optuna
 import pytest
-from command_line import done
+
+from tests.support.command_line import done
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "half_finished_workspace.tar.xz"
 KINDS = ("crf", "loss")

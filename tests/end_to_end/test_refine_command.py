@@ -5,13 +5,13 @@ import signal
 
 import numpy as np
 import pytest
-from command_line import finish, sonarseg, sonarseg_here, start, wait_for
 from PIL import Image
 
 from sonarseg.densecrf.published import published
 from sonarseg.densecrf.refine import refine
 from sonarseg.survey.pictures import read_picture
 from sonarseg.survey.scaling import scaling_of
+from tests.support.command_line import finish, sonarseg, sonarseg_here, start, wait_for
 
 CLASSES = 3
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import optuna
 import pytest
-from command_line import TRIALS, done_here, finish, sonarseg_here, start, wait_for
 from optuna.trial import TrialState
 
 from studies.storage import load_study
 from studies.trial_loop import finished
+from tests.support.command_line import TRIALS, done_here, finish, sonarseg_here, start, wait_for
 
 
 @pytest.fixture

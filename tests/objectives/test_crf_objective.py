@@ -10,7 +10,6 @@ import pytest
 from numpy.typing import NDArray
 from optuna.trial import FixedTrial, TrialState
 from PIL import Image
-from tiny_survey import CLASSES, write_cams, write_survey
 
 from objectives.crf_objective import CrfObjective
 from objectives.partial import read_partial
@@ -26,6 +25,7 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.scores import METRICS
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
+from tests.support.tiny_survey import CLASSES, write_cams, write_survey
 
 SCALING = GreyScaling(low=0, high=255, channels=1)
 RANGES = CrfRanges(guides=("raw", "median"))

@@ -15,8 +15,9 @@ from objectives.search_space import LOSSES
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.training.config import RunConfig, TrainingConfig
 from sonarseg.training.record import is_finished, read_summary
+from tests.support import fake_run_program
 
-PROGRAM = Path(__file__).with_name("fake_run_program.py")
+PROGRAM = Path(fake_run_program.__file__)
 BASE = RunConfig(
     survey="../survey", stage="self-training", training=TrainingConfig(rounds=2, epochs_per_round=2)
 )

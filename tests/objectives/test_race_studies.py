@@ -1,12 +1,6 @@
 """Simulated studies: finished races change the stated gain less than races alone do."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import race_studies
 
 

@@ -1,20 +1,14 @@
 """Races: what the contributions add up to, when a trial has lost, and what order tells most."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+import race_stops
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.racing import LEAST_TILES, LEVEL, Race, counted_tiles, incumbent_of, race_order
 from objectives.tuning_tiles import telling_order
 from sonarseg.metrics.scores import METRICS
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
-import race_stops
 
 CLASSES = 3
 

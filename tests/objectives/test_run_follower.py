@@ -14,8 +14,9 @@ from objectives.outcome import TrialFailed
 from objectives.process_identity import is_alive, process_identity
 from objectives.run_follower import RUN_COMMAND, StopRun, Timing, follow_run
 from sonarseg.errors import UserError
+from tests.support import fake_run_program
 
-PROGRAM = Path(__file__).with_name("fake_run_program.py")
+PROGRAM = Path(fake_run_program.__file__)
 QUICK = Timing(poll=0.02, grace=0.5)
 
 

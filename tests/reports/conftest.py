@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fake_workspace import full_workspace
 
 from reports.html import write_report
+from tests.support.fake_workspace import full_workspace
+from tests.support.report_browser import Browser
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +20,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def report(workspace: Path) -> Path:
     return write_report(workspace)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    opened = Browser(tmp_path_factory.mktemp("profile"))
+    yield opened
+    opened.driver.quit()

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from fake_studies import CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 from PIL import Image
 
 from reports import export_figures
@@ -29,6 +28,7 @@ from reports.loss_table import loss_table
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.scores import miou
+from tests.support.fake_studies import CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 
 HOSTILE = "=HYPERLINK(1) & \\input{x} 50% $a_b^c$ #~ <i>\x1b[31m"
 

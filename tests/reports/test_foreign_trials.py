@@ -10,10 +10,8 @@ from pathlib import Path
 
 import optuna
 import pytest
-from fake_studies import CLASSES, CRF_SPACE, LOSS_SPACE, TILES, add, confusions, new_study
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from report_page import Page
 
 from reports.dashboard_notes import write_dashboard_notes
 from reports.database import read_studies
@@ -22,6 +20,8 @@ from reports.foreign_trials import foreign_note, is_foreign
 from reports.html import render
 from reports.summary import summarise
 from sonarseg.metrics.confusion import pack_confusions
+from tests.support.fake_studies import CLASSES, CRF_SPACE, LOSS_SPACE, TILES, add, confusions, new_study
+from tests.support.report_page import Page
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 ATTRS = {"kind": "crf", "tiles": TILES, "survey": {"classes": CLASSES}}

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_studies import CLASSES, CRF_SPACE, add, new_study, study_attrs
-from report_page import Page
 
 from reports.html import render
+from tests.support.fake_studies import CLASSES, CRF_SPACE, add, new_study, study_attrs
+from tests.support.report_page import Page
 
 TRIALS = 40
 

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_studies import CLASSES, new_study, study_attrs
 from PIL import Image
-from report_page import Page
 
 from reports.areas import class_areas
 from reports.database import read_studies
@@ -18,6 +16,8 @@ from reports.html import render
 from reports.loss_section import loss_section
 from sonarseg.class_colours import class_colour
 from sonarseg.errors import UserError
+from tests.support.fake_studies import CLASSES, new_study, study_attrs
+from tests.support.report_page import Page
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import optuna
 import pytest
-from fake_studies import CRF_SPACE, LOSS_SPACE, add, fill_crf, new_study
 from optuna.trial import TrialState, create_trial
-from report_page import Page
 
 from reports.database import read_studies
 from reports.html import render
 from reports.provenance import provenance
 from studies.retry import revive
+from tests.support.fake_studies import CRF_SPACE, LOSS_SPACE, add, fill_crf, new_study
+from tests.support.report_page import Page
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 GONE = {"host": "another machine", "pid": 1, "started": "1"}

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from fake_studies import metrics_line, write_metrics
 
 from reports.curves import Curve, mean_curve, read_run, read_trial
 from reports.study_records import Trial
 from sonarseg.metrics_file import read_metrics
+from tests.support.fake_studies import metrics_line, write_metrics
 
 
 def trial(**more: object) -> Trial:

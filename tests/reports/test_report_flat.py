@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_studies import CLASSES, CRF_SPACE, new_study, study_attrs
 from optuna.trial import create_trial
-from report_page import Page
 
 from reports.crf_section import LEAST_SPREAD
 from reports.figures import whole_ticks
 from reports.html import render
+from tests.support.fake_studies import CLASSES, CRF_SPACE, new_study, study_attrs
+from tests.support.report_page import Page
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 OF_PARAMETERS = {"crf-importance", "crf-map", "crf-slice-0"}

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from fake_studies import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
-
 from reports.crf_section import crf_section
 from reports.database import read_studies
+from tests.support.fake_studies import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 
 CURVE = [0.7, 0.6, 0.65, 0.64]
 

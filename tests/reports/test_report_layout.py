@@ -7,12 +7,10 @@ from pathlib import Path
 
 import optuna
 import pytest
-from fake_workspace import full_workspace
-from test_report_browser import AXE, Browser, browser, pytestmark
 
 from reports.html import render_side_by_side
-
-__all__ = ["browser", "pytestmark"]
+from tests.support.fake_workspace import full_workspace
+from tests.support.report_browser import AXE, Browser, pytestmark  # noqa: F401
 
 # What of a plot's text lies outside its box by more than a pixel
 CUT = """[...document.querySelectorAll('.canvas')].flatMap(canvas => {

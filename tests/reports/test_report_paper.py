@@ -6,12 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_studies import CRF_SPACE, PUBLISHED, add, new_study, study_attrs
-from test_report_browser import Browser, browser, pytestmark
 
 from reports.html import render
-
-__all__ = ["browser", "pytestmark"]
+from tests.support.fake_studies import CRF_SPACE, PUBLISHED, add, new_study, study_attrs
+from tests.support.report_browser import Browser, pytestmark  # noqa: F401
 
 LONG = [f"sediment of kind {index}, rippled" for index in range(7)] + ["Posidonia_oceanica_dead_matte"]
 # Tables and figures that are wider than what holds them

@@ -9,9 +9,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from fake_studies import fill_crf, new_study
 from optuna.trial import TrialState, create_trial
-from report_page import Page
 
 from reports.dashboard_notes import write_dashboard_notes
 from reports.database import read_studies
@@ -19,6 +17,8 @@ from reports.export import export
 from reports.html import render
 from reports.iteration_figures import front, timed_trials
 from reports.summary import summarise
+from tests.support.fake_studies import fill_crf, new_study
+from tests.support.report_page import Page
 
 
 @pytest.fixture(scope="module")

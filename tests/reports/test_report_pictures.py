@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_studies import CLASSES
-from fake_workspace import write_pictures
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -20,6 +18,8 @@ from reports.pictures import activation_address, labels_address, read_gallery, t
 from sonarseg.class_colours import class_rgb
 from sonarseg.errors import UserError
 from studies.picture_rows import evenly_ranked
+from tests.support.fake_studies import CLASSES
+from tests.support.fake_workspace import write_pictures
 
 
 def decode(address: str) -> Image.Image:

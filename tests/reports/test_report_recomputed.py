@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_studies import LOSS_SPACE, add, new_study
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
-from report_page import Page
-from test_report_numbers import load, of_trial
 
 from reports.database import read_studies
 from reports.loss_table import loss_table
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.search_gain import search_gain
+from tests.support.fake_studies import LOSS_SPACE, add, new_study
+from tests.support.report_page import Page
+from tests.support.stored_scores import load, of_trial
 
 
 @pytest.fixture(scope="module")

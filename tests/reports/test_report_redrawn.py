@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fake_studies import TILES, confusions
 from optuna.trial import TrialState
-from report_page import Page
-from test_report_confirmed import page_of, record
-from test_report_numbers import load
 
 from sonarseg.metrics.bootstrap import paired_interval
+from tests.support.confirmations import page_of, record
+from tests.support.fake_studies import TILES, confusions
+from tests.support.report_page import Page
+from tests.support.stored_scores import load
 
 
 def test_the_map_is_the_kernel_regression_of_the_database(workspace: Path, report: Path) -> None:

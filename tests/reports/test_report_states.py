@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_studies import (
+from optuna.trial import TrialState
+
+from reports.crf_section import crf_section
+from reports.database import read_studies
+from reports.html import render, write_report
+from reports.loss_table import PAPER
+from reports.provenance import provenance
+from reports.search_gains import crf_search_gains
+from reports.summary import summarise
+from sonarseg.errors import UserError
+from tests.support.fake_studies import (
     CLASSES,
     CRF_SPACE,
     LOSS_SPACE,
@@ -21,17 +31,7 @@ from fake_studies import (
     study_attrs,
     write_metrics,
 )
-from optuna.trial import TrialState
-from report_page import Page
-
-from reports.crf_section import crf_section
-from reports.database import read_studies
-from reports.html import render, write_report
-from reports.loss_table import PAPER
-from reports.provenance import provenance
-from reports.search_gains import crf_search_gains
-from reports.summary import summarise
-from sonarseg.errors import UserError
+from tests.support.report_page import Page
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 PARAMS: dict[str, Any] = {"sigma_alpha": 10.0, "iterations": 3}

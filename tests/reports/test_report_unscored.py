@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from fake_studies import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 from optuna.trial import TrialState
 
 from reports.class_figure import ClassScores, class_figure
 from reports.database import read_studies
 from reports.html import render
 from reports.summary import summarise
+from tests.support.fake_studies import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 
 FIRST, SECOND = "memory ran out.", "the CAM scores are not finite."
 

@@ -9,14 +9,6 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
-from fake_studies import (
-    CLASSES,
-    LOSS_SPACE,
-    add,
-    new_study,
-    study_attrs,
-)
-from report_page import Page
 
 from reports.comparison import seed_pairs
 from reports.database import read_studies
@@ -25,6 +17,14 @@ from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
 from reports.study_records import Trial
 from sonarseg.metrics.scores import METRICS
+from tests.support.fake_studies import (
+    CLASSES,
+    LOSS_SPACE,
+    add,
+    new_study,
+    study_attrs,
+)
+from tests.support.report_page import Page
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 

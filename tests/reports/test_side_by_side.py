@@ -7,14 +7,14 @@ from pathlib import Path
 
 import optuna
 import pytest
-from fake_studies import add, new_study
-from fake_workspace import full_workspace
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
-from report_page import Page
-from test_report_numbers import load, of_trial
 
 from reports.html import render_side_by_side
+from tests.support.fake_studies import add, new_study
+from tests.support.fake_workspace import full_workspace
+from tests.support.report_page import Page
+from tests.support.stored_scores import load, of_trial
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

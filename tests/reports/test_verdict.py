@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_studies import CLASSES, TILES, confusions, new_study, study_attrs
-from learned_studies import SETTLED, always, by_chance, learned
 from numpy.typing import NDArray
-from report_page import Page
 
 from reports.dashboard_notes import study_note
 from reports.database import read_studies
@@ -25,6 +22,9 @@ from sonarseg.metrics.bootstrap import Interval, paired_interval
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.guesses import best_constant_guess
 from sonarseg.metrics.scores import miou_multiclass
+from tests.support.fake_studies import CLASSES, TILES, confusions, new_study, study_attrs
+from tests.support.learned_studies import SETTLED, always, by_chance, learned
+from tests.support.report_page import Page
 
 GOOD = confusions(0.8, 1)
 ONE_STRIP = ["one"] * len(TILES)

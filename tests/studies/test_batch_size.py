@@ -17,7 +17,7 @@ from studies.pipeline import Crew, tune_loss
 from studies.stages import Machinery, prepare
 from studies.storage import load_study, open_storage
 from studies.workspace import Workspace
-from tests.studies.conftest import make_machinery, make_workspace, rewrite
+from tests.support.workspaces import make_machinery, make_workspace, rewrite
 
 
 def batch_size_of(workspace: Workspace, run: str) -> int:

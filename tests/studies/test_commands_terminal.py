@@ -10,8 +10,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_studies import CLASSES, new_study, study_attrs
-from fake_workspace import full_workspace
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
@@ -24,6 +22,8 @@ from studies.commands.status import gather, shown
 from studies.commands.tables import calm_table, inert, show, visible
 from studies.storage import load_study
 from studies.workspace import Workspace
+from tests.support.fake_studies import CLASSES, new_study, study_attrs
+from tests.support.fake_workspace import full_workspace
 
 HOSTILE = "\x1b[31mred\x1b]0;title\x07 \u202edesrever [bold]b[/bold]"
 
@@ -129,7 +129,7 @@ def test_the_next_command_works_from_where_one_stands(
 def test_the_end_of_a_study_that_learned_nothing_says_so_first_and_asks_for_no_confirmation(
     tmp_path: Path,
 ) -> None:
-    from learned_studies import by_chance, learned
+    from tests.support.learned_studies import by_chance, learned
 
     text = printed(*ending(Workspace(learned(tmp_path / "bay", [by_chance(0)]))), width=200)
     assert text.startswith("No better than guessing: miou_multiclass 0.")
@@ -137,7 +137,7 @@ def test_the_end_of_a_study_that_learned_nothing_says_so_first_and_asks_for_no_c
 
 
 def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
-    from fake_studies import new_study
+    from tests.support.fake_studies import new_study
 
     new_study(tmp_path / "bay", "crf")
     text = printed(*ending(Workspace(tmp_path / "bay")))

@@ -1,14 +1,14 @@
 """How `tune all` ends where there is no model to use: the report is written and says so."""
 
 import pytest
-from report_page import Page
 from typer.testing import CliRunner
 
 from studies import stages
 from studies.commands import finish
 from studies.main import app
 from studies.workspace import Workspace
-from tests.studies.conftest import make_machinery
+from tests.support.report_page import Page
+from tests.support.workspaces import make_machinery
 
 
 @pytest.fixture

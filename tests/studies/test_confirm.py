@@ -23,7 +23,7 @@ from studies.devices import Seat
 from studies.pipeline import Machinery, tune_loss
 from studies.storage import load_study
 from studies.workspace import Workspace
-from tests.studies.conftest import make_machinery, make_workspace
+from tests.support.workspaces import make_machinery, make_workspace
 
 WRONG = {"cross-entropy": 5, "focal": 3, "lovasz_softmax": 1}
 

@@ -35,7 +35,7 @@ from studies.stopping import NEVER, StopRules
 from studies.storage import load_study
 from studies.trial_loop import DERIVED, Watch, finished
 from studies.workspace import Workspace
-from tests.studies.conftest import make_machinery
+from tests.support.workspaces import make_machinery
 
 STRIPS, TILES = 8, 4
 GROUPS = [f"strip{tile // TILES}" for tile in range(STRIPS * TILES)]

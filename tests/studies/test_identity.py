@@ -14,7 +14,7 @@ from studies.stages import Machinery, open_studies
 from studies.storage import load_study
 from studies.warm_start import take_over
 from studies.workspace import Workspace
-from tests.studies.conftest import make_workspace, rewrite
+from tests.support.workspaces import make_workspace, rewrite
 
 
 def test_what_a_study_knows_of_itself(workspace: Workspace) -> None:

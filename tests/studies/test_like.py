@@ -10,7 +10,7 @@ from studies.main import app
 from studies.pipeline import tune_crf
 from studies.stages import Machinery
 from studies.workspace import Workspace
-from tests.studies.conftest import rewrite
+from tests.support.workspaces import rewrite
 
 
 def init(*words: object) -> str:

@@ -11,7 +11,7 @@ from studies.pipeline import tune_loss
 from studies.stages import Machinery
 from studies.storage import load_study
 from studies.workspace import Workspace
-from tests.studies.conftest import make_machinery, rewrite
+from tests.support.workspaces import make_machinery, rewrite
 
 
 def _settings(study: optuna.Study) -> list[str]:

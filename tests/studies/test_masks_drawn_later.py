@@ -12,7 +12,7 @@ from studies.pipeline import tune_all, tune_crf
 from studies.stages import Machinery, open_studies
 from studies.storage import load_studies
 from studies.workspace import Workspace
-from tests.studies.conftest import make_workspace
+from tests.support.workspaces import make_workspace
 
 
 @pytest.fixture

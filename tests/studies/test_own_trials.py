@@ -19,7 +19,7 @@ from studies.storage import StudyKind, load_studies, load_study
 from studies.trial_loop import best_note, finished
 from studies.warm_start import take_over
 from studies.workspace import Workspace
-from tests.studies.conftest import make_workspace, rewrite
+from tests.support.workspaces import make_workspace, rewrite
 
 STATES = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.RUNNING)
 

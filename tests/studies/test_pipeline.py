@@ -24,7 +24,7 @@ from studies.stages import Machinery, prepare
 from studies.storage import load_study
 from studies.trial_loop import DERIVED, finished
 from studies.workspace import Workspace
-from tests.studies.conftest import make_machinery, make_workspace, rewrite
+from tests.support.workspaces import make_machinery, make_workspace, rewrite
 
 
 def test_the_crf_study_holds_its_baselines_and_its_best(workspace: Workspace, machinery: Machinery) -> None:

@@ -30,7 +30,7 @@ from studies.storage import (
 from studies.trial_loop import finished
 from studies.warm_start import take_over
 from studies.workspace import Workspace
-from tests.studies.conftest import make_workspace, rewrite
+from tests.support.workspaces import make_workspace, rewrite
 
 
 def remove(workspace: Workspace, *kinds: StudyKind) -> None:

@@ -1,15 +1,10 @@
 """The default search and its races on a recorded table of scores: `make bench-studies`, smaller."""
 
-import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 
 import optuna
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import table_search
 
 SEEDS = 5

@@ -11,7 +11,7 @@ from studies.stages import Machinery, open_studies
 from studies.trial_loop import ORIGIN, finished
 from studies.warm_start import BEST, take_over
 from studies.workspace import Workspace
-from tests.studies.conftest import rewrite
+from tests.support.workspaces import rewrite
 
 
 def _beside(tuned: Workspace, *changes: tuple[str, str]) -> Workspace:

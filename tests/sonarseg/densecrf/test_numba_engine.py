@@ -4,14 +4,6 @@ import itertools
 
 import numpy as np
 import pytest
-from crf_oracles import (
-    exact_kernel,
-    exact_marginals,
-    pydensecrf_marginals,
-    real_tiles,
-    soft_unary,
-    speckled_tile,
-)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +16,14 @@ from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
+from tests.support.crf_oracles import (
+    exact_kernel,
+    exact_marginals,
+    pydensecrf_marginals,
+    real_tiles,
+    soft_unary,
+    speckled_tile,
+)
 
 SOFT = CrfParameters(unary="soft", w_bilateral=3, w_spatial=1)
 WIDTHS = [(50, 5, 3), (80, 13, 3), (20, 5, 3), (10, 3, 3), (67, 3, 1), (5, 20, 10), (3, 2, 1)]

@@ -3,13 +3,13 @@
 import numpy as np
 import pydensecrf.densecrf as dcrf
 import pytest
-from crf_oracles import speckled_tile
 from pydensecrf.utils import unary_from_labels, unary_from_softmax
 
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import published
 from sonarseg.densecrf.refine import refine
+from tests.support.crf_oracles import speckled_tile
 
 
 def documented_pydensecrf(scores, rgb, parameters, sigma_rgb):

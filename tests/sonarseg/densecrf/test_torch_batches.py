@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from crf_oracles import rgb_of, speckled_tile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +14,7 @@ from sonarseg.densecrf import numba_engine, torch_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
+from tests.support.crf_oracles import rgb_of, speckled_tile
 
 CPU = torch.device("cpu")
 CUDA = pytest.param(

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from crf_oracles import pydensecrf_marginals, real_tiles, rgb_of, speckled_tile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +13,7 @@ from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.torch_lattice import Lattice
 from sonarseg.densecrf.torch_mean_field import mean_field
 from sonarseg.errors import UserError
+from tests.support.crf_oracles import pydensecrf_marginals, real_tiles, rgb_of, speckled_tile
 
 CPU = torch.device("cpu")
 CUDA = pytest.param(

@@ -9,7 +9,7 @@ from sonarseg.metrics import search_gain as module
 from sonarseg.metrics.bootstrap import draw_strips
 from sonarseg.metrics.search_gain import held_out_counts, search_gain, search_gains
 from sonarseg.metrics.strip_counts import score_of_counts, strip_counts
-from tests.sonarseg.metrics.test_bootstrap import names, tiles_with
+from tests.support.two_class_tiles import names, tiles_with
 
 UNTUNED = 6
 

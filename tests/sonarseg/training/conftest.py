@@ -1,19 +1,15 @@
 """A tiny survey on disk and the configuration of a tiny run."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sonarseg.metrics_file import read_metrics
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import read_summary
 from sonarseg.training.run import run
+from tests.support.run_folders import Whole, write_run
 
-Whole = tuple[RunConfig, Path]
 CLASSES = ("mud", "rock", "weed")
 SPLITS = {"train": 10, "val": 4, "test": 2}
 
@@ -62,13 +58,6 @@ def tiny_config(tiny_survey: Path) -> RunConfig:
     )
 
 
-def write_run(folder: Path, config: RunConfig) -> Path:
-    """Make a run folder."""
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json")))
-    return folder
-
-
 @pytest.fixture(scope="session")
 def whole(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     """A run of 12 epochs that nothing disturbs, and its configuration."""
@@ -85,20 +74,3 @@ def whole(tiny_survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     run_dir = write_run(tmp_path_factory.mktemp("whole") / "run", config)
     run(run_dir)
     return config, run_dir
-
-
-def results(run_dir: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Metrics and summary without what it cost."""
-    summary = read_summary(run_dir)
-    kept = ("metrics", "confusions", "average_precision", "frequencies", "config_hash", "epochs")
-    lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(run_dir)]
-    return lines, {name: summary[name] for name in kept}
-
-
-def stopped_after(run_dir: Path, epochs: int) -> None:
-    def stop(what: str, done: int, total: int, note: str = "") -> None:
-        if what == "training" and done == epochs:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        run(run_dir, stop)

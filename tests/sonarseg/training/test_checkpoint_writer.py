@@ -18,7 +18,7 @@ from sonarseg.training.checkpoint_writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run import run
 from sonarseg.training.trainer import Trainer
-from tests.sonarseg.training.conftest import write_run
+from tests.support.run_folders import write_run
 
 CPU = torch.device("cpu")
 

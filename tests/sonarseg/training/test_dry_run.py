@@ -11,7 +11,7 @@ from sonarseg.training.dry_run import Forecast, dry_run
 from sonarseg.training.endings import RunFailed
 from sonarseg.training.run import run
 from sonarseg.training.trainer import Trainer
-from tests.sonarseg.training.conftest import write_run
+from tests.support.run_folders import write_run
 
 
 def changed(config: RunConfig, **sections: object) -> RunConfig:

@@ -23,7 +23,7 @@ from sonarseg.training.record import LOG, read_summary
 from sonarseg.training.run import run
 from sonarseg.training.step_guard import MAX_SKIPPED
 from sonarseg.training.trainer import Trainer
-from tests.sonarseg.training.conftest import Whole, results, stopped_after, write_run
+from tests.support.run_folders import Whole, results, stopped_after, write_run
 
 KILLS = 20
 

@@ -15,7 +15,7 @@ from sonarseg.metrics_file import read_metrics
 from sonarseg.training import checkpoint
 from sonarseg.training.checkpoint import CHECKPOINT
 from sonarseg.training.run import run
-from tests.sonarseg.training.conftest import Whole, results, write_run
+from tests.support.run_folders import Whole, results, write_run
 
 
 @pytest.fixture

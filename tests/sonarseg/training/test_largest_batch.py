@@ -17,7 +17,7 @@ from sonarseg.training.endings import RunFailed
 from sonarseg.training.record import read_summary
 from sonarseg.training.run import run
 from sonarseg.training.run_data import RunData, load_run_data
-from tests.sonarseg.training.conftest import write_run
+from tests.support.run_folders import write_run
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 

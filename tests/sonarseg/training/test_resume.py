@@ -16,7 +16,7 @@ from sonarseg.training.batch_size import choose_batch_size, start_over
 from sonarseg.training.checkpoint import CHECKPOINT, PREVIOUS
 from sonarseg.training.record import LOG, read_summary
 from sonarseg.training.run import run
-from tests.sonarseg.training.conftest import Whole, results, stopped_after, write_run
+from tests.support.run_folders import Whole, results, stopped_after, write_run
 
 
 def cut(path: Path) -> None:

@@ -24,7 +24,7 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed
 from sonarseg.training.run import run
 from sonarseg.training.targets import RoundTargets
-from tests.sonarseg.training.conftest import results, write_run
+from tests.support.run_folders import results, write_run
 
 
 def without_seconds(run_dir: Path) -> list[dict]:

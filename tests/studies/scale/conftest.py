@@ -2,7 +2,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +9,9 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-
-from toy_study import ATTRS, toy_workspace  # noqa: E402
-
-from studies.storage import create_database  # noqa: E402
-from studies.workspace import Workspace  # noqa: E402
+from studies.storage import create_database
+from studies.workspace import Workspace
+from tests.support.toy_study import ATTRS, toy_workspace
 
 
 @pytest.fixture

@@ -10,10 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import toy_study
 from optuna.trial import TrialState
-from sudden_death import kill_a_worker
-from toy_study import ATTRS, toy_workspace
 
 from sonarseg.errors import UserError
 from studies.dask_workers import run_on_dask
@@ -24,6 +21,9 @@ from studies.storage import create_database, load_study
 from studies.trial_loop import finished
 from studies.worker import Errand
 from studies.workspace import Workspace
+from tests.support import toy_cluster, toy_study
+from tests.support.sudden_death import kill_a_worker
+from tests.support.toy_study import ATTRS, toy_workspace
 
 distributed = pytest.importorskip("distributed", reason="the package distributed is not installed")
 
@@ -32,7 +32,7 @@ distributed = pytest.importorskip("distributed", reason="the package distributed
 def cluster() -> Iterator[str]:
     """A scheduler and two workers, each a process with one thread; gives the scheduler's address."""
     environment = {**toy_study.toy_environment(), "DASK_DISTRIBUTED__WORKER__DAEMON": "false"}
-    program = Path(__file__).with_name("toy_cluster.py")
+    program = Path(toy_cluster.__file__)
     process = subprocess.Popen(
         [sys.executable, str(program)],
         env=environment,

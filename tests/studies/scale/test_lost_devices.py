@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import toy_study
 from optuna.trial import TrialState
 
 from objectives.run_follower import follow_run
@@ -18,6 +17,7 @@ from studies.storage import load_study
 from studies.trial_loop import finished
 from studies.worker import Errand
 from studies.workspace import Workspace
+from tests.support import toy_study
 
 BUDGET = 12
 

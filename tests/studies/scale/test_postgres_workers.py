@@ -11,11 +11,8 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
-import toy_study
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
-from sudden_death import kill_a_worker
-from toy_study import ATTRS, toy_workspace
 from typer.testing import CliRunner
 
 from objectives.process_identity import process_identity
@@ -39,7 +36,10 @@ from studies.storage import create_database, load_study, study_name
 from studies.storage_choice import settle_storage
 from studies.trial_loop import finished, run_trials
 from studies.workspace import Workspace
-from tests.studies.conftest import make_workspace, rewrite
+from tests.support import toy_study
+from tests.support.sudden_death import kill_a_worker
+from tests.support.toy_study import ATTRS, toy_workspace
+from tests.support.workspaces import make_workspace, rewrite
 
 
 def _on_server(folder: Path, url: str, name: str) -> Workspace:

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import optuna
-import toy_study
 from optuna.trial import TrialState
 
 from objectives.process_identity import is_alive
 from studies.storage import load_study
 from studies.trial_loop import finished, run_trials
 from studies.workspace import Workspace
+from tests.support import toy_study
 
 
 def _work(root: Path, budget: int, outcomes: "multiprocessing.Queue[str]") -> None:
@@ -116,7 +116,8 @@ def test_killed_workers_and_launchers_lose_nothing(place: Workspace) -> None:
 def test_ctrl_c_while_workers_start_leaves_no_traceback(place: Workspace) -> None:
     """As a terminal sends it: to the launcher and to the workers alike."""
     program = (
-        "import sys, toy_study\n"
+        "import sys\n"
+        "from tests.support import toy_study\n"
         "from studies.interrupts import interrupted_once\n"
         "try:\n"
         "    with interrupted_once():\n"

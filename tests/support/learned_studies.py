@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fake_studies import (
+from numpy.typing import NDArray
+
+from sonarseg.metrics.confusion import pack_confusions
+from tests.support.fake_studies import (
     CLASSES,
     CRF_SPACE,
     LOSS_SPACE,
@@ -18,9 +21,6 @@ from fake_studies import (
     study_attrs,
     write_metrics,
 )
-from numpy.typing import NDArray
-
-from sonarseg.metrics.confusion import pack_confusions
 
 SETTLED = (0.5, 0.4, 0.31, 0.305, 0.304, 0.304)
 

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fake_studies import CLASSES, TILES, fill_crf, fill_loss, new_study
 from numpy.typing import NDArray
 from PIL import Image
+
+from tests.support.fake_studies import CLASSES, TILES, fill_crf, fill_loss, new_study
 
 
 def smooth(shape: tuple[int, int], generator: np.random.Generator, width: int) -> NDArray[np.float64]:

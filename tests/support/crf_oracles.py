@@ -33,7 +33,7 @@ def rgb_of(image):
 
 def real_tiles():
     """Names, scores and grey images of some real tiles; the scores are a noisy guess of the true classes."""
-    root = Path(__file__).parents[4] / "shared" / "data"
+    root = Path(__file__).parents[3] / "shared" / "data"
     if not root.is_dir():
         pytest.skip("the real sonar surveys are not on this machine")
     generator = np.random.default_rng(0)

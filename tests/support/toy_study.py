@@ -33,7 +33,7 @@ def toy_workspace(folder: Path) -> Workspace:
 
 def toy_environment() -> dict[str, str]:
     """Environment in which worker processes find the toy study."""
-    path = os.pathsep.join([str(HERE), str(HERE.parents[2]), os.environ.get("PYTHONPATH", "")])
+    path = os.pathsep.join([str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
 
 
