@@ -33,7 +33,7 @@ from sonarseg.densecrf.kernels import bilateral_features, spatial_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.unary import unary_energy
-from sonarseg.processes import PYTHON
+from sonarseg.processes.pool import PYTHON
 
 RESULTS = Path(__file__).parent / "results" / "densecrf.json"
 # sigma_alpha, sigma_beta (one channel), sigma_gamma: published ones, and a spread of the search space

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sonarseg.processes import PYTHON
+from sonarseg.processes.pool import PYTHON
 
 SIZE = 64
 PICTURES = 50

@@ -19,7 +19,7 @@ from statistics import median
 import run_sides
 from run_rows import BATCH, NETWORKS, Row, row, synchronise
 
-from sonarseg.processes import PYTHON
+from sonarseg.processes.pool import PYTHON
 
 FIRST_STEP = "first step"
 

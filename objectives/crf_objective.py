@@ -30,7 +30,7 @@ from sonarseg.densecrf.history import confusion_histories
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.scores import METRICS, survey_scores
-from sonarseg.processes import worker_pool
+from sonarseg.processes.pool import worker_pool
 
 # Tiles in one call of an engine that takes batches; races look at the standing between calls.
 _BATCH = 16

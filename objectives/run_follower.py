@@ -15,7 +15,6 @@ from types import FrameType
 from typing import Any, BinaryIO
 
 from objectives.outcome import OutOfMemory, TrialFailed
-from objectives.process_identity import is_alive, process_identity
 from objectives.run_ending import (
     DEVICE_LOST,
     INTERRUPTED,
@@ -27,8 +26,9 @@ from objectives.run_ending import (
 )
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.metrics_file import METRICS, read_metrics
-from sonarseg.processes import PYTHON
-from sonarseg.training.parent_pipe import PARENT_PIPE
+from sonarseg.processes.identity import is_alive, process_identity
+from sonarseg.processes.parent_pipe import PARENT_PIPE
+from sonarseg.processes.pool import PYTHON
 from sonarseg.training.record import (
     FAILURE,
     SUMMARY,

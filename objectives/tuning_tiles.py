@@ -15,7 +15,7 @@ from sonarseg.densecrf.refine import crf_tile
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import confusion
-from sonarseg.processes import in_order
+from sonarseg.processes.pool import in_order
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.guide import Guide, guide_image

@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from sonarseg.errors import DeviceLost, UserError
-from sonarseg.training.parent_pipe import watch_parent
+from sonarseg.processes.parent_pipe import watch_parent
 from sonarseg.training.record import log
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from joblib import Parallel, delayed, parallel_config
 
 from sonarseg.errors import DeviceLost, UserError
-from studies.interrupts import interruptible
+from sonarseg.processes.signals import interruptible
 from studies.launch import GRACE_SECONDS, new_launch
 from studies.storage import load_study
 from studies.worker import STOP_REQUESTS, Ending, Errand, Lost, work

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.outcome import TrialFailed
-from objectives.process_identity import is_alive, is_of_this_machine
 from objectives.proposals import PROPOSAL, RANDOM
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.scores import METRICS, survey_scores
+from sonarseg.processes.identity import is_alive, is_of_this_machine
 from studies.race_remainder import (
     FINISHED_RACE,
     Candidate,

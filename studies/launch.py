@@ -16,8 +16,8 @@ from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from sonarseg.errors import DeviceLost, UserError
-from sonarseg.processes import interrupts_held, worker_pool
-from studies.interrupts import interruptible
+from sonarseg.processes.pool import interrupts_held, worker_pool
+from sonarseg.processes.signals import interruptible
 from studies.worker import Ending, Errand, Lost, work
 
 # A worker that is asked to end gets so long for its trial's clearing up.

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import sonarseg
+from sonarseg.processes.signals import interrupted_once
 from studies.commands import (
     confirm,
     dashboard,
@@ -28,7 +29,6 @@ from studies.commands.phases import SpokenCommand
 from studies.commands.sentences import SentenceGroup
 from studies.commands.several_images import SeveralImages
 from studies.commands.tune_group import TuneGroup
-from studies.interrupts import interrupted_once
 
 app = typer.Typer(
     name="sonarseg",

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from objectives.process_identity import is_alive, is_of_this_machine, process_identity
 from sonarseg.errors import UserError
+from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
 from studies.server_address import ServerAddress
 from studies.workspace import Workspace, unwritable
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from objectives.process_identity import is_alive, is_of_this_machine, process_identity
+from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
 from sonarseg.progress import Progress
 from studies.workspace import Workspace
 

@@ -24,7 +24,7 @@ from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.enqueued import enqueued_params
-from objectives.process_identity import is_alive, is_of_this_machine, process_identity
+from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
 from studies.server_storage import GRACE_SECONDS
 
 INTERRUPTED = "interrupted"

@@ -10,11 +10,11 @@ from typing import Literal
 from joblib import cpu_count
 
 from sonarseg.errors import DeviceLost
+from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
-from studies.interrupts import interruptible
 from studies.lost_winner import train_lost_winner
 from studies.one_machine import only_machine
 from studies.server_storage import await_server

@@ -18,7 +18,7 @@ from sonarseg.densecrf.refine_settings import refuse_other_settings, settings_of
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.densecrf.score_files import ScoreFiles
 from sonarseg.errors import UserError
-from sonarseg.processes import in_order
+from sonarseg.processes.pool import in_order
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import argmax_labels
 from sonarseg.survey.no_data import filled, read_valid, without_invalid

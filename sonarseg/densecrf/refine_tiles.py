@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import CrfInput, refine_batch
-from sonarseg.processes import in_order
+from sonarseg.processes.pool import in_order
 
 Result = TypeVar("Result")
 # Tiles in memory at once where the device takes batches

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from sonarseg.losses.build import build_loss
-from sonarseg.processes import PYTHON
+from sonarseg.processes.pool import PYTHON
 from sonarseg.progress import Progress, silent
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import device_name, make_deterministic

@@ -47,13 +47,13 @@ def confirm(
 
     On val the same tiles chose the winner; only test can confirm a gain.
     """
+    from sonarseg.processes.signals import interruptible
     from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.tables import show
     from studies.confirm import TestOpening
     from studies.confirm import confirm as confirm_study
     from studies.contenders import contenders
-    from studies.interrupts import interruptible
     from studies.stages import Machinery
     from studies.storage import KINDS
 

@@ -67,10 +67,10 @@ def refine(
     from sonarseg.densecrf.refine_files import refine_files
     from sonarseg.densecrf.score_files import find_score_files
     from sonarseg.errors import UserError
+    from sonarseg.processes.signals import interruptible
     from sonarseg.survey.scaling import scaling_of
     from sonarseg.survey.shown_table import read_shown
     from studies.commands.console import ConsoleProgress, say
-    from studies.interrupts import interruptible
 
     chosen = pick_engine(_engine_name(engine), device)
     with interruptible(), ConsoleProgress() as progress:

@@ -82,6 +82,7 @@ def run(
     Where memory runs out, it goes on with smaller batches and says so. On GPUs it waits for one that
     no study computes on.
     """
+    from sonarseg.processes.signals import interruptible
     from sonarseg.training.checkpoint import CHECKPOINT, is_whole
     from sonarseg.training.config_file import CONFIG, read_config
     from sonarseg.training.record import is_finished, write_atomically
@@ -93,7 +94,6 @@ def run(
     from studies.commands.scores_table import scores_table
     from studies.commands.study_runs import refuse_new_run_of_study
     from studies.commands.tables import show
-    from studies.interrupts import interruptible
 
     for option in ("gamma", "alpha"):
         if loss is not LossChoice.FOCAL and _was_typed(context, option):

@@ -193,10 +193,10 @@ def _work(
     quiet: bool,
     as_json: bool,
 ) -> None:
+    from sonarseg.processes.signals import interruptible
     from studies.commands.console import ConsoleProgress
     from studies.commands.trial_lines import json_line, trial_line
     from studies.crf_study import hands_on
-    from studies.interrupts import interruptible
     from studies.observer import ignore
     from studies.pipeline import Crew, tune_crf, tune_loss
     from studies.stages import Machinery

@@ -13,7 +13,7 @@ import pytest
 from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
-from objectives.process_identity import process_identity
+from sonarseg.processes.identity import process_identity
 from studies.commands.console import ConsoleProgress, say
 from studies.commands.ending import ending
 from studies.commands.scores_table import scores_table

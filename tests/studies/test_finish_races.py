@@ -18,13 +18,13 @@ from optuna.trial import TrialState
 
 from objectives.outcome import TrialFailed
 from objectives.partial import partial_scores
-from objectives.process_identity import process_identity
 from objectives.proposals import is_searched
 from objectives.search_space import CrfRanges, suggest_crf
 from reports.database import read_studies
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions, unpack_confusions
 from sonarseg.metrics.scores import METRICS, Confusions
+from sonarseg.processes.identity import process_identity
 from studies import finish_races as finishing
 from studies.commands.trial_lines import _describe, trial_facts
 from studies.crf_study import add_missing_iterations

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from objectives.process_identity import process_identity
 from sonarseg.errors import UserError
+from sonarseg.processes.identity import process_identity
 from studies import one_machine
 from studies.commands.dashboard_server import at_work
 from studies.confirm import confirm

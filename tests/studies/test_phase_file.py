@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from objectives.process_identity import process_identity
+from sonarseg.processes.identity import process_identity
 from studies import phase_file
 from studies.commands.status import gather, shown
 from studies.phase_file import noted, phases_at_work

@@ -10,10 +10,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import TrialFailed
-from objectives.process_identity import process_identity
 from reports.dashboard_trial_notes import trial_note
 from reports.database import read_studies
 from sonarseg.errors import UserError
+from sonarseg.processes.identity import process_identity
 from studies import retry, trial_loop
 from studies.commands.trial_lines import trial_facts
 from studies.retry import DIED, revive, worker_identity

@@ -12,8 +12,8 @@ from pathlib import Path
 import optuna
 import pytest
 
-from objectives.process_identity import process_identity
 from reports.database import open_storage, settle
+from sonarseg.processes.identity import process_identity
 from studies.one_machine import SIGN, is_worked_on
 from studies.storage import create_database, load_study
 

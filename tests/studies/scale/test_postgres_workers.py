@@ -15,9 +15,9 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from typer.testing import CliRunner
 
-from objectives.process_identity import process_identity
 from reports.database import read_studies
 from sonarseg.errors import UserError
+from sonarseg.processes.identity import process_identity
 from studies import retry
 from studies.begin_anew import begin_anew, is_set_aside, successor
 from studies.commands.dashboard import _open_url

@@ -14,7 +14,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from objectives.process_identity import is_alive
+from sonarseg.processes.identity import is_alive
 from studies.storage import load_study
 from studies.trial_loop import finished, run_trials
 from studies.workspace import Workspace
@@ -118,7 +118,7 @@ def test_ctrl_c_while_workers_start_leaves_no_traceback(place: Workspace) -> Non
     program = (
         "import sys\n"
         "from tests.support import toy_study\n"
-        "from studies.interrupts import interrupted_once\n"
+        "from sonarseg.processes.signals import interrupted_once\n"
         "try:\n"
         "    with interrupted_once():\n"
         "        print('starting', flush=True); toy_study.main(*sys.argv[1:])\n"

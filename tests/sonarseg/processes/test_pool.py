@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sonarseg.processes import PYTHON, interrupts_held, worker_pool
+from sonarseg.processes.pool import PYTHON, interrupts_held, worker_pool
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import weakref
 
 import pytest
 
-from studies.interrupts import interruptible
+from sonarseg.processes.signals import interruptible
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -79,7 +79,7 @@ def test_a_block_around_counts_the_interruption_as_its_own() -> None:
 
 AFTERWARDS = """
 import os, signal
-from studies.interrupts import interrupted_once, interruptible
+from sonarseg.processes.signals import interrupted_once, interruptible
 try:
     with interrupted_once(), interruptible():
         {inside}

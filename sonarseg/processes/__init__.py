@@ -1,0 +1,1 @@
+"""Worker processes: pools, identity, signals, and the end of a parent."""
