@@ -17,11 +17,11 @@ from objectives.enqueued import suggested
 from objectives.outcome import OutOfMemory, TrialFailed
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
 from objectives.search_space import setting_text, suggest_loss
+from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import smaller
 from sonarseg.training.config import RunConfig
 from sonarseg.training.config_file import CONFIG
-from sonarseg.training.record import write_atomically
 
 # User attribute of a trial that has chosen its loss and seed
 SETTING = "setting"

@@ -25,17 +25,12 @@ from objectives.run_ending import (
     failure_kind,
 )
 from sonarseg.errors import DeviceLost, UserError
-from sonarseg.metrics_file import METRICS, read_metrics
+from sonarseg.files.run_metrics import METRICS, read_metrics
+from sonarseg.files.whole import write_json
 from sonarseg.processes.identity import is_alive, process_identity
 from sonarseg.processes.parent_pipe import PARENT_PIPE
 from sonarseg.processes.pool import PYTHON
-from sonarseg.training.record import (
-    FAILURE,
-    SUMMARY,
-    is_finished,
-    read_summary,
-    write_json,
-)
+from sonarseg.training.record import FAILURE, SUMMARY, is_finished, read_summary
 
 RUN_COMMAND = (*PYTHON, "-m", "sonarseg")
 PROCESS = "process.json"

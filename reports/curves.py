@@ -8,7 +8,7 @@ from typing import Any
 
 from reports.figures import finite
 from reports.study_records import Trial
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
 
 WARM_UP = Path("runs") / "warm-up"
 FINAL = Path("runs") / "final"

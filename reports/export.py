@@ -16,6 +16,7 @@ from reports.export_tables import export_tables, inert_csv
 from reports.figure_index import INDEX, figure_index
 from reports.study_records import Study
 from sonarseg.errors import UserError
+from sonarseg.files.whole import whole_file
 
 ExportFormat = Literal["csv", "parquet", "latex", "svg", "png"]
 FIGURES = "figures"
@@ -53,22 +54,14 @@ def export(workspace: Path, folder: Path, formats: Sequence[ExportFormat]) -> li
     for name, content in _files(studies, workspace, formats):
         try:
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(folder / name, content)
+            with whole_file(folder / name) as partial:
+                partial.write_bytes(content)
         except OSError as error:
             raise UserError(
                 f"{folder / name} cannot be written ({error.strerror}): choose another folder with -o."
             ) from error
         written.append(folder / name)
     return written
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _files(

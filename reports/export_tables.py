@@ -14,7 +14,7 @@ from reports.curves import read_trial
 from reports.formatting import ordered, plain
 from reports.interval_words import scope
 from reports.study_records import Study, Trial
-from sonarseg.csv_files import END_OF_LINE, inert
+from sonarseg.files.csv_cells import END_OF_LINE, inert
 from sonarseg.metrics.scores import METRICS, miou
 
 

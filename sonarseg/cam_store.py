@@ -7,19 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.array_files import load_array
 from sonarseg.errors import UserError
+from sonarseg.files.arrays import load_array
+from sonarseg.files.whole import whole_file
 
 
 def write_cam(path: Path, scores: NDArray[np.floating]) -> None:
     """Write scores (K, H, W) in 0..1 as float16; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            np.save(file, scores.astype(np.float16))
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("wb") as file:
+        np.save(file, scores.astype(np.float16))
 
 
 def read_cam(path: Path) -> NDArray[np.float32]:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from sonarseg.class_colours import NO_DATA, OVERLAY_SHARE, colour_table
 from sonarseg.class_legend import map_legend
-from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
+from sonarseg.files.csv_cells import write_csv
 from sonarseg.progress import Progress, silent
 from sonarseg.survey import lists
 from sonarseg.survey.no_data import filled, read_valid, without_invalid

@@ -18,13 +18,13 @@ from sonarseg.densecrf.engine import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
+from sonarseg.files.settings import read_settings
+from sonarseg.files.whole import write_atomically
 from sonarseg.losses.config import LossConfig
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.settings_files import read_settings
 from sonarseg.survey.layout import Survey
 from sonarseg.training.config_file import CONFIG
 from sonarseg.training.pseudo_labels import make_pseudo_labels
-from sonarseg.training.record import write_atomically
 from studies.batch_size import study_batch_size
 from studies.confirm_record import ATTRIBUTE, begin_record, new_seeds, results_of
 from studies.contenders import Contender, contenders, slug

@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from sonarseg.errors import UserError
+from sonarseg.files.whole import write_atomically
 from sonarseg.survey.layout import Survey
-from sonarseg.training.record import write_atomically
 from studies.study_config import STUDY_TOML, StudyConfig
 
 # On CPU the network sees the median tile at this many pixels at most.

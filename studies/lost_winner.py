@@ -14,12 +14,13 @@ from objectives.loss_comparison import compare_losses
 from objectives.outcome import TrialFailed
 from objectives.run_follower import follow_run
 from sonarseg.errors import UserError
+from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.checkpoint import CHECKPOINT, is_whole
 from sonarseg.training.config import RunConfig
 from sonarseg.training.config_file import CONFIG
-from sonarseg.training.record import SUMMARY, write_atomically
+from sonarseg.training.record import SUMMARY
 from studies.batch_size import study_batch_size
 from studies.devices import lease, seats
 from studies.loss_study import best_loss_trial

@@ -14,8 +14,8 @@ import sqlalchemy
 from sqlalchemy.engine import URL, make_url
 
 from sonarseg.errors import UserError
-from sonarseg.settings_files import read_settings
-from sonarseg.training.record import write_atomically
+from sonarseg.files.settings import read_settings
+from sonarseg.files.whole import write_atomically
 
 ADDRESS_VARIABLE = "SONARSEG_STORAGE"
 # Parameters of an address, behind its "?", that libpq takes a password from

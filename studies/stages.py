@@ -17,6 +17,7 @@ from sonarseg.densecrf.engine import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import published
 from sonarseg.errors import UserError
+from sonarseg.files.whole import write_atomically
 from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
@@ -25,7 +26,7 @@ from sonarseg.training.checkpoint import CHECKPOINT, is_whole
 from sonarseg.training.config import RunConfig
 from sonarseg.training.config_file import CONFIG
 from sonarseg.training.pseudo_labels import make_pseudo_labels
-from sonarseg.training.record import SUMMARY, read_summary, write_atomically
+from sonarseg.training.record import SUMMARY, read_summary
 from studies.batch_size import follow_with_fitting_batches, note_batch_size, study_batch_size
 from studies.crf_study import best_crf_trial, run_crf_study
 from studies.identity import check_compatible, describe, directions_of

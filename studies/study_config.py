@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from objectives.search_space import LOSSES, NAMED_LOSSES, CrfRanges
 from sonarseg.densecrf.engine import EngineName
 from sonarseg.errors import UserError
-from sonarseg.setting_errors import setting_error, strictly, wrong_setting
-from sonarseg.settings_files import read_settings
+from sonarseg.files.setting_errors import setting_error, strictly, wrong_setting
+from sonarseg.files.settings import read_settings
 from sonarseg.training.config import CamConfig, NetworkConfig, Section, SonarGeometry, TrainingConfig
 
 STUDY_TOML = "study.toml"

@@ -12,13 +12,14 @@ from typing import Any
 
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.errors import UserError
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
+from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.config_file import CONFIG, read_config
-from sonarseg.training.record import SUMMARY, read_summary, write_atomically
+from sonarseg.training.record import SUMMARY, read_summary
 from studies.batch_size import follow_with_fitting_batches
 from studies.identity import val_tiles
 from studies.workspace import Workspace

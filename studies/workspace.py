@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonarseg.errors import UserError
+from sonarseg.files.texts import read_text
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
-from sonarseg.text_files import read_text
 from studies.study_config import STUDY_TOML, StudyConfig, find_line, load_study_config
 
 if TYPE_CHECKING:

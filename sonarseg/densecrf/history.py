@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.compiled import compiled
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
+from sonarseg.numba_cache import compiled
 from sonarseg.seeds import IGNORE
 
 

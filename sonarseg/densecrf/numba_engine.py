@@ -9,13 +9,13 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.compiled import compiled_before, note_compiled
 from sonarseg.densecrf.kernels import bilateral_features
 from sonarseg.densecrf.numba_lattice import Lattice, build_lattice, spatial_lattice
 from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.unary import unary_energy
+from sonarseg.numba_cache import compiled_before, note_compiled
 
 # Options of mallopt, from glibc's malloc.h
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3

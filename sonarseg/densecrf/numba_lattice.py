@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.compiled import compiled
 from sonarseg.densecrf.kept_lattices import KeptLattices
 from sonarseg.densecrf.kernels import (
     LARGEST_KEY,
@@ -30,6 +29,7 @@ from sonarseg.densecrf.kernels import (
     too_narrow,
 )
 from sonarseg.densecrf.numba_simplex import locate
+from sonarseg.numba_cache import compiled
 
 # Up to so many keys, every key has a place of its own in a table of 32 MiB at most; else it is hashed.
 _PLACES_A_PIXEL, _MOST_PLACES = 128, 2**23

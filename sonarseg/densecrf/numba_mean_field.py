@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.compiled import compiled
 from sonarseg.densecrf.numba_lattice import Lattice
 from sonarseg.densecrf.vector import (
     broadcast,
@@ -26,6 +25,7 @@ from sonarseg.densecrf.vector import (
     store_first_equal,
     total,
 )
+from sonarseg.numba_cache import compiled
 
 # A class that is not there: its probability is 0 beside every other.
 _ABSENT = np.float32(-np.inf)

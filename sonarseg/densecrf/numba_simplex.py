@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from sonarseg.compiled import compiled
 from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
+from sonarseg.numba_cache import compiled
 
 
 @compiled()

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.array_files import load_array
 from sonarseg.cam_store import write_cam
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
@@ -18,6 +17,7 @@ from sonarseg.densecrf.refine_settings import refuse_other_settings, settings_of
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.densecrf.score_files import ScoreFiles
 from sonarseg.errors import UserError
+from sonarseg.files.arrays import load_array
 from sonarseg.processes.pool import in_order
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import argmax_labels

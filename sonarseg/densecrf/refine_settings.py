@@ -8,9 +8,9 @@ from typing import Any
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
-from sonarseg.settings_files import read_settings
+from sonarseg.files.settings import read_settings
+from sonarseg.files.whole import write_json
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.record import write_json
 
 # Written while --overwrite replaces masks of another setting, and taken away when all are replaced.
 _OVERWRITING = "overwriting"

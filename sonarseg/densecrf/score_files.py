@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sonarseg.array_files import load_array
 from sonarseg.errors import UserError
+from sonarseg.files.arrays import load_array
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.lists import MOST_CLASSES, find_pictures
 from sonarseg.survey.picture_files import SUFFIXES

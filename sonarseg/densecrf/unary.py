@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.compiled import compiled
 from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.numba_cache import compiled
 from sonarseg.seeds import DEFAULT_BACKGROUND_SCORE
 
 # Keeps the energy of a score of 0 finite; the value of PSA's and the paper's code

@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonarseg.compiled import compiled
 from sonarseg.losses.lovasz_slopes import Slopes
+from sonarseg.numba_cache import compiled
 
 # Bits of the largest float32 that is not negative: larger than those of any error
 _LAST = 0x7FFFFFFF

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
+from sonarseg.files.csv_cells import write_csv
 from sonarseg.progress import Progress, silent
 from sonarseg.simulation.settings import CLASSES, SeaFloor, SonarSettings
 from sonarseg.simulation.strips import FEWEST_STRIPS, TILES_PER_STRIP, Strip, insonify, lay_out

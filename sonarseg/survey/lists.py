@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.csv_files import as_named
 from sonarseg.errors import UserError
+from sonarseg.files.csv_cells import as_named
+from sonarseg.files.texts import control_character, read_text
 from sonarseg.survey.picture_files import SUFFIXES
 from sonarseg.survey.splits import SPLITS
 from sonarseg.survey.tile_names import tile_name
-from sonarseg.text_files import control_character, read_text
 
 MOST_CLASSES = 255
 

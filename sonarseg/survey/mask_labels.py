@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
+from sonarseg.files.csv_cells import write_csv
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import LEAST_AREA, check_mask, classes_in_mask
 from sonarseg.survey.lists import find_pictures, read_classes

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
+from sonarseg.files.whole import whole_file
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.no_data import read_valid
 from sonarseg.survey.picture_files import holds_tiff, readable
@@ -149,9 +150,5 @@ def write_png(path: Path, array: NDArray[np.uint8]) -> None:
 
 
 def _save(path: Path, picture: Image.Image) -> None:
-    partial = path.with_name(path.name + ".partial")
-    try:
+    with whole_file(path) as partial:
         picture.save(partial, format="PNG")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

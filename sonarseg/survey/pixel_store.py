@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.array_files import load_array
 from sonarseg.errors import UserError
+from sonarseg.files.arrays import load_array
 from sonarseg.progress import Progress, silent
 
 PIXELS, SHAPES, HISTOGRAM, DESCRIPTION = "pixels.bin", "shapes.npy", "histogram.npy", "store.json"

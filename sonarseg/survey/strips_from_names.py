@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sonarseg.csv_files import write_csv
 from sonarseg.errors import UserError
+from sonarseg.files.csv_cells import write_csv
 from sonarseg.survey.tile_names import listed_name
 
 FEWEST_STRIPS = 6

@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
 
+from sonarseg.files.texts import control_character
 from sonarseg.survey.picture_files import SUFFIXES
-from sonarseg.text_files import control_character
 
 
 def tile_name(text: str) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sonarseg.errors import UserError
+from sonarseg.files.whole import read_json, write_json
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import log, read_json, start_metrics, write_json
+from sonarseg.training.record import log, start_metrics
 
 CHOSEN = "batch_size.json"
 SMALLEST = 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from sonarseg.cam import extract_cams as activation_maps
 from sonarseg.cam_store import write_cam
+from sonarseg.files.whole import whole_folder
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.training.config import CamConfig
@@ -154,15 +154,11 @@ def write_cams(
 
     The folder appears whole or not at all.
     """
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     batches = cam_batches(tiles, indices, model, cam)
-    for done, (index, scores) in enumerate(stream_cams(model, tiles, batches, cam)):
-        write_cam(partial / f"{tiles.names[index]}.npy", scores)
-        progress("class activation maps", done + 1, len(indices))
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        for done, (index, scores) in enumerate(stream_cams(model, tiles, batches, cam)):
+            write_cam(partial / f"{tiles.names[index]}.npy", scores)
+            progress("class activation maps", done + 1, len(indices))
 
 
 def extract_cams(

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from sonarseg.errors import UserError
-from sonarseg.setting_errors import strictly, wrong_setting
-from sonarseg.settings_files import read_settings
+from sonarseg.files.setting_errors import strictly, wrong_setting
+from sonarseg.files.settings import read_settings
 from sonarseg.training.config import RunConfig
 
 CONFIG = "config.json"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -20,6 +18,7 @@ from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine_batch
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
+from sonarseg.files.whole import whole_folder
 from sonarseg.progress import Progress, silent
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
@@ -110,7 +109,7 @@ def make_pseudo_labels(
         image = scaling.read(survey.image_path(tile))
         return labelling.prepared(tile, image, read_cam(cam_dir / f"{tile}.npy") if several else None)
 
-    with _whole(folder) as partial:
+    with whole_folder(folder) as partial:
 
         def write(tile: str, labels: NDArray[np.uint8]) -> NDArray[np.int64]:
             return _write(partial, tile, labels, survey.num_classes)
@@ -151,7 +150,7 @@ def label_scored(
     """
     num_classes, background = labelling.survey.num_classes, labelling.survey.background_id
     make_ready(labelling.engine, labelling.scaling.channels, progress, num_classes=num_classes)
-    with _whole(folder) as partial:
+    with whole_folder(folder) as partial:
 
         def label(batch: list[tuple[str, NDArray[np.float16] | None]]) -> NDArray[np.int64]:
             loaded = [
@@ -196,17 +195,6 @@ def _grouped(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     remaining = iter(items)
     while group := list(islice(remaining, size)):
         yield group
-
-
-@contextmanager
-def _whole(folder: Path) -> Iterator[Path]:
-    """Give a folder to write to, which takes the name `folder` at the end."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
 
 
 def _write(folder: Path, tile: str, labels: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:

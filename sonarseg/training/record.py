@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sonarseg.errors import UserError
-from sonarseg.metrics_file import METRICS
-from sonarseg.text_files import read_text
+from sonarseg.files.run_metrics import METRICS
+from sonarseg.files.whole import read_json, write_atomically, write_json
 
 SUMMARY = "summary.json"
 FAILURE = "failure.json"
@@ -29,24 +27,6 @@ def append_metrics(run_dir: Path, line: dict[str, Any]) -> None:
         file.flush()
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    write_atomically(path, json.dumps(content, indent=1) + "\n")
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write `text` beside `path` and move it into place."""
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def log(run_dir: Path, sentence: str) -> None:
     """Add a sentence with the time to log.txt."""
     stamp = datetime.now().astimezone().isoformat(timespec="seconds")
@@ -63,19 +43,6 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
         Where it is damaged.
     """
     return read_json(run_dir / SUMMARY, "delete it, and the run goes on from its last checkpoint")
-
-
-def read_json(path: Path, advice: str) -> dict[str, Any]:
-    """Read a JSON file of a run; `advice` tells what to do where it is damaged (UserError)."""
-    try:
-        content = json.loads(read_text(path))
-    except UserError as error:
-        raise UserError(f"{path} is damaged (it is not UTF-8 text): {advice}.") from error
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}): {advice}.") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is damaged (it holds no JSON object): {advice}.")
-    return content
 
 
 def is_finished(run_dir: Path) -> bool:

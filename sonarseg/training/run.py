@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from sonarseg.errors import UserError
+from sonarseg.files.whole import write_json
 from sonarseg.losses.build import build_loss
 from sonarseg.metrics.scores import survey_scores
 from sonarseg.progress import Progress, silent
@@ -292,7 +293,7 @@ class _Run:
                 **self.spent.now(),
             },
         )
-        record.write_json(self.run_dir / record.SUMMARY, summary)
+        write_json(self.run_dir / record.SUMMARY, summary)
         # Only now: a run killed before this line needs it again.
         self.targets.clean()
         record.log(self.run_dir, f"finished after {epochs} epochs")

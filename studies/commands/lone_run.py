@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
+from sonarseg.files.setting_errors import wrong_setting
 from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress
-from sonarseg.setting_errors import wrong_setting
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
 from sonarseg.training.config_file import read_config

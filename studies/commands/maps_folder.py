@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sonarseg.errors import UserError
+from sonarseg.files.whole import write_json
 from sonarseg.training.checkpoint import CHECKPOINT
-from sonarseg.training.record import write_json
 from studies.commands.nearby import is_survey, is_workspace
 
 RECORD = "maps.json"

@@ -167,7 +167,7 @@ def crf_parameters(setting: str, params: list[str], channels: int) -> CrfParamet
 
 def _problem(error: ValidationError) -> str:
     from sonarseg.densecrf.parameters import CrfParameters
-    from sonarseg.setting_errors import wrong_setting
+    from sonarseg.files.setting_errors import wrong_setting
 
     wrong = wrong_setting(CrfParameters, error, typed=True)
     if error.errors()[0]["type"] == "extra_forbidden":
@@ -180,8 +180,8 @@ def _parameter_file(path: Path) -> dict[str, Any]:
 
     from sonarseg.densecrf.parameters import CrfParameters
     from sonarseg.errors import UserError
-    from sonarseg.setting_errors import strictly
-    from sonarseg.settings_files import read_settings
+    from sonarseg.files.setting_errors import strictly
+    from sonarseg.files.settings import read_settings
 
     if not path.is_file():
         raise UserError(f"--params {path} is missing: name a file of dense CRF parameters.")

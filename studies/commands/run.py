@@ -82,10 +82,11 @@ def run(
     Where memory runs out, it goes on with smaller batches and says so. On GPUs it waits for one that
     no study computes on.
     """
+    from sonarseg.files.whole import write_atomically
     from sonarseg.processes.signals import interruptible
     from sonarseg.training.checkpoint import CHECKPOINT, is_whole
     from sonarseg.training.config_file import CONFIG, read_config
-    from sonarseg.training.record import is_finished, write_atomically
+    from sonarseg.training.record import is_finished
     from sonarseg.training.run import run as train
     from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console, say

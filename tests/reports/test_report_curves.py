@@ -8,7 +8,7 @@ import pytest
 
 from reports.curves import Curve, mean_curve, read_run, read_trial
 from reports.study_records import Trial
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
 from tests.support.fake_studies import metrics_line, write_metrics
 
 

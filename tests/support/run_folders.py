@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
 from sonarseg.training.config import RunConfig
 from sonarseg.training.record import read_summary
 from sonarseg.training.run import run

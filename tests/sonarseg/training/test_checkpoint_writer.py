@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sonarseg.errors import UserError
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
 from sonarseg.training import checkpoint_writer
 from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
 from sonarseg.training.checkpoint_writer import CheckpointWriter

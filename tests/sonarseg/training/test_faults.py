@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from sonarseg.errors import DeviceLost, UserError
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
 from sonarseg.training.checkpoint import CHECKPOINT, load_newest
 from sonarseg.training.config import RunConfig
 from sonarseg.training.endings import RunFailed

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from sonarseg.errors import UserError
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
 from sonarseg.training import checkpoint
 from sonarseg.training.checkpoint import CHECKPOINT
 from sonarseg.training.run import run

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sonarseg.metrics_file import read_metrics
+from sonarseg.files.run_metrics import read_metrics
 from sonarseg.training import largest_batch
 from sonarseg.training.batch_size import CHOSEN
 from sonarseg.training.config import RunConfig

@@ -16,8 +16,8 @@ from PIL import Image
 
 from sonarseg.__main__ import main
 from sonarseg.errors import UserError
+from sonarseg.files.run_metrics import read_metrics
 from sonarseg.metrics.confusion import confusion, unpack_confusions
-from sonarseg.metrics_file import read_metrics
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.training.config import RunConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 import sonarseg
-from sonarseg import compiled
-from sonarseg.compiled import sources_hash
+from sonarseg import numba_cache as compiled
 from sonarseg.densecrf import engine, numba_engine
+from sonarseg.numba_cache import sources_hash
 
 FOLDER = Path(next(iter(sonarseg.__path__)))
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "network", "training")

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from sonarseg.files.whole import whole_file
+
 # What a spreadsheet takes for the beginning of a formula, full-width signs included; tab and CR hide one.
 _FORMULA = re.compile(r"'*(?:[\t\r]|\s*[=+\-@＝＋－＠])")
 # With these two, a cell that holds either of them is quoted.
@@ -35,12 +37,7 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> Path:
     rows : iterable of sequences
         The titles of the columns first.
     """
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator=END_OF_LINE)
-            writer.writerows([inert(cell) for cell in row] for row in rows)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator=END_OF_LINE)
+        writer.writerows([inert(cell) for cell in row] for row in rows)
     return path

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from sonarseg.errors import UserError
-from sonarseg.settings_files import read_settings
-from sonarseg.text_files import read_text
+from sonarseg.files.settings import read_settings
+from sonarseg.files.texts import read_text
 
 MARK = b"\xef\xbb\xbf"
 

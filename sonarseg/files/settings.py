@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sonarseg.errors import UserError
-from sonarseg.text_files import control_character, read_text
+from sonarseg.files.texts import control_character, read_text
 
 
 def read_settings(path: Path) -> tuple[dict[str, Any], str]:

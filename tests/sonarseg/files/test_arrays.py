@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from sonarseg.array_files import load_array
+from sonarseg.files.arrays import load_array
 
 
 @pytest.mark.parametrize("mmap_mode", [None, "r"])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonarseg.csv_files import as_named, inert, write_csv
+from sonarseg.files.csv_cells import as_named, inert, write_csv
 from sonarseg.prediction import _write_areas
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.mask_labels import write_labels

@@ -27,7 +27,7 @@ def sources_hash(folder: Path) -> str:
     found = hashlib.sha256(numba.__version__.encode())
     for path in sorted(folder.rglob("*.py")):
         text = path.read_bytes()
-        if b"from numba" in text or b"sonarseg.compiled" in text:
+        if b"from numba" in text or b"sonarseg.numba_cache" in text:
             found.update(path.relative_to(folder).as_posix().encode() + b"\0" + text)
     return found.hexdigest()[:16]
 

@@ -1,0 +1,1 @@
+"""Files of any room: arrays, text, settings, CSV, metrics; written whole or not at all."""
