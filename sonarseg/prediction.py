@@ -15,8 +15,8 @@ from sonarseg.errors import UserError
 from sonarseg.files.csv_cells import write_csv
 from sonarseg.progress import Progress, silent
 from sonarseg.survey import lists
+from sonarseg.survey.formats.found import SUFFIX_WORDS, SUFFIXES
 from sonarseg.survey.no_data import filled, read_valid, without_invalid
-from sonarseg.survey.picture_files import SUFFIX_WORDS, SUFFIXES
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.survey.tile_names import tile_name
 from sonarseg.training.device import autocast

@@ -15,8 +15,8 @@ import numpy as np
 import optuna
 
 from sonarseg.errors import UserError
+from sonarseg.survey.checks.scored_classes import mask_pixels, unscored_classes
 from sonarseg.survey.layout import Survey
-from sonarseg.survey.scored_classes import mask_pixels, unscored_classes
 from studies.storage import KINDS, Direction, StudyKind
 from studies.study_config import StudyConfig
 

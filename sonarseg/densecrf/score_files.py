@@ -11,8 +11,8 @@ import numpy as np
 from sonarseg.errors import UserError
 from sonarseg.files.arrays import load_array
 from sonarseg.progress import Progress, silent
+from sonarseg.survey.formats.found import SUFFIXES
 from sonarseg.survey.lists import MOST_CLASSES, find_pictures
-from sonarseg.survey.picture_files import SUFFIXES
 from sonarseg.survey.pictures import picture_size
 from sonarseg.survey.tile_names import tile_name
 

@@ -16,8 +16,8 @@ from sonarseg.simulation.settings import CLASSES, SeaFloor, SonarSettings
 from sonarseg.simulation.strips import FEWEST_STRIPS, TILES_PER_STRIP, Strip, insonify, lay_out
 from sonarseg.survey.layout import classes_in_mask
 from sonarseg.survey.pictures import write_index_png, write_png
-from sonarseg.survey.split_lists import write_splits
-from sonarseg.survey.splits import SPLITS, split_by_group
+from sonarseg.survey.splits.draw import SPLITS, split_by_group
+from sonarseg.survey.splits.lists import write_splits
 
 SPLIT_ATTEMPTS = 200
 LAYOUT_ATTEMPTS = 50

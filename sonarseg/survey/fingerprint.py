@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sonarseg.errors import UserError
-from sonarseg.survey.splits import SPLITS
+from sonarseg.survey.splits.draw import SPLITS
 
 if TYPE_CHECKING:
     from sonarseg.survey.layout import Survey

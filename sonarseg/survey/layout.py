@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
 from sonarseg.survey.fingerprint import survey_fingerprints
+from sonarseg.survey.formats.found import SUFFIX_WORDS
 from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
 from sonarseg.survey.no_data import read_valid, without_invalid
-from sonarseg.survey.picture_files import SUFFIX_WORDS
 from sonarseg.survey.pictures import Picture, picture_size, read_mask_file, read_picture
-from sonarseg.survey.split_lists import added_to_train, make_splits
+from sonarseg.survey.splits.lists import added_to_train, make_splits
 
 LEAST_AREA = 0.01
 

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.files.csv_cells import as_named
 from sonarseg.files.texts import control_character, read_text
-from sonarseg.survey.picture_files import SUFFIXES
-from sonarseg.survey.splits import SPLITS
+from sonarseg.survey.formats.found import SUFFIXES
+from sonarseg.survey.splits.draw import SPLITS
 from sonarseg.survey.tile_names import tile_name
 
 MOST_CLASSES = 255

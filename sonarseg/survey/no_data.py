@@ -13,10 +13,10 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from sonarseg.seeds import IGNORE
-from sonarseg.survey.orientation import TAG, upright
-from sonarseg.survey.picture_files import holds_tiff, readable
-from sonarseg.survey.raster_files import orientation_of, png_kind
-from sonarseg.survey.tiff_files import is_picture
+from sonarseg.survey.formats.found import holds_tiff, readable
+from sonarseg.survey.formats.orientation import TAG, upright
+from sonarseg.survey.formats.raster import orientation_of, png_kind
+from sonarseg.survey.formats.tiff import is_picture
 
 # GDAL keeps the value of pixels without data as ASCII text in this tag.
 GDAL_NODATA = 42113

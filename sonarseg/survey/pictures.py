@@ -12,10 +12,10 @@ from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
 from sonarseg.files.whole import whole_file
 from sonarseg.seeds import IGNORE
+from sonarseg.survey.formats.found import holds_tiff, readable
+from sonarseg.survey.formats.raster import raster_bits, raster_size, read_raster, read_raster_ids
+from sonarseg.survey.formats.tiff import read_tiff, read_tiff_ids, tiff_bits, tiff_size
 from sonarseg.survey.no_data import read_valid
-from sonarseg.survey.picture_files import holds_tiff, readable
-from sonarseg.survey.raster_files import raster_bits, raster_size, read_raster, read_raster_ids
-from sonarseg.survey.tiff_files import read_tiff, read_tiff_ids, tiff_bits, tiff_size
 
 Picture = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sonarseg.files.texts import control_character
-from sonarseg.survey.picture_files import SUFFIXES
+from sonarseg.survey.formats.found import SUFFIXES
 
 
 def tile_name(text: str) -> str:

@@ -33,7 +33,7 @@ def evaluate(
 ) -> None:
     """Score TARGET against the masks of a split; the figures go to evaluations/ in the workspace too."""
     from sonarseg.files.whole import write_json
-    from sonarseg.survey.scored_classes import not_scored
+    from sonarseg.survey.checks.scored_classes import not_scored
     from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.scores_table import scores_table

@@ -151,7 +151,7 @@ def open_checked(root: Path, background: str | None) -> Survey:
         Where the survey has a problem: the first one, and how many there are.
     """
     from sonarseg.errors import UserError
-    from sonarseg.survey.check import check_survey
+    from sonarseg.survey.checks.survey import check_survey
     from sonarseg.survey.layout import open_survey
     from studies.commands.console import ConsoleProgress, say
     from studies.commands.nearby import refuse_no_survey

@@ -68,8 +68,8 @@ def refine(
     from sonarseg.densecrf.score_files import find_score_files
     from sonarseg.errors import UserError
     from sonarseg.processes.signals import interruptible
+    from sonarseg.survey.importers.shown_table import read_shown
     from sonarseg.survey.scaling import scaling_of
-    from sonarseg.survey.shown_table import read_shown
     from studies.commands.console import ConsoleProgress, say
 
     chosen = pick_engine(_engine_name(engine), device)

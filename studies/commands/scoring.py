@@ -15,9 +15,9 @@ from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.guesses import best_constant_guess
 from sonarseg.metrics.scores import survey_scores
 from sonarseg.progress import Progress, silent
+from sonarseg.survey.checks.scored_classes import unscored_classes
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.survey.scored_classes import unscored_classes
 from sonarseg.training.cams import extract_cams
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target

@@ -194,7 +194,7 @@ def _at_work(facts: dict[str, Any]) -> Iterator[str]:
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
     from reports.foreign_trials import foreign_note
     from reports.formatting import count
-    from sonarseg.survey.scored_classes import not_scored
+    from sonarseg.survey.checks.scored_classes import not_scored
 
     if study["best"]:
         yield f"best {study['metric']} {figure(study['best']['value'])}, {_setting(study['best'])}"

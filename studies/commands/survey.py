@@ -22,7 +22,7 @@ def check(
     ] = False,
 ) -> None:
     """Print what a survey holds and every problem in it; exit code 2 where there is one."""
-    from sonarseg.survey.check import check_survey
+    from sonarseg.survey.checks.survey import check_survey
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.nearby import refuse_no_survey
     from studies.commands.tables import calm_table, show
@@ -67,7 +67,7 @@ def girona(
     ],
 ) -> None:
     """Make a survey from the layout of the Girona framework (w-s3Tseg)."""
-    from sonarseg.survey.girona import import_girona
+    from sonarseg.survey.importers.girona import import_girona
     from studies.commands.console import ConsoleProgress, say
 
     with ConsoleProgress() as progress:
@@ -86,7 +86,7 @@ def masks(
     ] = None,
 ) -> None:
     """Write labels.csv of a survey from its masks, once. This opens the masks of every split."""
-    from sonarseg.survey.mask_labels import write_labels
+    from sonarseg.survey.importers.mask_labels import write_labels
     from studies.commands.console import ConsoleProgress, say
     from studies.commands.nearby import refuse_no_survey
 

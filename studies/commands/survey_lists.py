@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.lists import find_pictures
-from sonarseg.survey.split_lists import make_splits, write_splits
-from sonarseg.survey.strips_from_names import strips_from_names, write_groups
+from sonarseg.survey.splits.lists import make_splits, write_splits
+from sonarseg.survey.splits.strips_from_names import strips_from_names, write_groups
 from studies.commands import console
 from studies.commands.console import say
 from studies.commands.strips_choice import StripsChoice

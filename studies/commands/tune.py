@@ -123,7 +123,7 @@ def _tune(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    from sonarseg.survey.split_notes import notes_on_additions
+    from sonarseg.survey.splits.notes import notes_on_additions
     from studies.commands import phases
     from studies.commands.console import console, say
     from studies.commands.ending import ending

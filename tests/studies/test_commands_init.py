@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.strips_from_names import write_groups
+from sonarseg.survey.splits.strips_from_names import write_groups
 from studies.commands import survey_lists, tune
 from studies.commands.survey_lists import settle_strips
 from studies.main import app

@@ -10,8 +10,8 @@ from sonarseg.densecrf.refine import refine
 from sonarseg.densecrf.refine_files import refine_files
 from sonarseg.densecrf.score_files import find_score_files
 from sonarseg.errors import UserError
+from sonarseg.survey.importers.shown_table import read_shown
 from sonarseg.survey.scaling import GreyScaling, scaling_of
-from sonarseg.survey.shown_table import read_shown
 
 CLASSES = 3
 SIZE = (24, 33)

@@ -7,9 +7,9 @@ from PIL import Image
 
 from sonarseg.files.csv_cells import as_named, inert, write_csv
 from sonarseg.prediction import _write_areas
+from sonarseg.survey.importers.mask_labels import write_labels
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.mask_labels import write_labels
-from sonarseg.survey.strips_from_names import write_groups
+from sonarseg.survey.splits.strips_from_names import write_groups
 
 RUN = ["=1+1", "+1", "-x", "@SUM(A1)", "\tx", "\rx", " =1", "\t=1", "＝1", "'=1", "''@x", '=cmd|"/c calc"!A0']
 HARMLESS = ["rock", "a=b", "a-b", "'rock'", "", "1", "Lovász"]

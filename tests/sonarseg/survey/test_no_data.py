@@ -12,9 +12,9 @@ import tifffile
 from PIL import Image
 
 from sonarseg.errors import UserError
-from sonarseg.survey.check import check_survey
+from sonarseg.survey.checks.survey import check_survey
+from sonarseg.survey.importers.mask_labels import labels_from_masks
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.mask_labels import labels_from_masks
 from sonarseg.survey.no_data import read_valid
 from sonarseg.survey.pictures import read_mask_file, read_picture
 from sonarseg.survey.scaling import GreyScaling, fit_scaling, scaling_of

@@ -15,7 +15,7 @@ from PIL import Image
 
 from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
-from sonarseg.survey import picture_files
+from sonarseg.survey.formats import found as picture_files
 from sonarseg.survey.pictures import (
     picture_bits,
     picture_size,

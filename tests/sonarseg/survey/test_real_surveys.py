@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from sonarseg.survey.background import propose_background
-from sonarseg.survey.check import check_survey
+from sonarseg.survey.checks.survey import check_survey
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.guide import guide_image
+from sonarseg.survey.importers.mask_labels import labels_from_masks
 from sonarseg.survey.layout import classes_in_mask, open_survey
-from sonarseg.survey.mask_labels import labels_from_masks
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
 
 DATA = Path(__file__).parents[4] / "shared" / "data"

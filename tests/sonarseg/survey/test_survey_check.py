@@ -9,8 +9,8 @@ import tifffile
 from PIL import Image
 
 from sonarseg.errors import UserError
-from sonarseg.survey import tally
-from sonarseg.survey.check import SurveyCheck, check_survey
+from sonarseg.survey.checks import tally
+from sonarseg.survey.checks.survey import SurveyCheck, check_survey
 
 Edit = Callable[[Path, str, str], None]
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sonarseg.errors import UserError
-from sonarseg.survey.check import check_survey
+from sonarseg.survey.checks.survey import check_survey
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.tile_names import tile_name
 

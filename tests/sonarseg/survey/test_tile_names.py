@@ -12,10 +12,10 @@ from PIL import Image
 
 from sonarseg.densecrf.score_files import find_score_files
 from sonarseg.errors import UserError
-from sonarseg.survey.check import check_survey
+from sonarseg.survey.checks.survey import check_survey
+from sonarseg.survey.importers.mask_labels import labels_from_masks, write_labels
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.mask_labels import labels_from_masks, write_labels
-from sonarseg.survey.split_lists import write_splits
+from sonarseg.survey.splits.lists import write_splits
 from sonarseg.survey.tile_names import listed_name, tile_name, unlistable
 
 

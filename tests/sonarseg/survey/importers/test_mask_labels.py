@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from sonarseg.errors import UserError
+from sonarseg.survey.importers.mask_labels import labels_from_masks, write_labels
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.mask_labels import labels_from_masks, write_labels
 
 
 def test_the_labels_that_the_masks_were_drawn_from(root: Path) -> None:

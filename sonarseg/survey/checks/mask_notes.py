@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from sonarseg.survey.checks.scored_classes import not_scored, unscored_classes
+from sonarseg.survey.checks.tally import SplitTally
 from sonarseg.survey.layout import Survey
-from sonarseg.survey.scored_classes import not_scored, unscored_classes
-from sonarseg.survey.tally import SplitTally
 
 
 def mask_notes(survey: Survey, tallies: dict[str, SplitTally]) -> list[str]:

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
+from sonarseg.survey.formats.found import SUFFIXES
+from sonarseg.survey.importers.mask_labels import write_labels_csv
 from sonarseg.survey.layout import Survey, check_mask, open_survey
 from sonarseg.survey.lists import find_pictures, read_table
-from sonarseg.survey.mask_labels import write_labels_csv
-from sonarseg.survey.picture_files import SUFFIXES
 from sonarseg.survey.pictures import read_mask_file, read_picture
-from sonarseg.survey.split_lists import write_splits
+from sonarseg.survey.splits.lists import write_splits
 from sonarseg.survey.tile_names import tile_name, unlistable
 
 SPLITS = ("train", "val")

@@ -7,8 +7,8 @@ import pytest
 import tifffile
 
 from sonarseg.errors import UserError
-from sonarseg.survey.check import check_survey
-from sonarseg.survey.girona import import_girona
+from sonarseg.survey.checks.survey import check_survey
+from sonarseg.survey.importers.girona import import_girona
 
 TILES = {
     "train": {"t1": (1, 0, 0), "t2": (0, 1, 0), "t3": (1, 0, 1), "t4": (0, 1, 1)},
@@ -143,7 +143,7 @@ def test_an_error_of_the_disk_leaves_nothing(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sonarseg.survey.girona.shutil.copyfile", full)
+    monkeypatch.setattr("sonarseg.survey.importers.girona.shutil.copyfile", full)
     with pytest.raises(OSError, match="space"):
         import_girona(source, tmp_path / "survey")
     assert [path.name for path in tmp_path.iterdir()] == ["girona"]

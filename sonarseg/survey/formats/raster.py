@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image, PpmImagePlugin
 
 from sonarseg.errors import UserError
-from sonarseg.survey.lossy import refuse_lossy_format
-from sonarseg.survey.orientation import TAG, UPRIGHT, upright, upright_size
-from sonarseg.survey.picture_files import cmyk, refuse_huge, several
+from sonarseg.survey.formats.found import cmyk, refuse_huge, several
+from sonarseg.survey.formats.lossy import refuse_lossy_format
+from sonarseg.survey.formats.orientation import TAG, UPRIGHT, upright, upright_size
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_HEAD = struct.Struct(">8s4x4sIIBB")

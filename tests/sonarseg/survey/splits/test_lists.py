@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 
 from sonarseg.errors import UserError
-from sonarseg.survey.check import check_survey
+from sonarseg.survey.checks.survey import check_survey
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.lists import read_groups
-from sonarseg.survey.split_lists import make_splits, write_splits
-from sonarseg.survey.strips_from_names import strips_from_names, write_groups
+from sonarseg.survey.splits.lists import make_splits, write_splits
+from sonarseg.survey.splits.strips_from_names import strips_from_names, write_groups
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.splits import SHARES, SPLITS, split_by_group, split_by_masks
-from sonarseg.survey.strips_from_names import line_of
+from sonarseg.survey.splits.draw import SHARES, SPLITS, split_by_group, split_by_masks
+from sonarseg.survey.splits.strips_from_names import line_of
 from sonarseg.survey.tile_names import listed_name
 
 # Tells lists that sonarseg made from those that a person wrote, which are taken as they are

@@ -11,9 +11,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.lossy import refuse_lossy_tiff
-from sonarseg.survey.orientation import TAG, upright, upright_size
-from sonarseg.survey.picture_files import cmyk, refuse_huge, several
+from sonarseg.survey.formats.found import cmyk, refuse_huge, several
+from sonarseg.survey.formats.lossy import refuse_lossy_tiff
+from sonarseg.survey.formats.orientation import TAG, upright, upright_size
 
 # Smaller copies of the picture, and masks of its pixels (tag NewSubfileType): pages that are no pictures
 _REDUCED_OR_MASK = 1 | 4

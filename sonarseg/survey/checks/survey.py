@@ -8,13 +8,13 @@ from pathlib import Path
 
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.background import propose_background
+from sonarseg.survey.checks.mask_notes import mask_notes
+from sonarseg.survey.checks.tally import EXTREMES, SplitTally, tally_split
 from sonarseg.survey.layout import ReadSurvey, Survey, read_survey
 from sonarseg.survey.lists import find_pictures
-from sonarseg.survey.mask_notes import mask_notes
 from sonarseg.survey.scaling import mixed_depths
-from sonarseg.survey.split_notes import split_notes
-from sonarseg.survey.splits import SPLITS
-from sonarseg.survey.tally import EXTREMES, SplitTally, tally_split
+from sonarseg.survey.splits.draw import SPLITS
+from sonarseg.survey.splits.notes import split_notes
 from sonarseg.survey.tile_names import listed_name, tile_name, unlistable
 
 # Share of the pixels from which on one extreme value may be what stands for no data

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
-from sonarseg.survey.split_lists import write_splits
-from sonarseg.survey.splits import SPLITS, split_by_group
+from sonarseg.survey.splits.draw import SPLITS, split_by_group
+from sonarseg.survey.splits.lists import write_splits
 
 K = 4
 GROUPS = st.lists(

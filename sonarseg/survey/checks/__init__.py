@@ -1,0 +1,1 @@
+"""What `sonarseg check` looks at and counts."""

@@ -1,0 +1,1 @@
+"""Picture and mask files: which there are, how each kind is read, what is refused."""

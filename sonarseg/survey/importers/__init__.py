@@ -1,0 +1,1 @@
+"""Surveys made from other layouts: masks and tables of labels."""

@@ -1,0 +1,1 @@
+"""Splits of a survey: drawn by strips, written as lists."""
