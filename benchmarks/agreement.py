@@ -15,13 +15,13 @@ from crf_study import pydensecrf_labels
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from sonarseg.cam_store import read_cam
+from sonarseg.cam.files import read_cam
+from sonarseg.cam.hard_labels import with_background
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.metrics.confusion import confusion
-from sonarseg.metrics.scores import miou_multiclass
-from sonarseg.seeds import with_background
+from sonarseg.metrics.iou import miou_multiclass
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling

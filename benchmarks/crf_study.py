@@ -23,11 +23,11 @@ from pydensecrf.densecrf import DenseCRF2D
 from scipy.ndimage import gaussian_filter
 
 from objectives.search_space import CrfRanges, named_crf_settings, suggest_crf
-from sonarseg.cam_store import read_cam, write_cam
+from sonarseg.cam.files import read_cam, write_cam
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.unary import unary_energy
 from sonarseg.metrics.confusion import confusion
-from sonarseg.metrics.scores import miou_multiclass
+from sonarseg.metrics.iou import miou_multiclass
 from sonarseg.simulation.survey import simulate
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.layout import Survey, open_survey

@@ -20,7 +20,7 @@ from objectives.racing import Race, incumbent_of, race_order
 from objectives.tuning_tiles import class_shares
 from objectives.unfinished import LEAST_CHANCE, Stopped, chances
 from sonarseg.metrics.bootstrap import Interval
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 from sonarseg.metrics.search_gain import search_gain
 from sonarseg.metrics.strip_counts import strip_counts
 from studies.race_remainder import MOST_TIME

@@ -21,7 +21,7 @@ from objectives.crf_objective import CrfObjective
 from objectives.search_space import CrfRanges
 from objectives.tuning_tiles import prepare_tiles
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.metrics.scores import miou_multiclass
+from sonarseg.metrics.iou import miou_multiclass
 from studies.commands.scaling import workspace_scaling
 from studies.identity import val_tiles
 from studies.workspace import Workspace

@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from reports.html import write_report
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.scores import survey_scores
+from sonarseg.metrics.iou import survey_scores
 from tests.support.fake_studies import (
     CLASSES,
     CRF_SPACE,

@@ -132,7 +132,7 @@ def plain_amp_training(survey_dir: Path, device: str) -> Callable[[], int]:
 
 def our_cams(survey_dir: Path, device: str) -> Callable[[], int]:
     """CAMs of some tiles."""
-    from sonarseg.training.cams import cam_batches, stream_cams
+    from sonarseg.cam.extract_split import cam_batches, stream_cams
 
     _, config, (model, tiles) = our_model(survey_dir, device)
     chosen = range(CAM_TILES[device])

@@ -29,7 +29,7 @@ from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.history import confusion_histories
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.scores import METRICS, survey_scores
+from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.processes.pool import worker_pool
 
 # Tiles in one call of an engine that takes batches; races look at the standing between calls.
@@ -59,7 +59,7 @@ class CrfObjective:
     ranges : CrfRanges
         The search space.
     metric : str
-        The score that is the trial's value, a key of `sonarseg.metrics.scores.METRICS`.
+        The score that is the trial's value, a key of `sonarseg.metrics.iou.METRICS`.
     engine : Engine
         What computes the dense CRF.
     jobs : int

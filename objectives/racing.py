@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from sonarseg.metrics.scores import multiclass_tiles
+from sonarseg.metrics.iou import multiclass_tiles
 
 # Fewer tiles than this say nothing about the spread.
 LEAST_TILES = 8

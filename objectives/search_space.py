@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from sonarseg.cam.hard_labels import DEFAULT_BACKGROUND_SCORE
 from sonarseg.densecrf.parameters import HIGHEST, MOST_ITERATIONS, CrfParameters, Width
 from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.losses.config import LossConfig
-from sonarseg.seeds import DEFAULT_BACKGROUND_SCORE
 from sonarseg.survey.guide import Guide
 from sonarseg.training.config import Section
 

@@ -10,14 +10,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.cam_store import read_cam
+from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.refine import crf_tile
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
+from sonarseg.ignore import IGNORE
 from sonarseg.metrics.confusion import confusion
 from sonarseg.processes.pool import in_order
 from sonarseg.progress import Progress, silent
-from sonarseg.seeds import IGNORE
 from sonarseg.survey.guide import Guide, guide_image
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling

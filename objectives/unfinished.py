@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.metrics.bootstrap import FEWEST_STRIPS, draw_strips
-from sonarseg.metrics.scores import Confusions
+from sonarseg.metrics.iou import Confusions
 from sonarseg.metrics.strip_counts import (
     Floats,
     counted_strips,
@@ -67,7 +67,7 @@ def chances(
     complete : ndarray, float64 (S, G, F)
         `sonarseg.metrics.strip_counts.strip_counts` of all complete settings.
     metric : str
-        A key of `sonarseg.metrics.scores.METRICS`.
+        A key of `sonarseg.metrics.iou.METRICS`.
     groups : sequence of (str or None)
         Strip of each tile.
     seed : int

@@ -6,7 +6,7 @@ import numpy as np
 
 from reports.study_records import Study, Trial
 from sonarseg.metrics.bootstrap import Interval, paired_interval
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 
 
 def compare_runs(study: Study, better: list[Trial], other: list[Trial], metric: str) -> Interval | None:

@@ -23,7 +23,7 @@ from reports.study_attributes import refuse_overwritten
 from reports.study_records import INTERRUPTED, STATES, Study, Trial, workspace_name
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import METRICS, class_iou
+from sonarseg.metrics.iou import METRICS, class_iou
 
 DATABASE = "study.db"
 KINDS = ("crf", "loss")

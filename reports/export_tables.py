@@ -15,7 +15,7 @@ from reports.formatting import ordered, plain
 from reports.interval_words import scope
 from reports.study_records import Study, Trial
 from sonarseg.files.csv_cells import END_OF_LINE, inert
-from sonarseg.metrics.scores import METRICS, miou
+from sonarseg.metrics.iou import METRICS, miou
 
 
 def export_tables(studies: dict[str, Study], workspace: Path) -> dict[str, pd.DataFrame]:

@@ -14,7 +14,7 @@ from reports.formatting import score
 from reports.interval_words import gain_sentence
 from sonarseg.metrics.bootstrap import FEWEST_SEEDS, Interval, paired_interval
 from sonarseg.metrics.guesses import best_constant_guess, random_guess
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 
 # If the strips give no interval, a model must be better than the guess by so much.
 MARGIN = 0.05
@@ -65,7 +65,7 @@ def best_guess(
     runs : ndarray, int64 (R, T, K, K)
         Confusion matrices of runs with different seeds.
     metric : str
-        A key of `sonarseg.metrics.scores.METRICS`.
+        A key of `sonarseg.metrics.iou.METRICS`.
     groups : sequence of (str or None), or None
         Strip of each tile.
     classes : sequence of str

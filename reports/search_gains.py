@@ -9,7 +9,7 @@ import numpy as np
 from reports.comparison import scored_groups
 from reports.study_records import Study, Trial
 from sonarseg.metrics.bootstrap import Interval
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 from sonarseg.metrics.search_gain import search_gains
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from optuna import Study
 
 from sonarseg.errors import UserError
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 
 _MAPPINGS = ("config", "survey", "versions", "confirm")
 _TEXTS = ("created", "device", "engine", "metric", "metric_note", "untuned")

@@ -17,7 +17,7 @@ from reports.formatting import listing, percent, plain, score
 from reports.guess_beaten import Guess, best_guess, mean_score
 from reports.loss_table import LossRow, loss_table
 from reports.study_records import Study, Trial
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 
 Kind = Literal[
     "no model yet", "not scored", "no better than guessing", "weak", "usable, not confirmed", "usable"

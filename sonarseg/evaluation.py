@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.cam_store import read_cam
+from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.errors import UserError
 from sonarseg.metrics.boundary import boundary_counts, boundary_iou, boundary_width
 from sonarseg.metrics.confusion import confusion
-from sonarseg.metrics.scores import SurveyScores, survey_scores
+from sonarseg.metrics.iou import SurveyScores, survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling

@@ -213,7 +213,7 @@ class _Measuring:
         return next(run for run in runs if (run["role"], run["seed"]) == (contender.role, seed))
 
     def _crf(self, contender: Contender, survey: Survey, split: str) -> Evaluation:
-        from sonarseg.training.cams import extract_cams
+        from sonarseg.cam.extract_split import extract_cams
 
         workspace, progress = self.workspace, self.machinery.progress
         device, cams_dir = workspace.config.device, workspace.cams_dir

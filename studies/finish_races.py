@@ -19,7 +19,7 @@ from objectives.outcome import TrialFailed
 from objectives.proposals import PROPOSAL, RANDOM
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.scores import METRICS, survey_scores
+from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.processes.identity import is_alive, is_of_this_machine
 from studies.race_remainder import (
     FINISHED_RACE,

@@ -13,12 +13,12 @@ import optuna
 from numpy.typing import NDArray
 from PIL import Image
 
-from sonarseg.cam_store import read_cam
+from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.metrics.confusion import confusion
-from sonarseg.metrics.scores import miou
+from sonarseg.metrics.iou import miou
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file, write_index_png, write_png
 from sonarseg.survey.scaling import GreyScaling

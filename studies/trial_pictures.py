@@ -13,13 +13,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from reports.dashboard_pictures import PicturePanel, trial_picture
 from reports.dashboard_store import DashboardStore
-from sonarseg.cam_store import read_cam
+from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.densecrf.refine import refine
 from sonarseg.metrics.confusion import confusion
-from sonarseg.metrics.scores import miou
+from sonarseg.metrics.iou import miou
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling

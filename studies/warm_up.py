@@ -148,6 +148,6 @@ def extract_workspace_cams(workspace: Workspace, survey: Survey, progress: Progr
     splits = ["train", "val"] if known else ["train"]
     if all((workspace.cams_dir / split).is_dir() for split in splits):
         return
-    from sonarseg.training.cams import extract_cams
+    from sonarseg.cam.extract_split import extract_cams
 
     extract_cams(workspace.warm_up_dir, survey, splits, workspace.cams_dir, workspace.config.device, progress)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
+from sonarseg.ignore import IGNORE
 from sonarseg.numba_cache import compiled
-from sonarseg.seeds import IGNORE
 
 
 def confusion_histories(

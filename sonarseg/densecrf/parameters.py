@@ -43,7 +43,7 @@ class CrfParameters(BaseModel):
         together; unused with the soft unary.
     background_score : float or None
         Constant score of the background class, where the survey has one; None means
-        `sonarseg.seeds.DEFAULT_BACKGROUND_SCORE`.
+        `sonarseg.cam.hard_labels.DEFAULT_BACKGROUND_SCORE`.
     guide : {"raw", "log", "median", "lee"}
         How the image is filtered before the bilateral kernel sees it.
     """

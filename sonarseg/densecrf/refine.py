@@ -12,11 +12,11 @@ from typing import Literal, overload
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.cam.hard_labels import argmax_labels, with_background
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
-from sonarseg.seeds import argmax_labels, with_background
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.lists import MOST_CLASSES
 from sonarseg.survey.no_data import without_invalid
@@ -67,7 +67,7 @@ def refine(
     Parameters
     ----------
     scores : ndarray, float (K, H, W)
-        Class scores in [0, 1], as `sonarseg.cam_store.read_cam` gives them.
+        Class scores in [0, 1], as `sonarseg.cam.files.read_cam` gives them.
     image : ndarray, uint8 (H, W) or (H, W, 3)
         The tile after the survey's scaling, before the guide's filter.
     parameters : CrfParameters

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.cam_store import write_cam
+from sonarseg.cam.files import write_cam
+from sonarseg.cam.hard_labels import argmax_labels
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
@@ -20,7 +21,6 @@ from sonarseg.errors import UserError
 from sonarseg.files.arrays import load_array
 from sonarseg.processes.pool import in_order
 from sonarseg.progress import Progress, silent
-from sonarseg.seeds import argmax_labels
 from sonarseg.survey.no_data import filled, read_valid, without_invalid
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.survey.scaling import GreyScaling

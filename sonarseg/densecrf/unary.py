@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sonarseg.cam.hard_labels import DEFAULT_BACKGROUND_SCORE
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.numba_cache import compiled
-from sonarseg.seeds import DEFAULT_BACKGROUND_SCORE
 
 # Keeps the energy of a score of 0 finite; the value of PSA's and the paper's code
 SCORE_FLOOR = 1e-5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sonarseg.losses.lovasz_rows import compile_rows
+from sonarseg.losses.lovasz_numba import compile_rows
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sonarseg.ignore import IGNORE
 from sonarseg.losses.precision import at_least_float32
 from sonarseg.losses.target_check import check_target
-from sonarseg.seeds import IGNORE
 
 
 def focal(

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from sonarseg.metrics.scores import Confusions
+from sonarseg.metrics.iou import Confusions
 from sonarseg.metrics.strip_counts import Floats, counted_strips, score_of_counts, strip_counts
 
 # Below this many strips there is no interval.
@@ -97,7 +97,7 @@ def paired_interval(
         Confusion matrices of R runs on the same T tiles. Run i of a and run i of b are a pair: they have
         the same random seed.
     metric : str
-        A key of `sonarseg.metrics.scores.METRICS`.
+        A key of `sonarseg.metrics.iou.METRICS`.
     groups : sequence of (str or None), or None
         Strip of each tile; a tile with None counts as a strip of its own. Without any strip there is
         no interval: neighbouring tiles are no independent evidence.

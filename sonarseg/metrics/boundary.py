@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from sonarseg.seeds import IGNORE
+from sonarseg.ignore import IGNORE
 
 # Share of the tile's diagonal; the paper's value but for Cityscapes' large pictures (0.005)
 DILATION_RATIO = 0.02

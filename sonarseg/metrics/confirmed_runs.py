@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sonarseg.metrics.bootstrap import Interval, paired_interval
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 
 SHOWN_METRICS = ("miou_multiclass", "miou", "miou_paper")
 CHOOSING_SPLIT = "val"

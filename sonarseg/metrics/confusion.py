@@ -1,6 +1,6 @@
 """Confusion matrices of tiles, and their compact text for the study database.
 
-Every measure of `sonarseg.metrics.scores` is computed from these counts, so a survey is never
+Every measure of `sonarseg.metrics.iou` is computed from these counts, so a survey is never
 held in memory and a finished study can be scored again with another measure.
 """
 
@@ -12,7 +12,7 @@ import zlib
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.seeds import IGNORE
+from sonarseg.ignore import IGNORE
 
 
 def confusion(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.metrics.scores import METRICS, Confusions
+from sonarseg.metrics.iou import METRICS, Confusions
 
 
 def constant_confusions(truth: NDArray[np.integer], guess: int) -> NDArray[np.int64]:
@@ -38,7 +38,7 @@ def best_constant_guess(confusions: Confusions, metric: str) -> tuple[int, NDArr
     confusions : ndarray, int (T, K, K)
         Of any prediction of the tiles: only the truth is read, the rows.
     metric : str
-        A key of `sonarseg.metrics.scores.METRICS`.
+        A key of `sonarseg.metrics.iou.METRICS`.
 
     Returns
     -------

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from sonarseg.metrics.bootstrap import LEVEL, Interval, draw_strips, pseudo_values, why_missing
-from sonarseg.metrics.scores import Confusions
+from sonarseg.metrics.iou import Confusions
 from sonarseg.metrics.strip_counts import Floats, counted_strips, score_of_counts, strip_counts
 
 RESAMPLES = 2000
@@ -72,7 +72,7 @@ def search_gains(
     baselines : sequence of ndarray, bool (S,)
         The untuned settings of each comparison; if several, the best of them is chosen in each draw too.
     metric : str
-        A key of `sonarseg.metrics.scores.METRICS`.
+        A key of `sonarseg.metrics.iou.METRICS`.
     groups : sequence of (str or None), or None
         Strip of each tile; see `sonarseg.metrics.bootstrap.paired_interval`.
     seeds : bool

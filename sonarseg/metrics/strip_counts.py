@@ -1,6 +1,6 @@
 """Scores from counts that add up over tiles, so that thousands of resamples of strips are one matrix product.
 
-Every metric of `sonarseg.metrics.scores.METRICS` is a function of sums over tiles: intersection and union
+Every metric of `sonarseg.metrics.iou.METRICS` is a function of sums over tiles: intersection and union
 of each class, say. A resample of strips then needs no confusion matrices, only how often it holds each strip.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.metrics.scores import METRICS, PAPER_EPSILON, Confusions
+from sonarseg.metrics.iou import METRICS, PAPER_EPSILON, Confusions
 
 Floats = NDArray[np.float64]
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.seeds import IGNORE
+from sonarseg.ignore import IGNORE
 from sonarseg.survey.fingerprint import survey_fingerprints
 from sonarseg.survey.formats.found import SUFFIX_WORDS
 from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits

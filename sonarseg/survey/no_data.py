@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonarseg.errors import UserError
-from sonarseg.seeds import IGNORE
+from sonarseg.ignore import IGNORE
 from sonarseg.survey.formats.found import holds_tiff, readable
 from sonarseg.survey.formats.orientation import TAG, upright
 from sonarseg.survey.formats.raster import orientation_of, png_kind

@@ -11,7 +11,7 @@ from PIL import Image
 from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
 from sonarseg.files.whole import whole_file
-from sonarseg.seeds import IGNORE
+from sonarseg.ignore import IGNORE
 from sonarseg.survey.formats.found import holds_tiff, readable
 from sonarseg.survey.formats.raster import raster_bits, raster_size, read_raster, read_raster_ids
 from sonarseg.survey.formats.tiff import read_tiff, read_tiff_ids, tiff_bits, tiff_size

@@ -13,14 +13,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.cam_store import read_cam
+from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine_batch
 from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.files.whole import whole_folder
+from sonarseg.ignore import IGNORE
 from sonarseg.progress import Progress, silent
-from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file, write_index_png
 from sonarseg.survey.scaling import GreyScaling

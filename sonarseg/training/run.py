@@ -15,7 +15,7 @@ from torch import Tensor
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_json
 from sonarseg.losses.build import build_loss
-from sonarseg.metrics.scores import survey_scores
+from sonarseg.metrics.iou import survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.training import record
 from sonarseg.training.batch_size import choose_batch_size, smaller

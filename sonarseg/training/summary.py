@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from sonarseg.metrics.average_precision import average_precision
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.ranking import average_precision
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import device_name
 from sonarseg.training.origin import commit, versions

@@ -13,14 +13,14 @@ import torch.nn.functional as F
 from joblib import cpu_count
 from numpy.typing import NDArray
 
+from sonarseg.cam.extract_split import cam_batches, stream_cams, write_cams
 from sonarseg.densecrf.engine import pick_engine
 from sonarseg.errors import UserError
+from sonarseg.ignore import IGNORE
 from sonarseg.progress import Progress
-from sonarseg.seeds import IGNORE
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pixel_store import PixelStore, StoredPicture, open_store, write_store
-from sonarseg.training.cams import cam_batches, stream_cams, write_cams
 from sonarseg.training.config import RunConfig
 from sonarseg.training.model_file import Model
 from sonarseg.training.pseudo_labels import (

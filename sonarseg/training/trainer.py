@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.ignore import IGNORE
 from sonarseg.losses.classification import multilabel_soft_margin
-from sonarseg.seeds import IGNORE
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.augmentation import draw_augmentation
 from sonarseg.training.config import RunConfig

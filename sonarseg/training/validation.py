@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.ignore import IGNORE
 from sonarseg.losses.classification import multilabel_soft_margin
-from sonarseg.seeds import IGNORE
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.device import autocast
 from sonarseg.training.feed import feed_of, stream

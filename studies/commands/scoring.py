@@ -7,18 +7,18 @@ from typing import Any
 
 from joblib import cpu_count
 
+from sonarseg.cam.extract_split import extract_cams
 from sonarseg.densecrf.engine import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.guesses import best_constant_guess
-from sonarseg.metrics.scores import survey_scores
+from sonarseg.metrics.iou import survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.checks.scored_classes import unscored_classes
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.cams import extract_cams
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target
 from studies.one_machine import only_machine

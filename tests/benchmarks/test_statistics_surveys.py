@@ -12,7 +12,7 @@ from statistics_surveys import (
     true_difference,
 )
 
-from sonarseg.metrics.scores import miou, pixel_accuracy
+from sonarseg.metrics.iou import miou, pixel_accuracy
 
 
 @pytest.mark.parametrize("shape", SHAPES)

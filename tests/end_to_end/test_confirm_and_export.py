@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reports.database import read_studies
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import miou
+from sonarseg.metrics.iou import miou
 from tests.support.command_line import done, done_here, sonarseg_here
 
 

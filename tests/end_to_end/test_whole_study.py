@@ -17,7 +17,7 @@ from PIL import Image
 from reports.database import read_studies
 from reports.study_records import Trial
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import miou
+from sonarseg.metrics.iou import miou
 from tests.support.command_line import TRIALS, done, done_here, finish, shrink, sonarseg_here, start, wait_for
 
 

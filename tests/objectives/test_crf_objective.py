@@ -16,13 +16,13 @@ from objectives.partial import read_partial
 from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import TuningTile, prepare_tiles
-from sonarseg.cam_store import read_cam, write_cam
+from sonarseg.cam.files import read_cam, write_cam
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import evaluate_crf
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
 from tests.support.tiny_survey import CLASSES, write_cams, write_survey

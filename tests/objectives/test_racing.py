@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from objectives.racing import LEAST_TILES, LEVEL, Race, counted_tiles, incumbent_of, race_order
 from objectives.tuning_tiles import telling_order
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 
 CLASSES = 3
 

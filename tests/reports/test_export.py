@@ -27,7 +27,7 @@ from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.scores import miou
+from sonarseg.metrics.iou import miou
 from tests.support.fake_studies import CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 
 HOSTILE = "=HYPERLINK(1) & \\input{x} 50% $a_b^c$ #~ <i>\x1b[31m"

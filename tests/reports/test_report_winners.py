@@ -16,7 +16,7 @@ from reports.html import render
 from reports.loss_gains import loss_gains
 from reports.loss_table import loss_table
 from reports.study_records import Trial
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 from tests.support.fake_studies import (
     CLASSES,
     LOSS_SPACE,

@@ -21,7 +21,7 @@ from reports.verdict import Verdict, verdict
 from sonarseg.metrics.bootstrap import Interval, paired_interval
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.guesses import best_constant_guess
-from sonarseg.metrics.scores import miou_multiclass
+from sonarseg.metrics.iou import miou_multiclass
 from tests.support.fake_studies import CLASSES, TILES, confusions, new_study, study_attrs
 from tests.support.learned_studies import SETTLED, always, by_chance, learned
 from tests.support.report_page import Page

@@ -14,7 +14,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, tiles_with_masks
 from sonarseg.metrics.confusion import confusion, unpack_confusions
-from sonarseg.metrics.scores import METRICS, survey_scores
+from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
 from studies.confirm import TestOpening, confirm

@@ -23,7 +23,7 @@ from objectives.search_space import CrfRanges, suggest_crf
 from reports.database import read_studies
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions, unpack_confusions
-from sonarseg.metrics.scores import METRICS, Confusions
+from sonarseg.metrics.iou import METRICS, Confusions
 from sonarseg.processes.identity import process_identity
 from studies import finish_races as finishing
 from studies.commands.trial_lines import _describe, trial_facts

@@ -11,7 +11,7 @@ from PIL import Image
 from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.training.config import RunConfig
 from studies import crf_study, snapshot

@@ -21,7 +21,7 @@ from optuna.distributions import (
 from optuna.trial import TrialState, create_trial
 
 from sonarseg.metrics.confusion import pack_confusions
-from sonarseg.metrics.scores import survey_scores
+from sonarseg.metrics.iou import survey_scores
 
 CLASSES = ["mud", "sand ripples", "rock", "seagrass"]
 FREQUENCIES = np.array([0.5, 0.23, 0.14, 0.13, 0.1, 0.1, 0.1, 0.1])

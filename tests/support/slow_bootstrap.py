@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 
 
 def strips_of(groups: Sequence[str | None]) -> list[list[int]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sonarseg.cam_store import write_cam
+from sonarseg.cam.files import write_cam
 
 CLASSES = ("mud", "rock")
 SIZE = (20, 24)

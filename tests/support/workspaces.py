@@ -55,7 +55,7 @@ def without_network(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Drawn again for other splits, they would be others.
         write_cams(opened.root, cams, tuple(split for split in splits if not (cams / split).is_dir()))
 
-    monkeypatch.setattr("sonarseg.training.cams.extract_cams", fake_extract_cams)
+    monkeypatch.setattr("sonarseg.cam.extract_split.extract_cams", fake_extract_cams)
 
 
 def rewrite(workspace: Workspace, old: str, new: str) -> Workspace:

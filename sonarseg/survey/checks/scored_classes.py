@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.seeds import IGNORE
+from sonarseg.ignore import IGNORE
 from sonarseg.survey.layout import Survey
 
 

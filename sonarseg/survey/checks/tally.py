@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.seeds import IGNORE
+from sonarseg.ignore import IGNORE
 from sonarseg.survey.layout import Survey, check_mask, classes_in_mask
 from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pictures import Picture, read_mask_file

@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 from sonarseg.metrics import bootstrap
 from sonarseg.metrics.bootstrap import Interval, draw_strips, paired_interval
-from sonarseg.metrics.scores import METRICS
+from sonarseg.metrics.iou import METRICS
 from tests.support.slow_bootstrap import strips_of, studentised_interval
 from tests.support.two_class_tiles import names, tiles_with
 

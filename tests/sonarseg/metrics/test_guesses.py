@@ -5,7 +5,7 @@ import pytest
 
 from sonarseg.metrics.confusion import confusion
 from sonarseg.metrics.guesses import best_constant_guess, constant_confusions, random_guess
-from sonarseg.metrics.scores import METRICS, miou
+from sonarseg.metrics.iou import METRICS, miou
 
 
 def test_counts_are_those_of_a_constant_picture() -> None:

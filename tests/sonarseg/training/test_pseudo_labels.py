@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sonarseg.cam import extract_cam, extract_cams
-from sonarseg.cam_store import read_cam
+from sonarseg.cam.extract import extract_cam, extract_cams
+from sonarseg.cam.extract_split import cam_batches, stream_cams, write_cams
+from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engine import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.cams import cam_batches, stream_cams, write_cams
 from sonarseg.training.config import CamConfig, RunConfig
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.pseudo_labels import Labelling, label_scored, make_pseudo_labels, read_frequencies
@@ -80,13 +80,13 @@ def test_cams_that_do_not_fit_are_made_of_fewer_tiles(
     expected = dict(stream_cams(model, tiles, batches, SCALES))
     for most, sizes in ((2, [5, 2, 2, 1, 2]), (1, [5, 2, 1, 1, 1, 1, 1, 1, 1])):
         seen: list[int] = []
-        monkeypatch.setattr("sonarseg.training.cams.activation_maps", full_from(most, seen))
+        monkeypatch.setattr("sonarseg.cam.extract_split.activation_maps", full_from(most, seen))
         found = list(stream_cams(model, tiles, batches, SCALES))
         assert [index for index, _ in found] == [5, 0, 3, 7, 1, 2, 4]
         assert seen == sizes
         for index, scores in found:
             np.testing.assert_allclose(scores, expected[index], atol=2e-3)
-    monkeypatch.setattr("sonarseg.training.cams.activation_maps", full_from(0, []))
+    monkeypatch.setattr("sonarseg.cam.extract_split.activation_maps", full_from(0, []))
     with pytest.raises(torch.OutOfMemoryError):
         list(stream_cams(model, tiles, batches, SCALES))
 
@@ -172,7 +172,7 @@ def test_the_next_cams_are_begun_before_those_before_are_used(
     model: Model, tiles: Tiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    monkeypatch.setattr("sonarseg.training.cams.activation_maps", full_from(10, seen))
+    monkeypatch.setattr("sonarseg.cam.extract_split.activation_maps", full_from(10, seen))
     coming = stream_cams(model, tiles, [[0], [1], [2]], SCALES)
     begun = [(index, len(seen)) for index, _ in coming]
     assert begun == [(0, 2), (1, 3), (2, 3)]

@@ -10,12 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sonarseg.cam_store import write_cam
+from sonarseg.cam.extract_split import cam_batches, stream_cams
+from sonarseg.cam.files import write_cam
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.evaluation import evaluate_crf
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.cams import cam_batches, stream_cams
 from sonarseg.training.config import RunConfig
 from sonarseg.training.model_file import Model, build_network
 from sonarseg.training.pseudo_labels import make_pseudo_labels

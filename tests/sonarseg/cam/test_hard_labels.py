@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from sonarseg.seeds import DEFAULT_BACKGROUND_SCORE, argmax_labels, with_background
+from sonarseg.cam.hard_labels import DEFAULT_BACKGROUND_SCORE, argmax_labels, with_background
 
 SCORES = hnp.arrays(
     np.float32,

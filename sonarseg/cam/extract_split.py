@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonarseg.cam import extract_cams as activation_maps
-from sonarseg.cam_store import write_cam
+from sonarseg.cam.extract import extract_cams as activation_maps
+from sonarseg.cam.files import write_cam
 from sonarseg.files.whole import whole_folder
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
@@ -26,7 +26,7 @@ from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.model_file import Model, load_model
 from sonarseg.training.tiles import Tiles, batches_by_size, load_tiles
 
-# Keeps the scores of a class that shows nowhere at 0, as in `sonarseg.cam`
+# Keeps the scores of a class that shows nowhere at 0, as in `sonarseg.cam.extract`
 SCORE_ROUNDING = 1e-5
 # Pixels of all views of the largest scale that go through the network at once
 _PIXELS_AT_ONCE = {"cpu": 2**19, "cuda": 2**23}

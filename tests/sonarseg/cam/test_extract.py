@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sonarseg.cam import extract_cam
+from sonarseg.cam.extract import extract_cam
 from sonarseg.network.model import SegmentationNetwork
 
 ALL = np.array([True, True, True])

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonarseg.losses.lovasz_slopes import Slopes
 from sonarseg.numba_cache import compiled
 
 # Bits of the largest float32 that is not negative: larger than those of any error
@@ -24,8 +23,10 @@ _LAST = 0x7FFFFFFF
 _DIGIT_BITS, _DIGITS = 11, 3
 
 
-def slopes_by_rows(probabilities: Tensor, target: Tensor, ignore_index: int, per_image: bool) -> Slopes:
-    """As `sonarseg.losses.lovasz_slopes.slopes`, for contiguous float32 and int64 on the CPU."""
+def slopes_by_rows(
+    probabilities: Tensor, target: Tensor, ignore_index: int, per_image: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Fields of `sonarseg.losses.lovasz_softmax.Slopes`, for contiguous float32 and int64 on the CPU."""
     batch, num_classes, _ = probabilities.shape
     slope = torch.empty_like(probabilities)
     sets = [slice(i, i + 1) for i in range(batch)] if per_image else [slice(0, batch)]
@@ -49,7 +50,7 @@ def slopes_by_rows(probabilities: Tensor, target: Tensor, ignore_index: int, per
     else:
         with ThreadPoolExecutor(threads) as pool:
             list(pool.map(one, rows))
-    return Slopes(slope, constant, counts[:, :, 0], counts[:, 0, 1])
+    return slope, constant, counts[:, :, 0], counts[:, 0, 1]
 
 
 def compile_rows() -> None:

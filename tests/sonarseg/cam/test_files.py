@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from sonarseg.cam_store import read_cam, write_cam
+from sonarseg.cam.files import read_cam, write_cam
 from sonarseg.errors import UserError
 
 

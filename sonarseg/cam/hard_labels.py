@@ -1,6 +1,6 @@
-"""Seeds from class scores: the constant background score and the argmax over shown classes.
+"""Hard labels from class scores: the constant background score and the argmax over shown classes.
 
-Numpy only. `sonarseg.densecrf` and the CAM code both start from these two functions.
+Numpy only. They are the CAM's own prediction, and the hard seeds of the dense CRF's unary.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
+from sonarseg.ignore import IGNORE
+
 # ISIM's constant (arXiv 2211.12455, code of M. Bircanoglu): class scores above it are foreground
 DEFAULT_BACKGROUND_SCORE = 0.3
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from sonarseg.losses.lovasz_rows import _sorted
+from sonarseg.losses.lovasz_numba import _sorted
 
 ORDERS = arrays.arrays(
     np.int64,

@@ -6,7 +6,7 @@ import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonarseg.metrics.ranking import average_precision
+from sonarseg.metrics.average_precision import average_precision
 
 
 @settings(deadline=None)

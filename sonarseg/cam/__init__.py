@@ -1,0 +1,1 @@
+"""Class activation maps: extracted, stored, and turned into hard seeds."""
