@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sonarseg.cam.files import read_cam
 from sonarseg.cam.hard_labels import with_background
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.metrics.confusion import confusion

@@ -28,8 +28,9 @@ from crf_study import cases as study_cases
 from numpy.typing import NDArray
 from pydensecrf.densecrf import DenseCRF, DenseCRF2D
 
-from sonarseg.densecrf import numba_engine, torch_engine
-from sonarseg.densecrf.kernels import bilateral_features, spatial_features
+from sonarseg.densecrf.engines.numba import engine as numba_engine
+from sonarseg.densecrf.engines.torch import engine as torch_engine
+from sonarseg.densecrf.features import bilateral_features, spatial_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.unary import unary_energy

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import numpy as np
 from densecrf import speckled_tile, with_widths
 
-from sonarseg.densecrf import numba_mean_field
-from sonarseg.densecrf.engine import DEFAULT_ENGINE
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE
+from sonarseg.densecrf.engines.numba import mean_field as numba_mean_field
+from sonarseg.densecrf.engines.numba.engine import label_history
+from sonarseg.densecrf.engines.numba.lattice import build_lattice, spatial_lattice
+from sonarseg.densecrf.engines.numba.mean_field import lanes_for, mean_field
+from sonarseg.densecrf.features import bilateral_features
 from sonarseg.densecrf.history import confusion_histories
-from sonarseg.densecrf.kernels import bilateral_features
-from sonarseg.densecrf.numba_engine import label_history
-from sonarseg.densecrf.numba_lattice import build_lattice, spatial_lattice
-from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
 from sonarseg.densecrf.unary import unary_energy
 
 CLASSES, ITERATIONS = 6, 10

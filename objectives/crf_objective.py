@@ -25,7 +25,7 @@ from objectives.partial import PARTIAL, partial_scores
 from objectives.racing import FindIncumbent, Race, counted_tiles, race_order
 from objectives.search_space import CrfRanges, suggest_crf
 from objectives.tuning_tiles import TuningTile, class_shares, telling_order
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.history import confusion_histories
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions

@@ -14,7 +14,7 @@ import optuna
 from objectives.outcome import TrialFailed
 from objectives.run_follower import follow_run
 from objectives.search_space import setting_text
-from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run

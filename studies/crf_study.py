@@ -16,7 +16,7 @@ from objectives.racing import Incumbent, incumbent_of
 from objectives.search_grid import crf_grid
 from objectives.search_space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
-from sonarseg.densecrf.engine import Engine, make_ready, pick_engine
+from sonarseg.densecrf.engines.base import Engine, make_ready, pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions

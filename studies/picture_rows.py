@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sonarseg.cam.files import read_cam
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.metrics.confusion import confusion

@@ -9,7 +9,7 @@ from typing import Literal
 
 import optuna
 
-from sonarseg.densecrf.engine import Engine, pick_engine
+from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
 from studies.dask_workers import run_on_dask
 from studies.devices import crf_workers, seats

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from objectives.outcome import TrialFailed
 from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
-from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import published
 from sonarseg.errors import UserError

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from objectives.search_space import LOSSES, NAMED_LOSSES, CrfRanges
-from sonarseg.densecrf.engine import EngineName
+from sonarseg.densecrf.engines.base import EngineName
 from sonarseg.errors import UserError
 from sonarseg.files.setting_errors import setting_error, strictly, wrong_setting
 from sonarseg.files.settings import read_settings

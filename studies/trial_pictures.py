@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from reports.dashboard_pictures import PicturePanel, trial_picture
 from reports.dashboard_store import DashboardStore
 from sonarseg.cam.files import read_cam
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.densecrf.refine import refine

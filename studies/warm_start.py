@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from studies.quality import quality
 from studies.storage import Location, StudyKind, present_studies, storage_errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from sonarseg.densecrf.numba_engine import compile_engine
+from sonarseg.densecrf.engines.numba.engine import compile_engine
 
 
 def main() -> None:

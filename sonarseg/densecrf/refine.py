@@ -1,7 +1,7 @@
 """Refinement of class scores by a dense CRF (Krähenbühl and Koltun, arXiv 1210.5644).
 
 Mean-field inference with Gaussian kernels filtered on a permutohedral lattice, symmetric normalisation,
-Potts compatibility; `sonarseg.densecrf.engine` says which engine computes it.
+Potts compatibility; `sonarseg.densecrf.engines.base` says which engine computes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.cam.hard_labels import argmax_labels, with_background
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError

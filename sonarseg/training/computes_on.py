@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.training.config import RunConfig
 from sonarseg.training.device import device_name
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sonarseg.densecrf.engine import EngineName
+from sonarseg.densecrf.engines.base import EngineName
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.losses.config import LossConfig
 from sonarseg.survey.scaling import GreyScaling

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.cam.files import read_cam
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
+from sonarseg.densecrf.batch import ScoredTile, refine_tiles
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine_batch
-from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
 from sonarseg.files.whole import whole_folder
 from sonarseg.ignore import IGNORE
 from sonarseg.progress import Progress, silent

@@ -14,7 +14,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 
 from sonarseg.cam.extract_split import cam_batches, stream_cams, write_cams
-from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from sonarseg.ignore import IGNORE
 from sonarseg.progress import Progress

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from reports.dashboard_notes import write_dashboard_notes
 from reports.html import write_report
-from sonarseg.densecrf.engine import make_ready
+from sonarseg.densecrf.engines.base import make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
 from studies.commands import phases

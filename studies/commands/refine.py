@@ -63,9 +63,9 @@ def refine(
 
     from joblib import cpu_count
 
-    from sonarseg.densecrf.engine import pick_engine
-    from sonarseg.densecrf.refine_files import refine_files
-    from sonarseg.densecrf.score_files import find_score_files
+    from sonarseg.densecrf.engines.base import pick_engine
+    from sonarseg.densecrf.files.refine import refine_files
+    from sonarseg.densecrf.files.scores import find_score_files
     from sonarseg.errors import UserError
     from sonarseg.processes.signals import interruptible
     from sonarseg.survey.importers.shown_table import read_shown
@@ -123,7 +123,7 @@ def _levels(scaling: GreyScaling) -> str:
 def _engine_name(text: str) -> Any:
     from typing import get_args
 
-    from sonarseg.densecrf.engine import EngineName
+    from sonarseg.densecrf.engines.base import EngineName
     from sonarseg.errors import UserError
 
     if text not in get_args(EngineName):

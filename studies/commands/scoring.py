@@ -8,7 +8,7 @@ from typing import Any
 from joblib import cpu_count
 
 from sonarseg.cam.extract_split import extract_cams
-from sonarseg.densecrf.engine import pick_engine
+from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, evaluate_crf, evaluate_run

@@ -17,7 +17,7 @@ from objectives.racing import Incumbent, incumbent_of
 from objectives.search_space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import TuningTile, prepare_tiles
 from sonarseg.cam.files import read_cam, write_cam
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import evaluate_crf

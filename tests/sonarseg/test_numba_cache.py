@@ -10,7 +10,8 @@ import numpy as np
 
 import sonarseg
 from sonarseg import numba_cache as compiled
-from sonarseg.densecrf import engine, numba_engine
+from sonarseg.densecrf.engines import base as engine
+from sonarseg.densecrf.engines.numba import engine as numba_engine
 from sonarseg.numba_cache import sources_hash
 
 FOLDER = Path(next(iter(sonarseg.__path__)))
@@ -42,8 +43,9 @@ def program_output(source: str, folder: Path, **environment: str) -> str:
 def test_the_hash_follows_every_compiled_source(tmp_path):
     copy = shutil.copytree(FOLDER, tmp_path / "sonarseg", ignore=LEFT_OUT)
     assert sources_hash(copy) == sources_hash(FOLDER)
-    names = ("vector", "numba_lattice", "numba_mean_field", "numba_simplex", "history", "unary")
-    for source in (*(copy / "densecrf" / f"{name}.py" for name in names), copy / "losses" / "lovasz_numba.py"):
+    names = ("vector", "lattice", "mean_field", "simplex", "counting")
+    sources = [copy / "densecrf" / "engines" / "numba" / f"{name}.py" for name in names]
+    for source in (*sources, copy / "densecrf" / "unary.py", copy / "losses" / "lovasz_numba.py"):
         before = sources_hash(copy)
         source.write_text(source.read_text() + "\n# changed\n")
         assert sources_hash(copy) != before
@@ -55,7 +57,7 @@ def test_a_change_of_another_source_leaves_the_old_machine_code_alone(tmp_path):
     cache = str(tmp_path / "cache")
     assert program_output(PROGRAM, tmp_path, NUMBA_CACHE_DIR=cache) == "9.0 0"
     assert program_output(PROGRAM, tmp_path, NUMBA_CACHE_DIR=cache) == "9.0 1"
-    vector = root / "densecrf" / "vector.py"
+    vector = root / "densecrf" / "engines" / "numba" / "vector.py"
     vector.write_text(vector.read_text() + "\n# changed\n")
     assert program_output(PROGRAM, tmp_path, NUMBA_CACHE_DIR=cache) == "9.0 0"
 
@@ -63,7 +65,7 @@ def test_a_change_of_another_source_leaves_the_old_machine_code_alone(tmp_path):
 def test_where_nothing_can_be_written_it_is_compiled_all_the_same(tmp_path):
     root = shutil.copytree(FOLDER, tmp_path / "sonarseg", ignore=LEFT_OUT)
     # Files in the place of folders stop root, too.
-    for folder in (root, root / "densecrf", root / "losses"):
+    for folder in (root, root / "densecrf", root / "densecrf" / "engines" / "numba", root / "losses"):
         (folder / "__pycache__").touch()
     blocked = {"NUMBA_CACHE_DIR": "", "HOME": str(root / "__pycache__")}
     assert program_output(PROGRAM, tmp_path, **blocked) == "9.0 0"
@@ -95,13 +97,14 @@ def test_the_wait_is_told_only_where_there_is_one(monkeypatch):
 
 
 def test_what_studies_call_is_compiled_beforehand():
-    from sonarseg.densecrf.history import _count, confusion_histories
+    from sonarseg.densecrf.engines.numba.counting import count_history
+    from sonarseg.densecrf.history import confusion_histories
     from sonarseg.densecrf.parameters import CrfParameters
     from sonarseg.densecrf.tile import CrfTile
     from sonarseg.densecrf.unary import _seed_energy
 
     numba_engine.compile_engine(1)
-    before = len(_count.signatures), len(_seed_energy.signatures)
+    before = len(count_history.signatures), len(_seed_energy.signatures)
     mapped = np.zeros((9, 9), np.uint8)
     mapped.setflags(write=False)
     for kind in (np.float16, np.float32):
@@ -109,5 +112,5 @@ def test_what_studies_call_is_compiled_beforehand():
             tile = CrfTile(np.random.default_rng(0).random((3, 9, 9)).astype(kind), mapped)
             ids = np.arange(3, dtype=np.uint8)
             confusion_histories([tile], [mask], [ids], CrfParameters(), 2, 3, engine.DEFAULT_ENGINE)
-    assert (len(_count.signatures), len(_seed_energy.signatures)) == before
+    assert (len(count_history.signatures), len(_seed_energy.signatures)) == before
     assert compiled.compiled_before("1-channels-4-lanes")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from reports.dashboard_pictures import PicturePanel
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.errors import UserError

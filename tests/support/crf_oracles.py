@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydensecrf.densecrf import DenseCRF
 
-from sonarseg.densecrf.kernels import bilateral_features, spatial_features
+from sonarseg.densecrf.features import bilateral_features, spatial_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.survey.layout import open_survey
 

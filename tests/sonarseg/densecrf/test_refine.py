@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import crf_tile, refine
 from sonarseg.errors import UserError

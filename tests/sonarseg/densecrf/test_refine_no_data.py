@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
+from sonarseg.densecrf.files.refine import refine_files
+from sonarseg.densecrf.files.scores import find_score_files
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
-from sonarseg.densecrf.refine_files import refine_files
-from sonarseg.densecrf.score_files import find_score_files
 from sonarseg.survey.scaling import GreyScaling
 
 SIZE = (20, 26)

@@ -5,7 +5,7 @@ import pydensecrf.densecrf as dcrf
 import pytest
 from pydensecrf.utils import unary_from_labels, unary_from_softmax
 
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import published
 from sonarseg.densecrf.refine import refine

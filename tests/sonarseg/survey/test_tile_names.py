@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from sonarseg.densecrf.score_files import find_score_files
+from sonarseg.densecrf.files.scores import find_score_files
 from sonarseg.errors import UserError
 from sonarseg.survey.checks.survey import check_survey
 from sonarseg.survey.importers.mask_labels import labels_from_masks, write_labels

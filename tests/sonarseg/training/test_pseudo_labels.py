@@ -13,7 +13,7 @@ from torch import nn
 from sonarseg.cam.extract import extract_cam, extract_cams
 from sonarseg.cam.extract_split import cam_batches, stream_cams, write_cams
 from sonarseg.cam.files import read_cam
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from sonarseg.densecrf.engine import Engine
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.errors import UserError
 from sonarseg.training import checkpoint
 from sonarseg.training.batch_size import choose_batch_size, start_over

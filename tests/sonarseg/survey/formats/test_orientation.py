@@ -10,7 +10,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageOps
 
-from sonarseg.densecrf.score_files import find_score_files
+from sonarseg.densecrf.files.scores import find_score_files
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.no_data import read_valid
 from sonarseg.survey.pictures import picture_size, read_mask_file, read_picture

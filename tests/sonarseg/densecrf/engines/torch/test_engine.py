@@ -6,12 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonarseg.densecrf import numba_engine, torch_engine, torch_mean_field, unary
-from sonarseg.densecrf.kernels import bilateral_features
+from sonarseg.densecrf import unary
+from sonarseg.densecrf.engines.numba import engine as numba_engine
+from sonarseg.densecrf.engines.torch import engine as torch_engine
+from sonarseg.densecrf.engines.torch import mean_field as torch_mean_field
+from sonarseg.densecrf.engines.torch.lattice import Lattice
+from sonarseg.densecrf.engines.torch.mean_field import mean_field
+from sonarseg.densecrf.features import bilateral_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
-from sonarseg.densecrf.torch_lattice import Lattice
-from sonarseg.densecrf.torch_mean_field import mean_field
 from sonarseg.errors import UserError
 from tests.support.crf_oracles import pydensecrf_marginals, real_tiles, rgb_of, speckled_tile
 

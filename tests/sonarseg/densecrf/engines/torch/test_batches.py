@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonarseg.densecrf import numba_engine, torch_engine
+from sonarseg.densecrf.engines.numba import engine as numba_engine
+from sonarseg.densecrf.engines.torch import engine as torch_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
@@ -147,7 +148,7 @@ def test_the_stated_memory_is_an_upper_bound(dimensions, history):
     """Growth of a fresh process, on tiles of two sizes whose every pixel has its own vertices."""
     program = f"""
 import threading, time, numpy as np, torch
-from sonarseg.densecrf import torch_engine
+from sonarseg.densecrf.engines.torch import engine as torch_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 torch.set_num_threads(1)

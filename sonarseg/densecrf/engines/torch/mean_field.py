@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from sonarseg.densecrf.engines.torch.lattice import Filter
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.torch_lattice import Filter
 from sonarseg.densecrf.unary import SCORE_FLOOR, background_score
 
 # Energy of a class that a tile does not have: softmax gives it exactly 0.

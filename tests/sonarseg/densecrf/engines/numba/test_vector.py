@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from sonarseg.densecrf import vector
+from sonarseg.densecrf.engines.numba import vector
 
 LANES = [4, 8, 16, 48, 64, 128]
 

@@ -2,7 +2,7 @@
 
 One pass over the pixels does a whole iteration: it slices both blurred lattices, adds the unary, takes the
 softmax and splats the result for the next iteration, so that no marginal is ever stored. The
-classes of a pixel are the lanes of one vector register (`sonarseg.densecrf.vector`).
+classes of a pixel are the lanes of one vector register (`sonarseg.densecrf.engines.numba.vector`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.numba_lattice import Lattice
-from sonarseg.densecrf.vector import (
+from sonarseg.densecrf.engines.numba.lattice import Lattice
+from sonarseg.densecrf.engines.numba.vector import (
     broadcast,
     exponential,
     fused_multiply_add,

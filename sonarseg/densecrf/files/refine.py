@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from sonarseg.cam.files import write_cam
 from sonarseg.cam.hard_labels import argmax_labels
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine, make_ready
+from sonarseg.densecrf.batch import ScoredTile, refine_tiles
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine, make_ready
+from sonarseg.densecrf.files.scores import ScoreFiles
+from sonarseg.densecrf.files.settings import refuse_other_settings, settings_of, write_settings
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
-from sonarseg.densecrf.refine_settings import refuse_other_settings, settings_of, write_settings
-from sonarseg.densecrf.refine_tiles import ScoredTile, refine_tiles
-from sonarseg.densecrf.score_files import ScoreFiles
 from sonarseg.errors import UserError
 from sonarseg.files.arrays import load_array
 from sonarseg.processes.pool import in_order

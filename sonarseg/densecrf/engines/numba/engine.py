@@ -9,9 +9,9 @@ import sys
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.kernels import bilateral_features
-from sonarseg.densecrf.numba_lattice import Lattice, build_lattice, spatial_lattice
-from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
+from sonarseg.densecrf.engines.numba.lattice import Lattice, build_lattice, spatial_lattice
+from sonarseg.densecrf.engines.numba.mean_field import lanes_for, mean_field
+from sonarseg.densecrf.features import bilateral_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.unary import unary_energy
@@ -89,7 +89,7 @@ def _kernels(tile: CrfTile, parameters: CrfParameters) -> tuple[tuple[Lattice, f
 
 def compile_engine(channels: int = 1, num_classes: int = 16) -> None:
     """Compile, or load from the cache, what tiles of up to so many classes and these channels need."""
-    from sonarseg.densecrf.history import compile_counting
+    from sonarseg.densecrf.engines.numba.counting import compile_counting
 
     guide = np.zeros((4, 4) if channels == 1 else (4, 4, channels), dtype=np.uint8)
     # Wide kernels number the vertices by place, narrow ones by hash.

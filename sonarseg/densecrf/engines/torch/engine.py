@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.densecrf.engines.torch.lattice import Filter, Lattice, spatial_lattice
+from sonarseg.densecrf.engines.torch.mean_field import mean_field, unary_energy
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
-from sonarseg.densecrf.torch_lattice import Filter, Lattice, spatial_lattice
-from sonarseg.densecrf.torch_mean_field import mean_field, unary_energy
 from sonarseg.errors import UserError
 
 Result = TypeVar("Result")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydensecrf.densecrf import DenseCRF
 
-from sonarseg.densecrf.kernels import bilateral_features, refuse_wrapping_keys, spatial_features
+from sonarseg.densecrf.features import bilateral_features, refuse_wrapping_keys, spatial_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.unary import unary_energy

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.engine import DEFAULT_ENGINE, Engine
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import CrfInput, refine_batch
 from sonarseg.processes.pool import in_order

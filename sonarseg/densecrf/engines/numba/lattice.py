@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sonarseg.densecrf.kept_lattices import KeptLattices
-from sonarseg.densecrf.kernels import (
+from sonarseg.densecrf.engines.lattice_cache import KeptLattices
+from sonarseg.densecrf.engines.numba.simplex import locate
+from sonarseg.densecrf.features import (
     LARGEST_KEY,
     MOST_CELLS,
     elevation_scale,
@@ -28,7 +29,6 @@ from sonarseg.densecrf.kernels import (
     spatial_features,
     too_narrow,
 )
-from sonarseg.densecrf.numba_simplex import locate
 from sonarseg.numba_cache import compiled
 
 # Up to so many keys, every key has a place of its own in a table of 32 MiB at most; else it is hashed.
@@ -74,7 +74,7 @@ def build_lattice(features: NDArray[np.float32], kernel: str = "these widths") -
     Parameters
     ----------
     features : float32 (d, N), C order
-        As `sonarseg.densecrf.kernels` makes them.
+        As `sonarseg.densecrf.features` makes them.
     kernel : str
         Names of the widths, for the message.
 

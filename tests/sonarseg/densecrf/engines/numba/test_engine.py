@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sonarseg.densecrf import numba_engine, pydensecrf_engine
-from sonarseg.densecrf.kept_lattices import KeptLattices
-from sonarseg.densecrf.kernels import bilateral_features, spatial_features
-from sonarseg.densecrf.numba_engine import label_history, marginals
-from sonarseg.densecrf.numba_lattice import build_lattice, spatial_lattice
-from sonarseg.densecrf.numba_mean_field import lanes_for, mean_field
+from sonarseg.densecrf.engines import pydensecrf as pydensecrf_engine
+from sonarseg.densecrf.engines.lattice_cache import KeptLattices
+from sonarseg.densecrf.engines.numba import engine as numba_engine
+from sonarseg.densecrf.engines.numba.engine import label_history, marginals
+from sonarseg.densecrf.engines.numba.lattice import build_lattice, spatial_lattice
+from sonarseg.densecrf.engines.numba.mean_field import lanes_for, mean_field
+from sonarseg.densecrf.features import bilateral_features, spatial_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
@@ -201,7 +202,7 @@ def test_keys_beyond_62_bits_are_refused_in_one_sentence():
 
 
 def test_hash_and_place_number_the_vertices_alike(monkeypatch):
-    from sonarseg.densecrf import numba_lattice
+    from sonarseg.densecrf.engines.numba import lattice as numba_lattice
 
     image, _, _ = speckled_tile(50, 60, 3, 0)
     features = bilateral_features(image, 8, 10)
@@ -219,7 +220,7 @@ def test_the_spatial_lattice_is_made_once_a_shape_and_width():
 
 
 def test_spatial_lattices_are_kept_up_to_a_number_of_bytes(monkeypatch):
-    from sonarseg.densecrf import numba_lattice
+    from sonarseg.densecrf.engines.numba import lattice as numba_lattice
 
     one = spatial_lattice(30, 41, 2.0).nbytes
     monkeypatch.setattr(numba_lattice, "_spatial", KeptLattices(3 * one))
@@ -285,7 +286,7 @@ def test_threads_do_not_disturb_each_other():
 
 def test_compiling_covers_the_usual_numbers_of_classes():
     numba_engine.compile_engine()
-    from sonarseg.densecrf.numba_mean_field import _run
+    from sonarseg.densecrf.engines.numba.mean_field import _run
 
     before = len(_run.signatures)
     for classes in range(2, 17):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sonarseg.densecrf.vector import broadcast, load, nearest, store, where_equal, where_less
+from sonarseg.densecrf.engines.numba.vector import broadcast, load, nearest, store, where_equal, where_less
 from sonarseg.numba_cache import compiled
 
 

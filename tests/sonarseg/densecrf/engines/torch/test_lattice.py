@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sonarseg.densecrf import torch_lattice
-from sonarseg.densecrf.kept_lattices import KeptLattices
-from sonarseg.densecrf.torch_lattice import Lattice
+from sonarseg.densecrf.engines.lattice_cache import KeptLattices
+from sonarseg.densecrf.engines.torch import lattice as torch_lattice
+from sonarseg.densecrf.engines.torch.lattice import Lattice
 from sonarseg.errors import UserError
 
 CPU = torch.device("cpu")

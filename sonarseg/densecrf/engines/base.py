@@ -54,16 +54,16 @@ class Engine:
         if self.name == "torch":
             import torch
 
-            from sonarseg.densecrf import torch_engine
+            from sonarseg.densecrf.engines.torch import engine as torch_engine
 
             device = torch.device(self.device)
             return torch_engine.label_history(
                 tiles, parameters, iterations, device=device, deterministic=True
             )
         if self.name == "numba":
-            from sonarseg.densecrf.numba_engine import label_history
+            from sonarseg.densecrf.engines.numba.engine import label_history
         else:
-            from sonarseg.densecrf.pydensecrf_engine import label_history
+            from sonarseg.densecrf.engines.pydensecrf import label_history
         return [label_history(tile, parameters, iterations) for tile in tiles]
 
     def last_labels(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.uint8]]:
@@ -71,14 +71,14 @@ class Engine:
         if self.name == "torch":
             import torch
 
-            from sonarseg.densecrf import torch_engine
+            from sonarseg.densecrf.engines.torch import engine as torch_engine
 
             device = torch.device(self.device)
             return torch_engine.last_labels(tiles, parameters, device=device, deterministic=True)
         if self.name == "numba":
-            from sonarseg.densecrf.numba_engine import last_labels
+            from sonarseg.densecrf.engines.numba.engine import last_labels
         else:
-            from sonarseg.densecrf.pydensecrf_engine import last_labels
+            from sonarseg.densecrf.engines.pydensecrf import last_labels
         return [last_labels(tile, parameters) for tile in tiles]
 
     def marginals(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.float32]]:
@@ -86,14 +86,14 @@ class Engine:
         if self.name == "torch":
             import torch
 
-            from sonarseg.densecrf import torch_engine
+            from sonarseg.densecrf.engines.torch import engine as torch_engine
 
             device = torch.device(self.device)
             return torch_engine.marginals(tiles, parameters, device=device, deterministic=True)
         if self.name == "numba":
-            from sonarseg.densecrf.numba_engine import marginals
+            from sonarseg.densecrf.engines.numba.engine import marginals
         else:
-            from sonarseg.densecrf.pydensecrf_engine import marginals
+            from sonarseg.densecrf.engines.pydensecrf import marginals
         return [marginals(tile, parameters) for tile in tiles]
 
 
@@ -115,7 +115,7 @@ def make_ready(engine: Engine, channels: int, progress: Progress = silent, *, nu
     """
     if engine.name != "numba":
         return
-    from sonarseg.densecrf.numba_engine import compile_engine, is_compiled
+    from sonarseg.densecrf.engines.numba.engine import compile_engine, is_compiled
 
     wait = not is_compiled(channels, num_classes)
     if wait:

@@ -1,6 +1,6 @@
 """The permutohedral lattice in plain torch operations, over the pixels of many tiles at once.
 
-The same lattice as `sonarseg.densecrf.numba_lattice`, found by sorting in place of hashing: keys are
+The same lattice as `sonarseg.densecrf.engines.numba.lattice`, found by sorting in place of hashing: keys are
 packed into one integer with the tile's number on top, so tiles never share a vertex.
 """
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from sonarseg.densecrf.kept_lattices import KeptLattices
-from sonarseg.densecrf.kernels import (
+from sonarseg.densecrf.engines.lattice_cache import KeptLattices
+from sonarseg.densecrf.features import (
     LARGEST_KEY,
     MOST_CELLS,
     elevation_scale,
@@ -38,7 +38,7 @@ class Lattice:
     Parameters
     ----------
     features : float32 (N, d)
-        Features of the pixels, as `sonarseg.densecrf.kernels` makes them.
+        Features of the pixels, as `sonarseg.densecrf.features` makes them.
     tile : int64 (N,), optional
         Number of each pixel's tile, from 0.
     deterministic : bool

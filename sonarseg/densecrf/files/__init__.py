@@ -1,0 +1,1 @@
+"""Dense CRF refinement of score files on disk, without a survey or a study."""
