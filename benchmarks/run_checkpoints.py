@@ -13,8 +13,8 @@ import torch
 from run_rows import NETWORKS, Row, row
 
 from sonarseg.network.model import SegmentationNetwork
-from sonarseg.training.checkpoint import CHECKPOINT
-from sonarseg.training.checkpoint_writer import CheckpointWriter
+from sonarseg.training.checkpoint.files import CHECKPOINT
+from sonarseg.training.checkpoint.writer import CheckpointWriter
 
 TURNS = 5
 

@@ -28,9 +28,9 @@ def our_model(survey_dir: Path, device: str) -> tuple[Any, Any, Any]:
     """Survey, configuration and model of ours, with the tiles in a store."""
     from sonarseg.survey.layout import open_survey
     from sonarseg.survey.scaling import fit_scaling
+    from sonarseg.training.checkpoint.model import Model, build_network
     from sonarseg.training.config import NetworkConfig, RunConfig, TrainingConfig
-    from sonarseg.training.model_file import Model, build_network
-    from sonarseg.training.tiles import load_tiles
+    from sonarseg.training.data.tiles import load_tiles
 
     survey = open_survey(survey_dir)
     config = RunConfig(
@@ -72,9 +72,9 @@ def our_training(
 ) -> Callable[[], int]:
     """One epoch of the trainer with masks as targets."""
     from sonarseg.losses.cross_entropy import cross_entropy
+    from sonarseg.training.data.tiles import load_masks
     from sonarseg.training.device import make_deterministic
     from sonarseg.training.schedule import plan
-    from sonarseg.training.tiles import load_masks
     from sonarseg.training.trainer import Trainer
 
     make_deterministic(deterministic)

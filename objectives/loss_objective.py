@@ -21,7 +21,7 @@ from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import smaller
 from sonarseg.training.config import RunConfig
-from sonarseg.training.config_file import CONFIG
+from sonarseg.training.run_folder.config import CONFIG
 
 # User attribute of a trial that has chosen its loss and seed
 SETTING = "setting"

@@ -7,7 +7,7 @@ import re
 import signal
 from pathlib import Path
 
-from sonarseg.training.record import FAILURE, SUMMARY
+from sonarseg.training.run_folder.record import FAILURE, SUMMARY
 
 OUTPUT = "output.txt"
 WRONG_INPUT, DEVICE_LOST, INTERRUPTED, TERMINATED = 2, 4, 130, 143

@@ -30,7 +30,7 @@ from sonarseg.files.whole import write_json
 from sonarseg.processes.identity import is_alive, process_identity
 from sonarseg.processes.parent_pipe import PARENT_PIPE
 from sonarseg.processes.pool import PYTHON
-from sonarseg.training.record import FAILURE, SUMMARY, is_finished, read_summary
+from sonarseg.training.run_folder.record import FAILURE, SUMMARY, is_finished, read_summary
 
 RUN_COMMAND = (*PYTHON, "-m", "sonarseg")
 PROCESS = "process.json"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes.parent_pipe import watch_parent
-from sonarseg.training.record import log
+from sonarseg.training.run_folder.record import log
 
 if TYPE_CHECKING:
     from sys import UnraisableHookArgs
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _train(run_dir: Path) -> int:
-    from sonarseg.training.endings import RunFailed
+    from sonarseg.training.failures import RunFailed
     from sonarseg.training.run import run
 
     try:

@@ -158,9 +158,9 @@ def evaluate_run(
     import torch
 
     from sonarseg.survey.pixel_store import StoredPicture, packed
+    from sonarseg.training.checkpoint.model import load_model
+    from sonarseg.training.data.tiles import load_tiles
     from sonarseg.training.device import pick_device
-    from sonarseg.training.model_file import load_model
-    from sonarseg.training.tiles import load_tiles
     from sonarseg.training.validation import validate
 
     model = load_model(run_dir, pick_device(device))

@@ -19,9 +19,9 @@ from sonarseg.survey.formats.found import SUFFIX_WORDS, SUFFIXES
 from sonarseg.survey.no_data import filled, read_valid, without_invalid
 from sonarseg.survey.pictures import write_index_png, write_png
 from sonarseg.survey.tile_names import tile_name
+from sonarseg.training.checkpoint.model import Model
+from sonarseg.training.data.tiles import to_tensor
 from sonarseg.training.device import autocast
-from sonarseg.training.model_file import Model
-from sonarseg.training.tiles import to_tensor
 
 LEGEND = "legend.png"
 

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.outcome import OutOfMemory
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import chosen_batch_size, smaller, start_over
-from sonarseg.training.config_file import read_config
+from sonarseg.training.run_folder.config import read_config
 from studies.begin_anew import begin_anew
 from studies.retry import MEMORY_RAN_OUT
 from studies.study_config import StudyConfig

@@ -23,8 +23,8 @@ from sonarseg.files.whole import write_atomically
 from sonarseg.losses.config import LossConfig
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.survey.layout import Survey
-from sonarseg.training.config_file import CONFIG
-from sonarseg.training.pseudo_labels import make_pseudo_labels
+from sonarseg.training.run_folder.config import CONFIG
+from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.batch_size import study_batch_size
 from studies.confirm_record import ATTRIBUTE, begin_record, new_seeds, results_of
 from studies.contenders import Contender, contenders, slug

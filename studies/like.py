@@ -9,9 +9,9 @@ from pathlib import Path
 
 from sonarseg.files.whole import write_atomically
 from sonarseg.survey.layout import Survey
-from sonarseg.training.checkpoint import CHECKPOINT, is_whole
-from sonarseg.training.config_file import CONFIG, read_config
-from sonarseg.training.record import SUMMARY
+from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole
+from sonarseg.training.run_folder.config import CONFIG, read_config
+from sonarseg.training.run_folder.record import SUMMARY
 from studies.init import survey_reference
 from studies.study_config import StudyConfig
 from studies.warm_up import difference, run_config

@@ -21,7 +21,7 @@ from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import SUMMARY
+from sonarseg.training.run_folder.record import SUMMARY
 from studies.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
 from studies.begin_anew import StudySetAside, is_set_aside, successor
 from studies.retry import revive

@@ -17,10 +17,10 @@ from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import with_batch_size
-from sonarseg.training.checkpoint import CHECKPOINT, is_whole
+from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole
 from sonarseg.training.config import RunConfig
-from sonarseg.training.config_file import CONFIG
-from sonarseg.training.record import SUMMARY
+from sonarseg.training.run_folder.config import CONFIG
+from sonarseg.training.run_folder.record import SUMMARY
 from studies.batch_size import study_batch_size
 from studies.devices import lease, seats
 from studies.loss_study import best_loss_trial

@@ -8,9 +8,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sonarseg.errors import UserError
-from sonarseg.training.checkpoint import CHECKPOINT
-from sonarseg.training.config_file import CONFIG
-from sonarseg.training.record import SUMMARY
+from sonarseg.training.checkpoint.files import CHECKPOINT
+from sonarseg.training.run_folder.config import CONFIG
+from sonarseg.training.run_folder.record import SUMMARY
 from studies.init import study_toml
 from studies.study_config import STUDY_TOML
 from studies.workspace import Workspace

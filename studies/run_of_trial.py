@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial
 from objectives.search_space import setting_text
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
-from sonarseg.training.checkpoint import CHECKPOINT
-from sonarseg.training.config_file import CONFIG
-from sonarseg.training.record import SUMMARY
+from sonarseg.training.checkpoint.files import CHECKPOINT
+from sonarseg.training.run_folder.config import CONFIG
+from sonarseg.training.run_folder.record import SUMMARY
 from studies.workspace import Workspace
 
 

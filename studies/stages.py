@@ -22,11 +22,11 @@ from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.checkpoint import CHECKPOINT, is_whole
+from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole
 from sonarseg.training.config import RunConfig
-from sonarseg.training.config_file import CONFIG
-from sonarseg.training.pseudo_labels import make_pseudo_labels
-from sonarseg.training.record import SUMMARY, read_summary
+from sonarseg.training.run_folder.config import CONFIG
+from sonarseg.training.run_folder.record import SUMMARY, read_summary
+from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.batch_size import follow_with_fitting_batches, note_batch_size, study_batch_size
 from studies.crf_study import best_crf_trial, run_crf_study
 from studies.identity import check_compatible, describe, directions_of

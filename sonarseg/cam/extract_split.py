@@ -17,14 +17,14 @@ from sonarseg.cam.files import write_cam
 from sonarseg.files.whole import whole_folder
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
+from sonarseg.training.checkpoint.model import Model, load_model
 from sonarseg.training.config import CamConfig
-from sonarseg.training.config_file import read_config
+from sonarseg.training.data.feed import feed_of, stream
+from sonarseg.training.data.tiles import Tiles, batches_by_size, load_tiles
 from sonarseg.training.device import autocast, free_memory, pick_device
-from sonarseg.training.endings import is_out_of_memory
-from sonarseg.training.feed import feed_of, stream
+from sonarseg.training.failures import is_out_of_memory
 from sonarseg.training.freed_memory import keep_freed_memory
-from sonarseg.training.model_file import Model, load_model
-from sonarseg.training.tiles import Tiles, batches_by_size, load_tiles
+from sonarseg.training.run_folder.config import read_config
 
 # Keeps the scores of a class that shows nowhere at 0, as in `sonarseg.cam.extract`
 SCORE_ROUNDING = 1e-5

@@ -7,7 +7,7 @@ from pathlib import Path
 from sonarseg.errors import UserError
 from sonarseg.files.whole import read_json, write_json
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import log, start_metrics
+from sonarseg.training.run_folder.record import log, start_metrics
 
 CHOSEN = "batch_size.json"
 SMALLEST = 2
@@ -46,7 +46,7 @@ def smaller(batch_size: int) -> int | None:
 def start_over(run_dir: Path, batch_size: int, why: str) -> None:
     """Have a run begin again from its first epoch, with another batch size."""
     # torch takes seconds to import, and who follows a run does without it.
-    from sonarseg.training.checkpoint import CHECKPOINT, PREVIOUS
+    from sonarseg.training.checkpoint.files import CHECKPOINT, PREVIOUS
 
     for name in (CHECKPOINT, PREVIOUS):
         (run_dir / name).unlink(missing_ok=True)

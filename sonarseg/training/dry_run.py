@@ -17,18 +17,18 @@ import torch
 from sonarseg.losses.build import build_loss
 from sonarseg.processes.pool import PYTHON
 from sonarseg.progress import Progress, silent
+from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
+from sonarseg.training.data.loading import RunData, load_run_data, new_model
+from sonarseg.training.data.sampling import epoch_size
+from sonarseg.training.data.tiles import load_tiles
 from sonarseg.training.device import device_name, make_deterministic
-from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
+from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
-from sonarseg.training.model_file import Model
-from sonarseg.training.run_data import RunData, load_run_data, new_model
-from sonarseg.training.sampling import epoch_size
+from sonarseg.training.probe import train_steps
+from sonarseg.training.run_folder.cost import peak_memory
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, plan
-from sonarseg.training.spent import peak_memory
-from sonarseg.training.targets import RoundTargets
-from sonarseg.training.tiles import load_tiles
-from sonarseg.training.trial_steps import train_steps
+from sonarseg.training.targets.rounds import RoundTargets
 
 # Tiles from which the time of a round's pseudo-labels is told
 SAMPLE = 16

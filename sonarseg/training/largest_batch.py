@@ -10,11 +10,11 @@ from sonarseg.losses.lovasz_softmax import lovasz_softmax
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import SMALLEST, choose_batch_size, chosen_batch_size, with_batch_size
 from sonarseg.training.config import RunConfig
+from sonarseg.training.data.loading import RunData, new_model
+from sonarseg.training.data.sampling import epoch_size
 from sonarseg.training.device import free_memory
-from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, is_out_of_memory
-from sonarseg.training.run_data import RunData, new_model
-from sonarseg.training.sampling import epoch_size
-from sonarseg.training.trial_steps import train_steps
+from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, is_out_of_memory
+from sonarseg.training.probe import train_steps
 
 CPU_BATCH_SIZE = 16
 LARGEST = 64

@@ -17,23 +17,23 @@ from sonarseg.files.whole import write_json
 from sonarseg.losses.build import build_loss
 from sonarseg.metrics.iou import survey_scores
 from sonarseg.progress import Progress, silent
-from sonarseg.training import record
 from sonarseg.training.batch_size import choose_batch_size, smaller
-from sonarseg.training.checkpoint import CHECKPOINT, is_whole, load_newest
-from sonarseg.training.checkpoint_writer import CheckpointWriter
-from sonarseg.training.computes_on import ComputesOn, computes_on
+from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole, load_newest
+from sonarseg.training.checkpoint.writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
-from sonarseg.training.config_file import CONFIG, read_config
+from sonarseg.training.data.loading import RunData, load_run_data, new_model, tiles_hash
 from sonarseg.training.device import free_memory, make_deterministic, pick_device
-from sonarseg.training.endings import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
+from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
-from sonarseg.training.predicted_masks import mask_writer, predict_unscored
-from sonarseg.training.run_data import RunData, load_run_data, new_model, tiles_hash
-from sonarseg.training.run_lock import locked
+from sonarseg.training.run_folder import record
+from sonarseg.training.run_folder.compute_environment import ComputesOn, computes_on
+from sonarseg.training.run_folder.config import CONFIG, read_config
+from sonarseg.training.run_folder.cost import Spent
+from sonarseg.training.run_folder.lock import locked
+from sonarseg.training.run_folder.predictions import mask_writer, predict_unscored
+from sonarseg.training.run_folder.summary import config_hash, summarise
 from sonarseg.training.schedule import Epoch, plan
-from sonarseg.training.spent import Spent
-from sonarseg.training.summary import config_hash, summarise
-from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets, refuse_lost_labels
+from sonarseg.training.targets.rounds import PSEUDO_LABELS, RoundTargets, refuse_lost_labels
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 

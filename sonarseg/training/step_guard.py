@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonarseg.training.endings import RunFailed
+from sonarseg.training.failures import RunFailed
 
 MAX_SKIPPED = 10
 # A look at a CUDA device's counter waits for the device: only every so many steps.

@@ -14,16 +14,16 @@ from torch import Tensor
 from sonarseg.ignore import IGNORE
 from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.survey.pixel_store import PixelStore
-from sonarseg.training.augmentation import draw_augmentation
+from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
+from sonarseg.training.data.augmentation import draw_augmentation
+from sonarseg.training.data.feed import feed_of, stream
+from sonarseg.training.data.sampling import balanced_epoch, single_class_epoch
+from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.device import autocast, needs_scaler
-from sonarseg.training.feed import feed_of, stream
 from sonarseg.training.freed_memory import keep_freed_memory
-from sonarseg.training.model_file import Model
-from sonarseg.training.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.schedule import Epoch, learning_rate_factor
 from sonarseg.training.step_guard import StepGuard
-from sonarseg.training.tiles import Tiles
 
 
 @dataclass(frozen=True)

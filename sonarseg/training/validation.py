@@ -13,10 +13,10 @@ from torch import Tensor
 from sonarseg.ignore import IGNORE
 from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.training.checkpoint.model import Model
+from sonarseg.training.data.feed import feed_of, stream
+from sonarseg.training.data.tiles import Tiles, batches_by_size
 from sonarseg.training.device import autocast
-from sonarseg.training.feed import feed_of, stream
-from sonarseg.training.model_file import Model
-from sonarseg.training.tiles import Tiles, batches_by_size
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sonarseg.training.config_file import CONFIG, read_config
 from sonarseg.training.dry_run import Forecast, dry_run
+from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP
 from studies.commands.console import ConsoleProgress, console
 from studies.commands.lone_run import Wishes, dry_run_config

@@ -19,8 +19,8 @@ from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
-from sonarseg.training.config_file import read_config
 from sonarseg.training.run import run as train
+from sonarseg.training.run_folder.config import read_config
 from studies.batch_size import study_batch_size
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named

@@ -11,7 +11,7 @@ from typing import Any
 
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_json
-from sonarseg.training.checkpoint import CHECKPOINT
+from sonarseg.training.checkpoint.files import CHECKPOINT
 from studies.commands.nearby import is_survey, is_workspace
 
 RECORD = "maps.json"

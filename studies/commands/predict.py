@@ -37,8 +37,8 @@ def predict(
     """Write masks/ (class ids), confidence/ (0 to 255), overlays/ (colour), legend.png and areas.csv."""
     from sonarseg.errors import UserError
     from sonarseg.prediction import find_pictures, predict_pictures, refuse_unlike
+    from sonarseg.training.checkpoint.model import load_model
     from sonarseg.training.device import pick_device
-    from sonarseg.training.model_file import load_model
     from studies.commands import phases
     from studies.commands.console import ConsoleProgress, say
     from studies.commands.maps_folder import claim, describe_maps

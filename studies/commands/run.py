@@ -84,10 +84,10 @@ def run(
     """
     from sonarseg.files.whole import write_atomically
     from sonarseg.processes.signals import interruptible
-    from sonarseg.training.checkpoint import CHECKPOINT, is_whole
-    from sonarseg.training.config_file import CONFIG, read_config
-    from sonarseg.training.record import is_finished
+    from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole
     from sonarseg.training.run import run as train
+    from sonarseg.training.run_folder.config import CONFIG, read_config
+    from sonarseg.training.run_folder.record import is_finished
     from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console, say
     from studies.commands.forecast import show_forecast

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
-from sonarseg.training.config_file import read_config
-from sonarseg.training.record import SUMMARY
+from sonarseg.training.run_folder.config import read_config
+from sonarseg.training.run_folder.record import SUMMARY
 from studies.workspace import Workspace
 
 

@@ -64,7 +64,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     """Collect what `sonarseg status` tells, fit for JSON."""
     from reports.summary import summarise
     from sonarseg.files.run_metrics import read_metrics
-    from sonarseg.training.record import is_finished
+    from sonarseg.training.run_folder.record import is_finished
     from studies.batch_size import study_batch_size
     from studies.phase_file import phases_at_work
     from studies.snapshot import refresh_snapshot

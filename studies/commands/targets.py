@@ -12,7 +12,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, PUBLISHED, published
 from sonarseg.errors import UserError
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.config_file import CONFIG
+from sonarseg.training.run_folder.config import CONFIG
 from studies.crf_study import best_crf_parameters
 from studies.loss_study import best_loss_trial, best_run_dir
 from studies.pack import packed_run

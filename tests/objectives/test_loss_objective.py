@@ -14,7 +14,7 @@ from objectives.run_follower import Timing
 from objectives.search_space import LOSSES
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.training.config import RunConfig, TrainingConfig
-from sonarseg.training.record import is_finished, read_summary
+from sonarseg.training.run_folder.record import is_finished, read_summary
 from tests.support import fake_run_program
 
 PROGRAM = Path(fake_run_program.__file__)

@@ -11,9 +11,9 @@ from PIL import Image
 from sonarseg.errors import UserError
 from sonarseg.prediction import find_pictures, predict_pictures
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import NetworkConfig, SonarGeometry
-from sonarseg.training.model_file import Model, build_network
-from sonarseg.training.tiles import Normalisation
+from sonarseg.training.data.tiles import Normalisation
 
 GREY = np.random.default_rng(0).integers(0, 256, (24, 32), dtype=np.uint8)
 

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from sonarseg.errors import UserError
-from sonarseg.training.endings import RunFailed
+from sonarseg.training.failures import RunFailed
 from studies.commands.sentences import SentenceGroup, explain
 
 

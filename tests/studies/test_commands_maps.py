@@ -41,7 +41,7 @@ def test_maps_stay_if_a_picture_does_not_fit_the_model(
     monkeypatch.setattr("studies.commands.predict.find_workspace", lambda _: Workspace(tmp_path))
     monkeypatch.setattr("studies.commands.phases.note_in", lambda *_: None)
     monkeypatch.setattr("studies.commands.targets.run_target", lambda *_: run_dir)
-    monkeypatch.setattr("sonarseg.training.model_file.load_model", lambda *_: Scaled(GreyScaling()))
+    monkeypatch.setattr("sonarseg.training.checkpoint.model.load_model", lambda *_: Scaled(GreyScaling()))
     with pytest.raises(UserError, match=f"b.jpg .*{kind}"):
         predict(None, images=[tiles], output=maps, overwrite=True, device="cpu")
     assert (maps / "masks" / "a.png").is_file()

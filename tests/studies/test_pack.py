@@ -11,10 +11,10 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.checkpoint import save_checkpoint
+from sonarseg.training.checkpoint.files import save_checkpoint
+from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import NetworkConfig, RunConfig, SonarGeometry
-from sonarseg.training.model_file import Model, build_network
-from sonarseg.training.tiles import Normalisation
+from sonarseg.training.data.tiles import Normalisation
 from studies.main import app
 from studies.workspace import Workspace
 

@@ -10,8 +10,8 @@ import pytest
 
 from sonarseg.files.run_metrics import read_metrics
 from sonarseg.training.config import RunConfig
-from sonarseg.training.record import read_summary
 from sonarseg.training.run import run
+from sonarseg.training.run_folder.record import read_summary
 
 Whole = tuple[RunConfig, Path]
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from sonarseg.training.checkpoint.model import build_network
 from sonarseg.training.config import NetworkConfig
 from sonarseg.training.device import autocast, needs_scaler
-from sonarseg.training.model_file import build_network
 
 
 def test_only_chips_before_ampere_need_a_scaler(monkeypatch: pytest.MonkeyPatch) -> None:

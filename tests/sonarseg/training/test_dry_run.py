@@ -8,7 +8,7 @@ import torch
 
 from sonarseg.training.config import RunConfig
 from sonarseg.training.dry_run import Forecast, dry_run
-from sonarseg.training.endings import RunFailed
+from sonarseg.training.failures import RunFailed
 from sonarseg.training.run import run
 from sonarseg.training.trainer import Trainer
 from tests.support.run_folders import write_run

@@ -16,11 +16,11 @@ import torch
 
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.files.run_metrics import read_metrics
-from sonarseg.training.checkpoint import CHECKPOINT, load_newest
+from sonarseg.training.checkpoint.files import CHECKPOINT, load_newest
 from sonarseg.training.config import RunConfig
-from sonarseg.training.endings import RunFailed
-from sonarseg.training.record import LOG, read_summary
+from sonarseg.training.failures import RunFailed
 from sonarseg.training.run import run
+from sonarseg.training.run_folder.record import LOG, read_summary
 from sonarseg.training.step_guard import MAX_SKIPPED
 from sonarseg.training.trainer import Trainer
 from tests.support.run_folders import Whole, results, stopped_after, write_run

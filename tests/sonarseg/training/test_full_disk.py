@@ -12,8 +12,8 @@ import pytest
 
 from sonarseg.errors import UserError
 from sonarseg.files.run_metrics import read_metrics
-from sonarseg.training import checkpoint
-from sonarseg.training.checkpoint import CHECKPOINT
+from sonarseg.training.checkpoint import files as checkpoint
+from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.run import run
 from tests.support.run_folders import Whole, results, write_run
 

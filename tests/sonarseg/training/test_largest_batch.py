@@ -13,10 +13,10 @@ from sonarseg.files.run_metrics import read_metrics
 from sonarseg.training import largest_batch
 from sonarseg.training.batch_size import CHOSEN
 from sonarseg.training.config import RunConfig
-from sonarseg.training.endings import RunFailed
-from sonarseg.training.record import read_summary
+from sonarseg.training.data.loading import RunData, load_run_data
+from sonarseg.training.failures import RunFailed
 from sonarseg.training.run import run
-from sonarseg.training.run_data import RunData, load_run_data
+from sonarseg.training.run_folder.record import read_summary
 from tests.support.run_folders import write_run
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -11,11 +11,11 @@ from PIL import Image
 
 from sonarseg.densecrf.engines.base import Engine
 from sonarseg.errors import UserError
-from sonarseg.training import checkpoint
 from sonarseg.training.batch_size import choose_batch_size, start_over
-from sonarseg.training.checkpoint import CHECKPOINT, PREVIOUS
-from sonarseg.training.record import LOG, read_summary
+from sonarseg.training.checkpoint import files as checkpoint
+from sonarseg.training.checkpoint.files import CHECKPOINT, PREVIOUS
 from sonarseg.training.run import run
+from sonarseg.training.run_folder.record import LOG, read_summary
 from tests.support.run_folders import Whole, results, stopped_after, write_run
 
 
@@ -260,7 +260,9 @@ def test_the_log_says_what_computes_and_what_has_changed(
     run_dir = write_run(tmp_path / "run", whole[0])
     stopped_after(run_dir, 5)
     assert "begins on cpu, dense CRF by numba" in (run_dir / LOG).read_text()
-    monkeypatch.setattr("sonarseg.training.computes_on.pick_engine", lambda *_: Engine("pydensecrf"))
+    monkeypatch.setattr(
+        "sonarseg.training.run_folder.compute_environment.pick_engine", lambda *_: Engine("pydensecrf")
+    )
     assert run(run_dir)["crf_engine"] == "pydensecrf"
     assert "goes on with the dense CRF by pydensecrf instead of numba" in (run_dir / LOG).read_text()
     assert read_summary(whole[1])["crf_engine"] == "numba"

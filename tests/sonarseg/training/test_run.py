@@ -21,9 +21,9 @@ from sonarseg.metrics.confusion import confusion, unpack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.training.config import RunConfig
-from sonarseg.training.endings import RunFailed
+from sonarseg.training.failures import RunFailed
 from sonarseg.training.run import run
-from sonarseg.training.targets import RoundTargets
+from sonarseg.training.targets.rounds import RoundTargets
 from tests.support.run_folders import results, write_run
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sonarseg.training.config import RunConfig, TrainingConfig
-from sonarseg.training.sampling import balanced_epoch, single_class_epoch
+from sonarseg.training.data.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.schedule import learning_rate_factor, plan
 
 

@@ -16,12 +16,12 @@ from sonarseg.losses.lovasz_softmax import lovasz_softmax
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.pixel_store import StoredPicture, packed
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import RunConfig
-from sonarseg.training.endings import RunFailed
-from sonarseg.training.model_file import Model, build_network
+from sonarseg.training.data.tiles import load_tiles
+from sonarseg.training.failures import RunFailed
 from sonarseg.training.schedule import Epoch
 from sonarseg.training.step_guard import CUDA_STEPS_BETWEEN_LOOKS, StepGuard
-from sonarseg.training.tiles import load_tiles
 from sonarseg.training.trainer import Trainer
 
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from sonarseg.metrics.confusion import confusion
 from sonarseg.training.config import RunConfig
-from sonarseg.training.run_data import load_run_data, new_model
+from sonarseg.training.data.loading import load_run_data, new_model
 from sonarseg.training.validation import batch_confusions, validate
 
 

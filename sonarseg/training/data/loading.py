@@ -16,11 +16,11 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.pixel_store import PixelStore, Source
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
-from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
+from sonarseg.training.checkpoint.files import CHECKPOINT, load_checkpoint
+from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import RunConfig
+from sonarseg.training.data.tiles import Tiles, load_masks, load_tiles
 from sonarseg.training.device import pick_device
-from sonarseg.training.model_file import Model, build_network
-from sonarseg.training.tiles import Tiles, load_masks, load_tiles
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ from sonarseg.progress import Progress
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pixel_store import PixelStore, StoredPicture, open_store, write_store
+from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
-from sonarseg.training.model_file import Model
-from sonarseg.training.pseudo_labels import (
+from sonarseg.training.data.tiles import Tiles, load_tiles, scaled_size
+from sonarseg.training.targets.pseudo_labels import (
     Labelling,
     label_scored,
     make_pseudo_labels,
     read_frequencies,
     read_pseudo_label,
 )
-from sonarseg.training.tiles import Tiles, load_tiles, scaled_size
 
 PSEUDO_LABELS = "pseudo_labels"
 

@@ -17,11 +17,16 @@ from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import CamConfig, RunConfig
-from sonarseg.training.model_file import Model, build_network
-from sonarseg.training.pseudo_labels import Labelling, label_scored, make_pseudo_labels, read_frequencies
-from sonarseg.training.targets import PSEUDO_LABELS, RoundTargets
-from sonarseg.training.tiles import Tiles, load_tiles
+from sonarseg.training.data.tiles import Tiles, load_tiles
+from sonarseg.training.targets.pseudo_labels import (
+    Labelling,
+    label_scored,
+    make_pseudo_labels,
+    read_frequencies,
+)
+from sonarseg.training.targets.rounds import PSEUDO_LABELS, RoundTargets
 
 SCALES = CamConfig(scales=(1.0, 0.5))
 

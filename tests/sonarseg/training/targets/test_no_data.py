@@ -16,11 +16,11 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.evaluation import evaluate_crf
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import RunConfig
-from sonarseg.training.model_file import Model, build_network
-from sonarseg.training.pseudo_labels import make_pseudo_labels
-from sonarseg.training.targets import RoundTargets
-from sonarseg.training.tiles import load_masks, load_tiles
+from sonarseg.training.data.tiles import load_masks, load_tiles
+from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
+from sonarseg.training.targets.rounds import RoundTargets
 
 SIZE = (24, 32)
 VALID = np.ones(SIZE, bool)

@@ -12,8 +12,8 @@ from sonarseg.class_legend import map_legend
 from sonarseg.prediction import LEGEND, overlay, predict_probabilities
 from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pictures import write_index_png, write_png
-from sonarseg.training.model_file import Model
-from sonarseg.training.run_data import RunData
+from sonarseg.training.checkpoint.model import Model
+from sonarseg.training.data.loading import RunData
 
 MASKS, PREVIEWS = "masks", "previews"
 PREVIEW_COUNT = 4

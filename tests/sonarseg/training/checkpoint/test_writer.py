@@ -12,9 +12,9 @@ import torch
 
 from sonarseg.errors import UserError
 from sonarseg.files.run_metrics import read_metrics
-from sonarseg.training import checkpoint_writer
-from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
-from sonarseg.training.checkpoint_writer import CheckpointWriter
+from sonarseg.training.checkpoint import writer as checkpoint_writer
+from sonarseg.training.checkpoint.files import CHECKPOINT, load_checkpoint
+from sonarseg.training.checkpoint.writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run import run
 from sonarseg.training.trainer import Trainer

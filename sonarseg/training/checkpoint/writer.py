@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sonarseg.training.checkpoint import save_checkpoint
+from sonarseg.training.checkpoint.files import save_checkpoint
 
 
 class CheckpointWriter:

@@ -10,9 +10,9 @@ import torch
 from sonarseg.metrics.average_precision import average_precision
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.training.config import RunConfig
+from sonarseg.training.data.loading import RunData
 from sonarseg.training.device import device_name
-from sonarseg.training.origin import commit, versions
-from sonarseg.training.run_data import RunData
+from sonarseg.training.run_folder.provenance import commit, versions
 from sonarseg.training.validation import Validation
 
 

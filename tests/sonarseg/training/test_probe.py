@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from sonarseg.survey.pixel_store import PixelStore
-from sonarseg.training import trial_steps
+from sonarseg.training import probe as trial_steps
 from sonarseg.training.config import RunConfig
-from sonarseg.training.run_data import load_run_data, new_model
-from sonarseg.training.tiles import Tiles
+from sonarseg.training.data.loading import load_run_data, new_model
+from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.trainer import Trainer
 
 MANY, SIDE = 200_000, 512

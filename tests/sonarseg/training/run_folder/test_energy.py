@@ -7,8 +7,8 @@ import pynvml
 import pytest
 import torch
 
-from sonarseg.training import spent
-from sonarseg.training.energy import joules_so_far
+from sonarseg.training.run_folder import cost as spent
+from sonarseg.training.run_folder.energy import joules_so_far
 
 CUDA = torch.device("cuda", 0)
 

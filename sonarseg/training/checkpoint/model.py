@@ -10,9 +10,9 @@ import torch
 
 from sonarseg.network.model import SegmentationNetwork
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.checkpoint import CHECKPOINT, load_checkpoint
+from sonarseg.training.checkpoint.files import CHECKPOINT, load_checkpoint
 from sonarseg.training.config import NetworkConfig, SonarGeometry
-from sonarseg.training.tiles import Normalisation
+from sonarseg.training.data.tiles import Normalisation
 
 
 @dataclass(frozen=True)

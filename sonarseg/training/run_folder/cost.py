@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from sonarseg.training.energy import joules_so_far
+from sonarseg.training.run_folder.energy import joules_so_far
 
 
 class Spent:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from sonarseg.errors import UserError
-from sonarseg.training.record import log
+from sonarseg.training.run_folder.record import log
 
 LOCK = ".lock"
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from sonarseg.training.augmentation import draw_augmentation
 from sonarseg.training.config import SonarGeometry, TrainingConfig
+from sonarseg.training.data.augmentation import draw_augmentation
 
 PLAIN = TrainingConfig(gain_jitter=0, speckle=0)
 

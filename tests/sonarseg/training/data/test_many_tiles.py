@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.many_tiles import list_tiles
 from sonarseg.survey.pixel_store import PixelStore
-from sonarseg.training.feed import Feed
+from sonarseg.training.data.feed import Feed
 from sonarseg.training.run import run
 
 # A tile's name, path and labels are small beside its pixels.

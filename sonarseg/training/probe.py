@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.survey.pixel_store import PixelStore
-from sonarseg.training.checkpoint import CHECKPOINT
-from sonarseg.training.checkpoint_writer import CheckpointWriter
+from sonarseg.training.checkpoint.files import CHECKPOINT
+from sonarseg.training.checkpoint.model import Model
+from sonarseg.training.checkpoint.writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
-from sonarseg.training.model_file import Model
-from sonarseg.training.run_data import RunData
+from sonarseg.training.data.loading import RunData
+from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, Epoch
-from sonarseg.training.tiles import Tiles
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import validate
 

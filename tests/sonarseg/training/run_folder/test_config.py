@@ -5,7 +5,7 @@ import pytest
 
 from sonarseg.errors import UserError
 from sonarseg.training.config import RunConfig
-from sonarseg.training.config_file import CONFIG, read_config
+from sonarseg.training.run_folder.config import CONFIG, read_config
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.pixel_store import StoredPicture, packed
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.feed import Feed, feed_of, stream
-from sonarseg.training.tiles import batches_by_size, load_masks, load_tiles
+from sonarseg.training.data.feed import Feed, feed_of, stream
+from sonarseg.training.data.tiles import batches_by_size, load_masks, load_tiles
 
 RAGGED = [(4, 5), (6, 3), (4, 5), (2, 7), (6, 3)]
 
@@ -88,7 +88,7 @@ def test_streams_give_every_feed_s_batches_in_order() -> None:
 def test_cuda_gives_what_the_cpu_gives(
     share: float, same_size: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sonarseg.training.feed.RESIDENT_SHARE", share)
+    monkeypatch.setattr("sonarseg.training.data.feed.RESIDENT_SHARE", share)
     arrays = [array for array in ragged() if not same_size or array.shape == (1, 4, 5)]
     store = packed(StoredPicture(array, array.shape[1:]) for array in arrays)
     batches = [[1, 0], [1], [0, 1], [0], [1, 1], [0, 0]]

@@ -1,0 +1,1 @@
+"""Tiles of a run: loaded, sampled, augmented, and fed to the device."""

@@ -1,0 +1,1 @@
+"""Targets of the decoder: pseudo-labels of each round, or masks."""
