@@ -22,7 +22,8 @@ from optuna.trial import TrialState
 from pydensecrf.densecrf import DenseCRF2D
 from scipy.ndimage import gaussian_filter
 
-from objectives.search_space import CrfRanges, named_crf_settings, suggest_crf
+from objectives.samplers import make_sampler
+from objectives.space import CrfRanges, named_crf_settings, suggest_crf
 from sonarseg.cam.files import read_cam, write_cam
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.unary import unary_energy
@@ -33,7 +34,6 @@ from sonarseg.survey.guide import guide_image
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.crf_study import best_crf_parameters, run_crf_study
-from studies.samplers import make_sampler
 from studies.stages import open_studies
 from studies.workspace import Workspace
 

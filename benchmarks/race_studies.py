@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from objectives.racing import Race, incumbent_of, race_order
 from objectives.tuning_tiles import class_shares
-from objectives.unfinished import LEAST_CHANCE, Stopped, chances
+from objectives.unfinished_races import LEAST_CHANCE, Stopped, chances
 from sonarseg.metrics.bootstrap import Interval
 from sonarseg.metrics.iou import METRICS
 from sonarseg.metrics.search_gain import search_gain

@@ -17,8 +17,8 @@ import numpy as np
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from objectives.crf_objective import CrfObjective
-from objectives.search_space import CrfRanges
+from objectives.crf import CrfObjective
+from objectives.space import CrfRanges
 from objectives.tuning_tiles import prepare_tiles
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.iou import miou_multiclass

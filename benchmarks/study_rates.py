@@ -24,7 +24,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 
-from objectives.loss_objective import LossObjective
+from objectives.loss import LossObjective
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
 from studies.sqlite_storage import SqliteStorage

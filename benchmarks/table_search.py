@@ -20,8 +20,8 @@ from record_crf_table import AXES, ITERATIONS
 from scipy.stats import wilcoxon
 
 from objectives.racing import LEAST_TILES, Incumbent, Race, race_order
+from objectives.samplers import make_sampler
 from objectives.tuning_tiles import class_shares
-from studies.samplers import make_sampler
 
 TABLE = Path(__file__).parent / "tables" / "sss-mallorca-crf.npz"
 SEEDS, BUDGET, MOST = 20, 200, 4000

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.search_space import LOSSES, WEIGHTED
+from objectives.space import LOSSES, WEIGHTED
 from sonarseg.metrics.compared_runs import Run, compare_rows
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import optuna
 
 from objectives.outcome import TrialFailed
-from objectives.run_follower import follow_run
-from objectives.search_space import setting_text
+from objectives.run_monitor import follow_run
+from objectives.space import setting_text
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError

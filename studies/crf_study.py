@@ -11,11 +11,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from objectives.crf_objective import CrfObjective, no_race
+from objectives.crf import CrfObjective, no_race
+from objectives.grid import crf_grid
 from objectives.racing import Incumbent, incumbent_of
-from objectives.search_grid import crf_grid
-from objectives.search_space import named_crf_settings
+from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
+from objectives.space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
+from objectives.widening import widened
 from sonarseg.densecrf.engines.base import Engine, make_ready, pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
@@ -25,13 +27,11 @@ from sonarseg.survey.scaling import GreyScaling
 from studies.finish_races import finish_races, has_unfinished
 from studies.quality import quality
 from studies.retry import revive
-from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from studies.stopping import NEVER, StopRules
 from studies.storage import storage_errors
 from studies.study_config import STUDY_TOML
 from studies.trial_loop import DERIVED, Watch, finished, run_trials
 from studies.turns import turn
-from studies.widening import widened
 from studies.workspace import Workspace
 
 

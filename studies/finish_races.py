@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.outcome import TrialFailed
 from objectives.proposals import PROPOSAL, RANDOM
+from objectives.widening import widened
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.iou import METRICS, survey_scores
@@ -32,7 +33,6 @@ from studies.retry import is_shared, worker_identity
 from studies.stopping import StopRules
 from studies.trial_loop import DERIVED, Watch
 from studies.turns import turn
-from studies.widening import widened
 from studies.workspace import Workspace
 
 # User attribute of the study: who scores which trial, or why it could not be scored
@@ -44,7 +44,7 @@ _LEAST_PATIENCE = 600.0
 
 
 class Scorer(Protocol):
-    """What scores a setting on some tiles: `objectives.crf_objective.CrfObjective`."""
+    """What scores a setting on some tiles: `objectives.crf.CrfObjective`."""
 
     @property
     def classes(self) -> Sequence[str]:

@@ -10,12 +10,13 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.grid import loss_grid
+from objectives.loss import LossObjective
 from objectives.loss_comparison import compare_losses, first_choices
-from objectives.loss_objective import LossObjective
 from objectives.pruning import SameLossMedianPruner
-from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing
-from objectives.search_grid import loss_grid
-from objectives.search_space import NAMED_LOSSES
+from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing
+from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
+from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress
@@ -25,7 +26,6 @@ from sonarseg.training.run_folder.record import SUMMARY
 from studies.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
 from studies.begin_anew import StudySetAside, is_set_aside, successor
 from studies.retry import revive
-from studies.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from studies.stopping import NEVER, StopRules
 from studies.storage import load_study, present_studies, storage_errors
 from studies.trial_loop import Watch, run_trials

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial
 
 from objectives.loss_comparison import compare_losses
 from objectives.outcome import TrialFailed
-from objectives.run_follower import follow_run
+from objectives.run_monitor import follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress

@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.partial import read_partial
 from objectives.proposals import PROPOSAL, RANDOM
-from objectives.unfinished import LEAST_CHANCE, Stopped, chances
+from objectives.unfinished_races import LEAST_CHANCE, Stopped, chances
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.strip_counts import Floats, strip_counts
 from sonarseg.progress import Progress

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from objectives.search_space import setting_text
+from objectives.space import setting_text
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.checkpoint.files import CHECKPOINT

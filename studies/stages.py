@@ -12,7 +12,7 @@ from joblib import cpu_count
 from optuna.trial import TrialState
 
 from objectives.outcome import TrialFailed
-from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
+from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import published

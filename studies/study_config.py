@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from objectives.search_space import LOSSES, NAMED_LOSSES, CrfRanges
+from objectives.space import LOSSES, NAMED_LOSSES, CrfRanges, SamplerName
 from sonarseg.densecrf.engines.base import EngineName
 from sonarseg.errors import UserError
 from sonarseg.files.setting_errors import setting_error, strictly, wrong_setting
@@ -16,7 +16,6 @@ from sonarseg.files.settings import read_settings
 from sonarseg.training.config import CamConfig, NetworkConfig, Section, SonarGeometry, TrainingConfig
 
 STUDY_TOML = "study.toml"
-SamplerName = Literal["auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
 
 
 class CrfStudyConfig(CrfRanges):

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from studies.quality import quality
@@ -16,7 +17,6 @@ from studies.storage import Location, StudyKind, present_studies, storage_errors
 from studies.study_config import STUDY_TOML
 from studies.trial_loop import ORIGIN
 from studies.turns import turn
-from studies.widening import widened
 from studies.workspace import Workspace
 
 # Settings that are tried again on the new survey: the best of the other study.

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
+from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.run_metrics import read_metrics
 from sonarseg.files.whole import write_atomically

@@ -10,7 +10,7 @@ from optuna.trial import TrialState, create_trial
 
 from objectives.enqueued import suggested
 from objectives.outcome import SettingRefused
-from objectives.search_space import CrfRanges, named_crf_settings, suggest_crf, suggest_loss
+from objectives.space import CrfRanges, named_crf_settings, suggest_crf, suggest_loss
 
 RANGES = CrfRanges()
 

@@ -7,7 +7,7 @@ from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.loss_comparison import compare_losses, first_choices
-from objectives.search_space import LOSSES
+from objectives.space import LOSSES
 
 
 def _trials(*runs: tuple[str, str, float | None]) -> list[FrozenTrial]:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
-from objectives.search_space import NAMED_LOSSES
+from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
 from studies.batch_size import BATCH_SIZE
 from studies.begin_anew import begin_anew, is_set_aside, successor

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from objectives.search_space import CrfRanges, crf_params, suggest_crf
+from objectives.space import CrfRanges, crf_params, suggest_crf
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.errors import UserError

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from objectives.outcome import TrialFailed
 from objectives.partial import partial_scores
 from objectives.proposals import is_searched
-from objectives.search_space import CrfRanges, suggest_crf
+from objectives.space import CrfRanges, suggest_crf
 from reports.database import read_studies
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions, unpack_confusions
@@ -273,7 +273,7 @@ def test_a_setting_that_cannot_be_scored_is_passed_over(case: Case) -> None:
 def test_a_study_whose_budget_is_spent_finishes_its_races(
     tuned: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("objectives.unfinished.FEWEST_STRIPS", 1)
+    monkeypatch.setattr("objectives.unfinished_races.FEWEST_STRIPS", 1)
     study = load_study(tuned.database_path, "crf")
     trial = study.ask()
     suggest_crf(trial, tuned.config.crf, False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from objectives.run_follower import Timing
+from objectives.run_monitor import Timing
 from sonarseg.progress import Progress
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey, open_survey

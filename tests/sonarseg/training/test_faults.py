@@ -225,7 +225,7 @@ def test_a_run_ends_soon_after_the_program_that_follows_it(tmp_path: Path, whole
     sections["training"] |= {"warmup_epochs": 5000}
     run_dir = write_run(tmp_path / "run", RunConfig.model_validate(sections))
     program = (
-        "import sys; from pathlib import Path; from objectives.run_follower import follow_run;"
+        "import sys; from pathlib import Path; from objectives.run_monitor import follow_run;"
         "follow_run(Path(sys.argv[1]), lambda line: print(line['epoch'], flush=True))"
     )
     with subprocess.Popen(

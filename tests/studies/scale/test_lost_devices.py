@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from objectives.run_follower import follow_run
+from objectives.run_monitor import follow_run
 from sonarseg.errors import DeviceLost
 from studies import launch
 from studies.launch import run_workers

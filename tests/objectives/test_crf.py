@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from optuna.trial import FixedTrial, TrialState
 from PIL import Image
 
-from objectives.crf_objective import CrfObjective
+from objectives.crf import CrfObjective
 from objectives.partial import read_partial
 from objectives.racing import Incumbent, incumbent_of
-from objectives.search_space import CrfRanges, named_crf_settings
+from objectives.space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import TuningTile, prepare_tiles
 from sonarseg.cam.files import read_cam, write_cam
 from sonarseg.densecrf.engines.base import Engine
@@ -238,7 +238,7 @@ def without_crf_is_best(
 def test_a_winner_without_iterations_is_not_pruned(
     objective: CrfObjective, monkeypatch: pytest.MonkeyPatch, sampled: int, low: int
 ) -> None:
-    monkeypatch.setattr("objectives.crf_objective.score_tiles", without_crf_is_best)
+    monkeypatch.setattr("objectives.crf.score_tiles", without_crf_is_best)
     incumbent = np.array([np.diag(tile.pixels) for tile in objective.tiles] * 12, dtype=np.int64)
     missed = incumbent.diagonal(axis1=1, axis2=2) // 10
     for confusions, (first, second) in zip(incumbent, missed, strict=True):
@@ -265,7 +265,7 @@ def test_a_winner_without_iterations_is_not_pruned(
 def test_the_label_of_no_crf_again_does_not_keep_a_bad_setting_in(
     objective: CrfObjective, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("objectives.crf_objective.score_tiles", without_crf_is_best)
+    monkeypatch.setattr("objectives.crf.score_tiles", without_crf_is_best)
     truths = np.array([np.diag(tile.pixels) for tile in objective.tiles] * 12, dtype=np.int64)
     raced = replace(
         objective,
@@ -294,7 +294,7 @@ def test_tiles_that_need_no_crf_do_not_race(objective: CrfObjective, monkeypatch
         calls.append(len(tiles))
         return [np.stack([confused(0.5 if len(calls) == 1 else 0.0)] * (iterations + 1))]
 
-    monkeypatch.setattr("objectives.crf_objective.score_tiles", worse_then_perfect)
+    monkeypatch.setattr("objectives.crf.score_tiles", worse_then_perfect)
     incumbent = np.stack([constant.constant_confusion(2)] * 36 + [confused(0.3)] * 6)
     value = METRICS["miou"](incumbent)
     assert value is not None

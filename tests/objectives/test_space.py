@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
 
-from objectives.search_space import (
+from objectives.space import (
     LOSSES,
     NAMED_LOSSES,
     CrfRanges,
@@ -112,7 +112,7 @@ def test_tpe_learns_in_the_conditional_space() -> None:
         loss = suggest_loss(trial)
         return 1 - abs(loss.gamma - 1) / 5 - loss.alpha / 2 if loss.name == "focal" else 0.0
 
-    from studies.samplers import make_sampler
+    from objectives.samplers import make_sampler
 
     study = optuna.create_study(
         direction="maximize", sampler=make_sampler("tpe", seed=3, moved_on=0, budget=30)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from objectives.outcome import TrialFailed
-from objectives.run_follower import RUN_COMMAND, StopRun, Timing, follow_run
+from objectives.run_monitor import RUN_COMMAND, StopRun, Timing, follow_run
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import is_alive, process_identity
 from tests.support import fake_run_program

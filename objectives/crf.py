@@ -23,7 +23,7 @@ from objectives.enqueued import suggested
 from objectives.outcome import TrialFailed
 from objectives.partial import PARTIAL, partial_scores
 from objectives.racing import FindIncumbent, Race, counted_tiles, race_order
-from objectives.search_space import CrfRanges, suggest_crf
+from objectives.space import CrfRanges, suggest_crf
 from objectives.tuning_tiles import TuningTile, class_shares, telling_order
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.history import confusion_histories

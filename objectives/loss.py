@@ -15,8 +15,8 @@ from optuna.trial import FrozenTrial
 
 from objectives.enqueued import suggested
 from objectives.outcome import OutOfMemory, TrialFailed
-from objectives.run_follower import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
-from objectives.search_space import setting_text, suggest_loss
+from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
+from objectives.space import setting_text, suggest_loss
 from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import smaller

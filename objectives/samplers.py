@@ -22,8 +22,8 @@ from optuna.trial import TrialState
 
 from objectives.enqueued import enqueued_params
 from objectives.proposals import PROPOSAL, RANDOM
-from studies.random_first import RandomFirst
-from studies.study_config import SamplerName
+from objectives.random_first import RandomFirst
+from objectives.space import SamplerName
 
 # User attribute of a study: how many workers have drawn for it
 DRAWS = "draws"

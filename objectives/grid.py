@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from objectives.search_space import LOSSES, MAX_GAMMA, CrfRanges
+from objectives.space import LOSSES, MAX_GAMMA, CrfRanges
 
 CRF_STEPS = 3
 LOSS_STEPS = 6

@@ -16,6 +16,9 @@ from sonarseg.training.config import Section
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
+# By these names a study is told its sampler; `objectives.samplers` makes it.
+SamplerName = Literal["auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
+
 
 def _ascending(pair: tuple[Any, Any]) -> tuple[Any, Any]:
     if not pair[0] < pair[1]:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from objectives.unfinished import LEAST_CHANCE, Stopped, chances
+from objectives.unfinished_races import LEAST_CHANCE, Stopped, chances
 from sonarseg.metrics.strip_counts import strip_counts
 
 STRIPS, TILES = 8, 6

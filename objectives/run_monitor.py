@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, BinaryIO
 
 from objectives.outcome import OutOfMemory, TrialFailed
-from objectives.run_ending import (
+from objectives.run_failure import (
     DEVICE_LOST,
     INTERRUPTED,
     OUTPUT,

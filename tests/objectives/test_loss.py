@@ -7,11 +7,11 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from objectives.loss_objective import LossObjective
+from objectives.loss import LossObjective
 from objectives.outcome import TrialFailed
 from objectives.pruning import SameLossMedianPruner
-from objectives.run_follower import Timing
-from objectives.search_space import LOSSES
+from objectives.run_monitor import Timing
+from objectives.space import LOSSES
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.training.config import RunConfig, TrainingConfig
 from sonarseg.training.run_folder.record import is_finished, read_summary
