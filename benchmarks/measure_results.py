@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
-from reports.confirmed import confirmed
-from reports.crf_section import crf_section
 from reports.database import read_studies
-from reports.formatting import difference
-from reports.interval_words import covers
-from reports.loss_section import loss_section
-from reports.summary import in_short
+from reports.findings.confirmed import confirmed
+from reports.findings.summary import in_short
+from reports.sections.crf import crf_section
+from reports.sections.loss import loss_section
+from reports.style.formatting import difference
+from reports.style.interval_words import covers
 from sonarseg.metrics.bootstrap import paired_interval
 from sonarseg.metrics.confusion import unpack_confusions
 from studies.commands.evaluate import file_name

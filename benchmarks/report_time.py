@@ -27,7 +27,7 @@ from selenium.common.exceptions import TimeoutException
 # this file has the name of the package: the project's folder goes first
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from reports.html import write_report
+from reports.page.build import write_report
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.iou import survey_scores
 from tests.support.fake_studies import (

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from reports.foreign_trials import is_foreign
-from reports.formatting import plain, plain_or_none
 from reports.study_attributes import refuse_overwritten
 from reports.study_records import INTERRUPTED, STATES, Study, Trial, workspace_name
+from reports.style.formatting import plain, plain_or_none
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import METRICS, class_iou

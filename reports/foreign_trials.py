@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from reports.formatting import count, listing
+from reports.style.formatting import count, listing
 from sonarseg.metrics.confusion import unpack_confusions
 
 # User attributes that every trial of this program has some of once it has begun or ended

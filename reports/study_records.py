@@ -15,7 +15,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from reports.foreign_trials import foreign_note
-from reports.formatting import count, listing, plain, plain_or_none
+from reports.style.formatting import count, listing, plain, plain_or_none
 
 STATES = {
     TrialState.COMPLETE: "complete",

@@ -11,8 +11,8 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from reports.dashboard_pictures import PicturePanel, trial_picture
-from reports.dashboard_store import DashboardStore
+from reports.dashboard.pictures import PicturePanel, trial_picture
+from reports.dashboard.store import DashboardStore
 from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters

@@ -91,9 +91,9 @@ def _setting(workspace: Workspace, name: str | None) -> tuple[str, CrfParameters
 
 def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     """Lay out what a confirmation found, for the terminal."""
-    from reports.confirmed import confirmed
     from reports.database import read_studies
-    from reports.formatting import difference, interval, score
+    from reports.findings.confirmed import confirmed
+    from reports.style.formatting import difference, interval, score
     from studies.commands.tables import calm_table, inert
 
     again = confirmed(read_studies(workspace.root)[kind])

@@ -16,7 +16,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna_dashboard import wsgi
 
-from reports.dashboard_notes import REPORT_ADDRESS, write_dashboard_notes
+from reports.dashboard.notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
 from studies.begin_anew import is_set_aside
 from studies.commands.scaling import has_warm_up, workspace_scaling

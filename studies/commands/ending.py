@@ -8,10 +8,10 @@ from typing import Any
 
 from rich.text import Text
 
+from reports.findings.summary import summarise
+from reports.findings.verdict import USABLE
 from reports.foreign_trials import foreign_note
-from reports.formatting import MISSING, difference, ordered, parameter, score
-from reports.summary import summarise
-from reports.verdict import USABLE
+from reports.style.formatting import MISSING, difference, ordered, parameter, score
 from sonarseg.errors import UserError
 from studies.commands.tables import FittingTable, calm_table, inert
 from studies.commands.workspace_choice import find_workspace

@@ -41,8 +41,8 @@ def export(
 
     SVG and PNG are drawn by the machine's own Chromium, Chrome or Edge; figures/index.html lists them.
     """
-    from reports.export import FORMATS
-    from reports.export import export as write_files
+    from reports.export.files import FORMATS
+    from reports.export.files import export as write_files
     from studies.commands.console import say
     from studies.snapshot import refresh_snapshot
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
-from reports.dashboard_notes import write_dashboard_notes
-from reports.html import write_report
+from reports.dashboard.notes import write_dashboard_notes
+from reports.page.build import write_report
 from sonarseg.densecrf.engines.base import make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published

@@ -21,7 +21,7 @@ def pack(
     run: Annotated[str, typer.Option(metavar="RUN", help="best, loss:N, or a run folder.")] = "best",
 ) -> None:
     """Write one file with the model, its settings and the report; `predict` needs nothing else."""
-    from reports.html import write_report
+    from reports.page.build import write_report
     from studies.commands.console import say
     from studies.commands.targets import run_target
     from studies.pack import pack as write_pack

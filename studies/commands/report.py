@@ -37,8 +37,8 @@ def report(
     ] = False,
 ) -> None:
     """Write the HTML report of the studies, finished or still running."""
-    from reports.html import write_side_by_side
-    from reports.pdf import write_pdf
+    from reports.page.build import write_side_by_side
+    from reports.page.pdf import write_pdf
     from studies.commands import phases
     from studies.commands.console import say
     from studies.commands.finish import write_results

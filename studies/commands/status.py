@@ -62,7 +62,7 @@ def status(
 
 def gather(workspace: Workspace) -> dict[str, Any]:
     """Collect what `sonarseg status` tells, fit for JSON."""
-    from reports.summary import summarise
+    from reports.findings.summary import summarise
     from sonarseg.files.run_metrics import read_metrics
     from sonarseg.training.run_folder.record import is_finished
     from studies.batch_size import study_batch_size
@@ -114,7 +114,7 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
     UserError
         Where there is no such trial, or it has written no log yet.
     """
-    from reports.formatting import number_ranges, plain
+    from reports.style.formatting import number_ranges, plain
     from sonarseg.errors import UserError
     from studies.storage import load_study
 
@@ -153,7 +153,7 @@ def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
 def shown(facts: dict[str, Any]) -> Group:
     """Lay the facts out for the terminal."""
     from reports.database import REMOVED
-    from reports.formatting import count, moment
+    from reports.style.formatting import count, moment
 
     warm_up = facts["warm_up"]
     done = "done" if warm_up["finished"] else f"{warm_up['epochs_done']} of {warm_up['epochs']} epochs"
@@ -193,7 +193,7 @@ def _at_work(facts: dict[str, Any]) -> Iterator[str]:
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
     from reports.foreign_trials import foreign_note
-    from reports.formatting import count
+    from reports.style.formatting import count
     from sonarseg.survey.checks.scored_classes import not_scored
 
     if study["best"]:

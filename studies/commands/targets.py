@@ -7,7 +7,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from reports.formatting import number_ranges
+from reports.style.formatting import number_ranges
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, PUBLISHED, published
 from sonarseg.errors import UserError

@@ -23,7 +23,7 @@ def trial_line(workspace: Workspace) -> Callable[[optuna.Study, FrozenTrial], No
     """Make what prints a trial's line: study, number, value or reason, setting."""
 
     def tell(study: optuna.Study, trial: FrozenTrial) -> None:
-        from reports.formatting import plain
+        from reports.style.formatting import plain
 
         facts = trial_facts(study, trial)
         if facts["interrupted"]:

@@ -169,7 +169,7 @@ def _end_without_model(workspace: Workspace) -> None:
     """Say why there are no maps; that all trials failed is a failure of the command too."""
     from optuna.trial import TrialState
 
-    from reports.formatting import count
+    from reports.style.formatting import count
     from studies.commands.console import say
     from studies.commands.sentences import FAILED
     from studies.storage import present_studies

@@ -18,9 +18,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from reports.dashboard_figures import dashboard_figures
-from reports.dashboard_pictures import PicturePanel, trial_picture
-from reports.dashboard_store import DashboardStore
+from reports.dashboard.figures import dashboard_figures
+from reports.dashboard.pictures import PicturePanel, trial_picture
+from reports.dashboard.store import DashboardStore
 from reports.database import read_studies
 from studies.storage import open_storage
 from tests.support.command_line import finish, start, wait_for

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reports.html import write_report
+from reports.page.build import write_report
 from tests.support.fake_workspace import full_workspace
 from tests.support.report_browser import Browser
 

@@ -13,12 +13,12 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from reports.dashboard_notes import write_dashboard_notes
+from reports.dashboard.notes import write_dashboard_notes
 from reports.database import read_studies
-from reports.export import export
+from reports.export.files import export
+from reports.findings.summary import summarise
 from reports.foreign_trials import foreign_note, is_foreign
-from reports.html import render
-from reports.summary import summarise
+from reports.page.build import render
 from sonarseg.metrics.confusion import pack_confusions
 from tests.support.fake_studies import CLASSES, CRF_SPACE, LOSS_SPACE, TILES, add, confusions, new_study
 from tests.support.report_page import Page

@@ -9,8 +9,8 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
-from reports.dashboard_notes import write_dashboard_notes
-from reports.html import render
+from reports.dashboard.notes import write_dashboard_notes
+from reports.page.build import render
 from sonarseg.errors import UserError
 from studies.commands.status import gather, log_tail
 from studies.commands.targets import crf_target

@@ -10,7 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import TrialFailed
-from reports.dashboard_trial_notes import trial_note
+from reports.dashboard.trial_notes import trial_note
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from PIL import Image
 
-from reports.dashboard_pictures import PicturePanel
+from reports.dashboard.pictures import PicturePanel
 from sonarseg.densecrf.engines.base import Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine

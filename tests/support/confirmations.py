@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from reports.html import render
+from reports.page.build import render
 from sonarseg.metrics.confusion import pack_confusions
 from tests.support.fake_studies import LOSS_SPACE, TILES, add, confusions, new_study
 from tests.support.report_page import Page

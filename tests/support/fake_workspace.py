@@ -82,6 +82,6 @@ def full_workspace(workspace: Path, seeds: int = 4) -> Path:
 
 
 if __name__ == "__main__":
-    from reports.html import write_report
+    from reports.page.build import write_report
 
     print(write_report(full_workspace(Path(sys.argv[1]))))

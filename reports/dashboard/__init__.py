@@ -1,0 +1,1 @@
+"""What Optuna Dashboard shows beside the trials."""

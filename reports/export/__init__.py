@@ -1,0 +1,1 @@
+"""Tables and figures of the studies as files for other programs."""

@@ -1,0 +1,1 @@
+"""What the numbers say: verdict, gains, confirmation, advice; no HTML."""

@@ -1,0 +1,1 @@
+"""The page: built from its sections, rendered, printed."""

@@ -1,0 +1,1 @@
+"""How numbers, text, colours and intervals are written."""
