@@ -27,7 +27,7 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.commands.scaling import workspace_scaling
 from studies.crf_study import best_crf_parameters
-from studies.storage import load_study, log_test_opening
+from studies.storage.open import load_study, log_test_opening
 from studies.workspace import Workspace
 
 WAYS = ("numba", "pydensecrf", "pydensecrf, RGB")

@@ -27,7 +27,7 @@ from sonarseg.metrics.bootstrap import paired_interval
 from sonarseg.metrics.confusion import unpack_confusions
 from studies.commands.evaluate import file_name
 from studies.main import app
-from studies.storage import load_study
+from studies.storage.open import load_study
 
 METRICS = ("miou", "miou_multiclass", "miou_paper")
 CRF_ROWS = {

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from studies.retry import MOST_DEATHS
-from studies.storage import create_database, load_study
+from studies.storage.open import create_database, load_study
 from studies.trial_loop import finished
 from tests.support import toy_study
 

@@ -27,8 +27,8 @@ from optuna.storages.journal import JournalFileBackend
 from objectives.loss import LossObjective
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
-from studies.sqlite_storage import SqliteStorage
-from studies.storage import create_database, load_study
+from studies.storage.open import create_database, load_study
+from studies.storage.sqlite import SqliteStorage
 from studies.trial_loop import run_trials
 from studies.workspace import Workspace
 

@@ -16,7 +16,7 @@ from optuna.storages._rdb.models import StudyModel
 from optuna.trial import FrozenTrial
 
 from objectives.enqueued import enqueued_params
-from studies.own_trials import OwnStudy
+from studies.storage.own_trials import OwnStudy
 
 # User attributes of a study that say something of its trials
 _OF_TRIALS = ("confirm", "stopped")

@@ -30,9 +30,9 @@ from studies.confirm_record import ATTRIBUTE, begin_record, new_seeds, results_o
 from studies.contenders import Contender, contenders, slug
 from studies.devices import lease, seats
 from studies.one_machine import only_machine
-from studies.snapshot import refresh_snapshot
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
-from studies.storage import StudyKind, log_test_opening, storage_errors
+from studies.storage.open import StudyKind, log_test_opening, storage_errors
+from studies.storage.snapshot import refresh_snapshot
 from studies.turns import turn
 from studies.warm_up import run_config
 from studies.workspace import Workspace

@@ -16,7 +16,7 @@ from sonarseg.losses.config import LossConfig
 from studies.crf_study import best_crf_trial
 from studies.loss_study import best_loss
 from studies.quality import quality
-from studies.storage import StudyKind, load_studies
+from studies.storage.open import StudyKind, load_studies
 from studies.workspace import Workspace
 
 

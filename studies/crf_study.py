@@ -28,7 +28,7 @@ from studies.finish_races import finish_races, has_unfinished
 from studies.quality import quality
 from studies.retry import revive
 from studies.stopping import NEVER, StopRules
-from studies.storage import storage_errors
+from studies.storage.open import storage_errors
 from studies.study_config import STUDY_TOML
 from studies.trial_loop import DERIVED, Watch, finished, run_trials
 from studies.turns import turn

@@ -17,7 +17,7 @@ import optuna
 from sonarseg.errors import UserError
 from sonarseg.survey.checks.scored_classes import mask_pixels, unscored_classes
 from sonarseg.survey.layout import Survey
-from studies.storage import KINDS, Direction, StudyKind
+from studies.storage.open import KINDS, Direction, StudyKind
 from studies.study_config import StudyConfig
 
 PACKAGES = ("sonarseg", "optuna", "torch", "torchvision", "pydensecrf2", "numpy", "scikit-learn")

@@ -27,7 +27,7 @@ from studies.batch_size import lower_where_memory_ran_out, runs_folder, study_ba
 from studies.begin_anew import StudySetAside, is_set_aside, successor
 from studies.retry import revive
 from studies.stopping import NEVER, StopRules
-from studies.storage import load_study, present_studies, storage_errors
+from studies.storage.open import load_study, present_studies, storage_errors
 from studies.trial_loop import Watch, run_trials
 from studies.turns import turn
 from studies.workspace import Workspace

@@ -27,7 +27,7 @@ from studies.loss_study import best_loss_trial
 from studies.one_machine import only_machine
 from studies.run_of_trial import is_run_of, loss_of
 from studies.stages import Machinery, prepare, prepare_loss
-from studies.storage import storage_errors
+from studies.storage.open import storage_errors
 from studies.workspace import Workspace
 
 

@@ -11,7 +11,7 @@ from optuna.storages._rdb.models import StudyUserAttributeModel
 
 from sonarseg.survey.layout import Survey
 from studies.identity import describe, val_tiles
-from studies.storage import StudyKind
+from studies.storage.open import StudyKind
 from studies.study_config import StudyConfig
 
 UNTUNED = "untuned"

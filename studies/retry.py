@@ -25,7 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.enqueued import enqueued_params
 from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
-from studies.server_storage import GRACE_SECONDS
+from studies.storage.server import GRACE_SECONDS
 
 INTERRUPTED = "interrupted"
 # How often memory ran out in a trial

@@ -33,7 +33,7 @@ from studies.identity import check_compatible, describe, directions_of
 from studies.loss_study import run_loss_study
 from studies.masks_drawn_later import take_masks_in
 from studies.stopping import StopRules
-from studies.storage import (
+from studies.storage.open import (
     StudyKind,
     create_database,
     create_removed,

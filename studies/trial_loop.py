@@ -28,7 +28,7 @@ from studies.retry import (
     worker_identity,
 )
 from studies.stopping import NEVER, StopRules
-from studies.storage import storage_errors
+from studies.storage.open import storage_errors
 from studies.turns import turn
 from studies.workspace import Workspace
 

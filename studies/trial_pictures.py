@@ -25,7 +25,7 @@ from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
 from studies.picture_rows import chosen_tiles, picture_engine
 from studies.quality import quality
-from studies.storage import StudyKind, present_studies
+from studies.storage.open import StudyKind, present_studies
 from studies.workspace import Workspace
 
 PICTURE = "tiles.webp"

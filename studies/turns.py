@@ -15,7 +15,7 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 
 from sonarseg.progress import Progress, silent
-from studies.server_storage import wait_for_server
+from studies.storage.server import wait_for_server
 from studies.workspace import Workspace
 
 

@@ -13,7 +13,7 @@ from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from studies.quality import quality
-from studies.storage import Location, StudyKind, present_studies, storage_errors
+from studies.storage.open import Location, StudyKind, present_studies, storage_errors
 from studies.study_config import STUDY_TOML
 from studies.trial_loop import ORIGIN
 from studies.turns import turn

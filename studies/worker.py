@@ -17,10 +17,10 @@ from studies.begin_anew import is_set_aside, successor
 from studies.devices import lease, seats
 from studies.lost_winner import train_lost_winner
 from studies.one_machine import only_machine
-from studies.server_storage import await_server
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
 from studies.stopping import NEVER, StopRules
-from studies.storage import StudyKind, load_study
+from studies.storage.open import StudyKind, load_study
+from studies.storage.server import await_server
 from studies.trial_loop import Watch
 from studies.workspace import Workspace
 

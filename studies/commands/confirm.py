@@ -12,7 +12,7 @@ from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
     from sonarseg.densecrf.parameters import CrfParameters
-    from studies.storage import StudyKind
+    from studies.storage.open import StudyKind
     from studies.workspace import Workspace
 
 
@@ -55,7 +55,7 @@ def confirm(
     from studies.confirm import confirm as confirm_study
     from studies.contenders import contenders
     from studies.stages import Machinery
-    from studies.storage import KINDS
+    from studies.storage.open import KINDS
 
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "confirm")

@@ -58,7 +58,7 @@ def _serve(
     from studies.commands import phases
     from studies.commands.console import say
     from studies.commands.dashboard_server import keep_filled, make_dashboard_server
-    from studies.storage import open_storage
+    from studies.storage.open import open_storage
 
     phases.now("opening the studies")
     opened = open_storage(chosen.database) if chosen else _open_url(str(storage))
@@ -116,7 +116,7 @@ def _complete(url: str) -> str:
     """Add the password of a server from the environment; on the command line none is taken."""
     from sqlalchemy.engine import make_url
 
-    from studies.server_address import asked_address, refuse_password, with_password
+    from studies.storage.address import asked_address, refuse_password, with_password
 
     named = make_url(url)
     if named.get_backend_name() == "postgresql" and (address := asked_address(url, "")) is not None:

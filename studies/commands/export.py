@@ -44,7 +44,7 @@ def export(
     from reports.export.files import FORMATS
     from reports.export.files import export as write_files
     from studies.commands.console import say
-    from studies.snapshot import refresh_snapshot
+    from studies.storage.snapshot import refresh_snapshot
 
     chosen = find_workspace(workspace)
     refresh_snapshot(chosen)

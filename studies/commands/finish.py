@@ -19,8 +19,8 @@ from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_loss_trial, best_run_dir, has_finished_run
 from studies.picture_rows import UNTUNED, picture_engine, write_picture_rows
 from studies.run_of_trial import has_masks_of
-from studies.snapshot import refresh_snapshot, studies_on_server
-from studies.storage import load_study, present_studies
+from studies.storage.open import load_study, present_studies
+from studies.storage.snapshot import refresh_snapshot, studies_on_server
 from studies.workspace import Workspace
 
 

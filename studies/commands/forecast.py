@@ -11,7 +11,7 @@ from studies.commands.console import ConsoleProgress, console
 from studies.commands.lone_run import Wishes, dry_run_config
 from studies.commands.tables import calm_table, inert, show
 from studies.devices import seats
-from studies.storage import load_study
+from studies.storage.open import load_study
 from studies.trial_loop import finished
 from studies.workspace import Workspace
 

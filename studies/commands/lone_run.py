@@ -27,7 +27,7 @@ from studies.commands.targets import TUNED, crf_named
 from studies.devices import lease, seats
 from studies.loss_study import best_loss
 from studies.stages import UNTUNED_CRF
-from studies.storage import has_studies, load_study
+from studies.storage.open import has_studies, load_study
 from studies.warm_up import run_config
 from studies.workspace import Workspace
 

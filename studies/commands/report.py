@@ -42,7 +42,7 @@ def report(
     from studies.commands import phases
     from studies.commands.console import say
     from studies.commands.finish import write_results
-    from studies.snapshot import refresh_snapshot
+    from studies.storage.snapshot import refresh_snapshot
 
     if workspaces is not None and len(workspaces) > 1:
         found = [find_workspace(named) for named in workspaces]

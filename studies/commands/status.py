@@ -67,9 +67,9 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     from sonarseg.training.run_folder.record import is_finished
     from studies.batch_size import study_batch_size
     from studies.phase_file import phases_at_work
-    from studies.snapshot import refresh_snapshot
     from studies.standing import standing
-    from studies.storage import load_study
+    from studies.storage.open import load_study
+    from studies.storage.snapshot import refresh_snapshot
 
     refresh_snapshot(workspace)
     config, run_dir = workspace.config, workspace.warm_up_dir
@@ -116,7 +116,7 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
     """
     from reports.style.formatting import number_ranges, plain
     from sonarseg.errors import UserError
-    from studies.storage import load_study
+    from studies.storage.open import load_study
 
     trials = {each.number: each for each in load_study(workspace.database, "loss").get_trials(deepcopy=False)}
     if number not in trials:
@@ -140,7 +140,7 @@ def _all_done(facts: dict[str, Any]) -> bool:
 
 
 def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
-    from studies.storage import present_studies
+    from studies.storage.open import present_studies
 
     if not workspace.database_path.is_file():
         return []

@@ -17,7 +17,7 @@ from studies.crf_study import best_crf_parameters
 from studies.loss_study import best_loss_trial, best_run_dir
 from studies.pack import packed_run
 from studies.run_of_trial import trained_run
-from studies.storage import StudyKind, load_study
+from studies.storage.open import StudyKind, load_study
 from studies.workspace import Workspace
 
 TUNED, BEST, CAM = "tuned", "best", "cam"

@@ -133,7 +133,7 @@ def _tune(
     from studies.loss_study import has_finished_run
     from studies.one_machine import only_machine
     from studies.stages import open_studies
-    from studies.storage_choice import settle_storage
+    from studies.storage.choice import settle_storage
     from studies.warm_start import take_over
 
     _number(workers)
@@ -172,7 +172,7 @@ def _end_without_model(workspace: Workspace) -> None:
     from reports.style.formatting import count
     from studies.commands.console import say
     from studies.commands.sentences import FAILED
-    from studies.storage import present_studies
+    from studies.storage.open import present_studies
     from studies.trial_loop import finished
 
     ended = [trial for study in present_studies(workspace.database).values() for trial in finished(study)]

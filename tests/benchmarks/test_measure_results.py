@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sonarseg.metrics.confusion import pack_confusions
-from studies.storage import load_study
+from studies.storage.open import load_study
 from tests.support.fake_studies import LOSS_SPACE, TILES, add, confusions, fill_crf, fill_loss, new_study
 
 STRIPS = [tile.split("_")[0] for tile in TILES]

@@ -22,7 +22,7 @@ from reports.dashboard.figures import dashboard_figures
 from reports.dashboard.pictures import PicturePanel, trial_picture
 from reports.dashboard.store import DashboardStore
 from reports.database import read_studies
-from studies.storage import open_storage
+from studies.storage.open import open_storage
 from tests.support.command_line import finish, start, wait_for
 from tests.support.fake_studies import CRF_SPACE, PUBLISHED, add
 from tests.support.fake_workspace import full_workspace

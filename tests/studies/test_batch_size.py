@@ -15,7 +15,7 @@ from studies.begin_anew import begin_anew, is_set_aside, successor
 from studies.loss_study import best_loss_trial
 from studies.pipeline import Crew, tune_loss
 from studies.stages import Machinery, prepare
-from studies.storage import load_study, open_storage
+from studies.storage.open import load_study, open_storage
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, make_workspace, rewrite
 

@@ -13,7 +13,7 @@ from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
 from studies.commands.lone_run import refuse_other_settings
 from studies.commands.targets import crf_named, crf_target, run_target
-from studies.storage import create_database, load_study
+from studies.storage.open import create_database, load_study
 from studies.workspace import Workspace
 
 GREY = GreyScaling()

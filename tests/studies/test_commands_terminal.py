@@ -20,7 +20,7 @@ from studies.commands.scores_table import scores_table
 from studies.commands.sentences import print_error
 from studies.commands.status import gather, shown
 from studies.commands.tables import calm_table, inert, show, visible
-from studies.storage import load_study
+from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.fake_studies import CLASSES, new_study, study_attrs
 from tests.support.fake_workspace import full_workspace

@@ -21,7 +21,7 @@ from studies.confirm import TestOpening, confirm
 from studies.confirm_record import ATTRIBUTE
 from studies.devices import Seat
 from studies.pipeline import Machinery, tune_loss
-from studies.storage import load_study
+from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, make_workspace
 

@@ -11,7 +11,7 @@ from sonarseg.errors import UserError
 from studies.identity import describe
 from studies.pipeline import tune_crf
 from studies.stages import Machinery, open_studies
-from studies.storage import load_study
+from studies.storage.open import load_study
 from studies.warm_start import take_over
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite

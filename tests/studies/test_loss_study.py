@@ -9,7 +9,7 @@ from sonarseg.training.config import RunConfig
 from studies.loss_study import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
 from studies.pipeline import tune_loss
 from studies.stages import Machinery
-from studies.storage import load_study
+from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, rewrite
 

@@ -16,9 +16,9 @@ from studies.commands.dashboard_server import at_work
 from studies.confirm import confirm
 from studies.one_machine import SIGN, STALE_SECONDS, only_machine
 from studies.pipeline import tune_crf
-from studies.server_address import ServerAddress, write_address
 from studies.stages import Machinery
-from studies.storage import load_study, log_test_opening
+from studies.storage.address import ServerAddress, write_address
+from studies.storage.open import load_study, log_test_opening
 from studies.workspace import Workspace
 
 HOLD = (

@@ -14,14 +14,15 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import METRICS
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.training.config import RunConfig
-from studies import crf_study, snapshot
+from studies import crf_study
 from studies.commands.finish import write_results
 from studies.commands.trial_lines import trial_facts, trial_line
 from studies.crf_study import best_crf_parameters, best_crf_trial
 from studies.loss_study import best_run_dir
 from studies.pipeline import Crew, tune_all, tune_crf, tune_loss
 from studies.stages import Machinery, prepare
-from studies.storage import load_study
+from studies.storage import snapshot
+from studies.storage.open import load_study
 from studies.trial_loop import DERIVED, finished
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, make_workspace, rewrite

@@ -19,7 +19,7 @@ from studies.loss_study import best_run_dir, has_finished_run
 from studies.main import app
 from studies.pipeline import Crew, tune_crf, tune_loss
 from studies.stages import Machinery, open_studies
-from studies.storage import (
+from studies.storage.open import (
     StudyKind,
     create_database,
     create_removed,

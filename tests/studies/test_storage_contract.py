@@ -14,8 +14,8 @@ from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import create_trial
 
 from reports.database import connect_to
-from studies.server_storage import PatientStorage
-from studies.sqlite_storage import SqliteStorage
+from studies.storage.server import PatientStorage
+from studies.storage.sqlite import SqliteStorage
 
 
 def _server_class(path: Path) -> RDBStorage:

@@ -18,7 +18,7 @@ from studies import retry, trial_loop
 from studies.commands.trial_lines import trial_facts
 from studies.retry import DIED, revive, worker_identity
 from studies.stopping import StopRules
-from studies.storage import create_database, load_study
+from studies.storage.open import create_database, load_study
 from studies.trial_loop import STOPPED, Watch, finished, run_trials
 from studies.workspace import Workspace
 
@@ -104,7 +104,7 @@ def test_a_trial_interrupted_twice_is_run_until_it_ends(place: Workspace) -> Non
 def test_a_trial_whose_program_was_killed_is_run_again(place: Workspace) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from studies.storage import load_study; from studies.trial_loop import run_trials\n"
+        "from studies.storage.open import load_study; from studies.trial_loop import run_trials\n"
         "from studies.workspace import Workspace\n"
         "place = Workspace(Path(sys.argv[1]))\n"
         "def objective(trial):\n"

@@ -15,7 +15,7 @@ import pytest
 from reports.database import open_storage, settle
 from sonarseg.processes.identity import process_identity
 from studies.one_machine import SIGN, is_worked_on
-from studies.storage import create_database, load_study
+from studies.storage.open import create_database, load_study
 
 ATTRS = {"crf": {"kind": "crf", "metric": "miou"}, "loss": {"kind": "loss", "metric": "miou"}}
 # Stands for a command: it leaves by what stands in the place of "leave".
@@ -23,7 +23,7 @@ COMMAND = """
 import sys
 from pathlib import Path
 import studies.main as program
-from studies.storage import load_study
+from studies.storage.open import load_study
 kept = []
 def app():
     study = load_study(Path(sys.argv[1]), "crf")

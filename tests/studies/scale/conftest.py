@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from studies.storage import create_database
+from studies.storage.open import create_database
 from studies.workspace import Workspace
 from tests.support.toy_study import ATTRS, toy_workspace
 

@@ -15,9 +15,9 @@ from optuna.trial import TrialState
 from sonarseg.errors import UserError
 from studies.dask_workers import run_on_dask
 from studies.observer import Observer, ignore
-from studies.server_address import ServerAddress, write_address
 from studies.stages import Machinery
-from studies.storage import create_database, load_study
+from studies.storage.address import ServerAddress, write_address
+from studies.storage.open import create_database, load_study
 from studies.trial_loop import finished
 from studies.worker import Errand
 from studies.workspace import Workspace

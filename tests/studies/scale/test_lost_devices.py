@@ -13,7 +13,7 @@ from studies import launch
 from studies.launch import run_workers
 from studies.observer import Observer, ignore
 from studies.stages import Machinery
-from studies.storage import load_study
+from studies.storage.open import load_study
 from studies.trial_loop import finished
 from studies.worker import Errand
 from studies.workspace import Workspace

@@ -17,10 +17,10 @@ from studies.commands.finish import write_results
 from studies.confirm import confirm
 from studies.confirm_record import ATTRIBUTE
 from studies.main import app
-from studies.server_address import ServerAddress, write_address
-from studies.snapshot import studies_on_server
 from studies.stages import Machinery
-from studies.storage import KINDS, open_storage, remove_database, study_name
+from studies.storage.address import ServerAddress, write_address
+from studies.storage.open import KINDS, open_storage, remove_database, study_name
+from studies.storage.snapshot import studies_on_server
 from studies.workspace import Workspace
 
 

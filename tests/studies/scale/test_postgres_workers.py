@@ -22,18 +22,18 @@ from studies import retry
 from studies.begin_anew import begin_anew, is_set_aside, successor
 from studies.commands.dashboard import _open_url
 from studies.main import app
-from studies.server_address import (
+from studies.stages import open_studies
+from studies.storage.address import (
     ADDRESS_VARIABLE,
     ServerAddress,
     asked_address,
     read_address,
     write_address,
 )
-from studies.server_storage import await_server, open_server, wait_for_server
-from studies.snapshot import refresh_snapshot
-from studies.stages import open_studies
-from studies.storage import create_database, load_study, study_name
-from studies.storage_choice import settle_storage
+from studies.storage.choice import settle_storage
+from studies.storage.open import create_database, load_study, study_name
+from studies.storage.server import await_server, open_server, wait_for_server
+from studies.storage.snapshot import refresh_snapshot
 from studies.trial_loop import finished, run_trials
 from studies.workspace import Workspace
 from tests.support import toy_study

@@ -9,8 +9,9 @@ import optuna
 import pytest
 
 from sonarseg.errors import UserError
-from studies import server_storage, storage
-from studies.storage import create_database, load_study, log_test_opening, open_storage, storage_errors
+from studies.storage import open as storage
+from studies.storage import server as server_storage
+from studies.storage.open import create_database, load_study, log_test_opening, open_storage, storage_errors
 from studies.workspace import Workspace
 
 ATTRS = {"crf": {"kind": "crf", "seed": 1}, "loss": {"kind": "loss", "seed": 1}}
@@ -77,7 +78,7 @@ def test_a_full_disk_leaves_no_half_database(tmp_path: Path) -> None:
     """A child process may write 20 kB a file: SQLite sees what it sees on a full disk."""
     code = (
         "import resource, signal, sys; from pathlib import Path\n"
-        "from sonarseg.errors import UserError; from studies.storage import create_database\n"
+        "from sonarseg.errors import UserError; from studies.storage.open import create_database\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
         "try: create_database(Path(sys.argv[1]), {'crf': {}, 'loss': {}})\n"

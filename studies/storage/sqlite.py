@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import QueuePool
 
 from reports.database import Mode, connect_to
-from studies.sqlite_trials import read_study_attributes, read_trial, read_trials
-from studies.study_database import StudyDatabase
+from studies.storage.shared_database import StudyDatabase
+from studies.storage.sqlite_trials import read_study_attributes, read_trial, read_trials
 
 # Optuna reads the trial before each write, in three to five statements; workers that write often wait for
 # each other's. One statement does the same: it writes only where the trial has not ended. It goes to the

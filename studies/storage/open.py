@@ -20,10 +20,10 @@ from reports.database import NOT_OURS, REMOVED, refuse_foreign
 from reports.study_attributes import refuse_overwritten
 from sonarseg.errors import UserError
 from studies.one_machine import only_machine
-from studies.own_trials import OwnStudy
-from studies.server_address import ServerAddress
-from studies.server_storage import open_server
-from studies.sqlite_storage import SqliteStorage
+from studies.storage.address import ServerAddress
+from studies.storage.own_trials import OwnStudy
+from studies.storage.server import open_server
+from studies.storage.sqlite import SqliteStorage
 from studies.workspace import Workspace
 
 StudyKind = Literal["crf", "loss"]

@@ -15,7 +15,7 @@ from studies.loss_study import best_loss_trial
 from studies.pipeline import tune_crf, tune_loss
 from studies.stages import Machinery, open_studies
 from studies.standing import standing
-from studies.storage import StudyKind, load_studies, load_study
+from studies.storage.open import StudyKind, load_studies, load_study
 from studies.trial_loop import best_note, finished
 from studies.warm_start import take_over
 from studies.workspace import Workspace

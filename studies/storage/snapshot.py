@@ -15,9 +15,8 @@ from optuna.storages._rdb.models import BaseModel, StudyModel, TrialModel
 from sqlalchemy import Connection, Table
 
 from sonarseg.errors import UserError
-from studies.server_address import ServerAddress
-from studies.sqlite_storage import SqliteStorage
-from studies.storage import (
+from studies.storage.address import ServerAddress
+from studies.storage.open import (
     KINDS,
     StudyKind,
     open_storage,
@@ -26,6 +25,7 @@ from studies.storage import (
     storage_errors,
     study_name,
 )
+from studies.storage.sqlite import SqliteStorage
 from studies.workspace import Workspace
 
 _ROWS = 5000

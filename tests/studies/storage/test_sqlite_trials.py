@@ -10,7 +10,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
-from studies.sqlite_storage import SqliteStorage
+from studies.storage.sqlite import SqliteStorage
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""Where the studies live: one SQLite file, or a PostgreSQL server."""
