@@ -18,9 +18,9 @@ from optuna.trial import TrialState
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from studies.retry import MOST_DEATHS
 from studies.storage.open import create_database, load_study
-from studies.trial_loop import finished
+from studies.trials.loop import finished
+from studies.trials.retry import MOST_DEATHS
 from tests.support import toy_study
 
 BUDGET, WORKERS, SECONDS = 200, 4, 0.5

@@ -29,7 +29,7 @@ from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
 from studies.storage.open import create_database, load_study
 from studies.storage.sqlite import SqliteStorage
-from studies.trial_loop import run_trials
+from studies.trials.loop import run_trials
 from studies.workspace import Workspace
 
 REPORTS = 20

@@ -33,7 +33,7 @@ from studies.one_machine import only_machine
 from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
 from studies.storage.open import StudyKind, log_test_opening, storage_errors
 from studies.storage.snapshot import refresh_snapshot
-from studies.turns import turn
+from studies.trials.ask_lock import turn
 from studies.warm_up import run_config
 from studies.workspace import Workspace
 

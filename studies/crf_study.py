@@ -26,12 +26,12 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.finish_races import finish_races, has_unfinished
 from studies.quality import quality
-from studies.retry import revive
-from studies.stopping import NEVER, StopRules
 from studies.storage.open import storage_errors
 from studies.study_config import STUDY_TOML
-from studies.trial_loop import DERIVED, Watch, finished, run_trials
-from studies.turns import turn
+from studies.trials.ask_lock import turn
+from studies.trials.loop import DERIVED, Watch, finished, run_trials
+from studies.trials.retry import revive
+from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
 

@@ -29,10 +29,10 @@ from studies.race_remainder import (
     note_plan,
     tell_remainder,
 )
-from studies.retry import is_shared, worker_identity
-from studies.stopping import StopRules
-from studies.trial_loop import DERIVED, Watch
-from studies.turns import turn
+from studies.trials.ask_lock import turn
+from studies.trials.loop import DERIVED, Watch
+from studies.trials.retry import is_shared, worker_identity
+from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 
 # User attribute of the study: who scores which trial, or why it could not be scored

@@ -25,11 +25,11 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
 from studies.begin_anew import StudySetAside, is_set_aside, successor
-from studies.retry import revive
-from studies.stopping import NEVER, StopRules
 from studies.storage.open import load_study, present_studies, storage_errors
-from studies.trial_loop import Watch, run_trials
-from studies.turns import turn
+from studies.trials.ask_lock import turn
+from studies.trials.loop import Watch, run_trials
+from studies.trials.retry import revive
+from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
 

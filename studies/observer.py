@@ -11,7 +11,7 @@ from sonarseg.progress import Progress
 from studies.batch_size import BATCH_SIZE, anew_sentence
 from studies.begin_anew import is_set_aside, successor
 from studies.race_remainder import tell_remainder
-from studies.trial_loop import best_note, in_budget, study_title
+from studies.trials.loop import best_note, in_budget, study_title
 
 Ended = Callable[[optuna.Study, FrozenTrial], None]
 

@@ -18,10 +18,10 @@ from studies.lost_winner import is_winner_lost, train_lost_winner
 from studies.observer import Ended, Observer, ignore
 from studies.one_machine import only_machine
 from studies.stages import DEFAULT_MACHINERY, Machinery, open_studies, prepare, prepare_loss
-from studies.stopping import StopRules
 from studies.storage.open import StudyKind, load_study
 from studies.storage.snapshot import leave_snapshot
-from studies.trial_loop import Watch
+from studies.trials.loop import Watch
+from studies.trials.stopping import StopRules
 from studies.worker import Errand, work_on
 from studies.workspace import Workspace
 

@@ -20,7 +20,7 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.strip_counts import Floats, strip_counts
 from sonarseg.progress import Progress
 from studies.quality import quality
-from studies.trial_loop import DERIVED
+from studies.trials.loop import DERIVED
 
 # User attribute of a trial: it is the one that it is derived from, scored on all tiles
 FINISHED_RACE = "finished_race"

@@ -32,7 +32,6 @@ from studies.crf_study import best_crf_trial, run_crf_study
 from studies.identity import check_compatible, describe, directions_of
 from studies.loss_study import run_loss_study
 from studies.masks_drawn_later import take_masks_in
-from studies.stopping import StopRules
 from studies.storage.open import (
     StudyKind,
     create_database,
@@ -41,7 +40,8 @@ from studies.storage.open import (
     load_studies,
     storage_errors,
 )
-from studies.trial_loop import Watch, finished
+from studies.trials.loop import Watch, finished
+from studies.trials.stopping import StopRules
 from studies.warm_up import extract_workspace_cams, run_config, warm_up
 from studies.workspace import Workspace
 

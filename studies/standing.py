@@ -11,8 +11,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.retry import died_here
-from studies.trial_loop import STOPPED, in_budget
+from studies.trials.loop import STOPPED, in_budget
+from studies.trials.retry import died_here
 
 # Trials from whose ends the pace is read
 _LATEST = 20

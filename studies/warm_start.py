@@ -15,8 +15,8 @@ from sonarseg.errors import UserError
 from studies.quality import quality
 from studies.storage.open import Location, StudyKind, present_studies, storage_errors
 from studies.study_config import STUDY_TOML
-from studies.trial_loop import ORIGIN
-from studies.turns import turn
+from studies.trials.ask_lock import turn
+from studies.trials.loop import ORIGIN
 from studies.workspace import Workspace
 
 # Settings that are tried again on the new survey: the best of the other study.

@@ -18,10 +18,10 @@ from studies.devices import lease, seats
 from studies.lost_winner import train_lost_winner
 from studies.one_machine import only_machine
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
-from studies.stopping import NEVER, StopRules
 from studies.storage.open import StudyKind, load_study
 from studies.storage.server import await_server
-from studies.trial_loop import Watch
+from studies.trials.loop import Watch
+from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
 

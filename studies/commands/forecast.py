@@ -12,7 +12,7 @@ from studies.commands.lone_run import Wishes, dry_run_config
 from studies.commands.tables import calm_table, inert, show
 from studies.devices import seats
 from studies.storage.open import load_study
-from studies.trial_loop import finished
+from studies.trials.loop import finished
 from studies.workspace import Workspace
 
 _GIB = 2**30

@@ -24,7 +24,7 @@ from studies.commands.targets import crf_target, run_target
 from studies.one_machine import only_machine
 from studies.stages import open_studies
 from studies.storage.open import has_studies, load_study, log_test_opening
-from studies.turns import turn
+from studies.trials.ask_lock import turn
 from studies.workspace import Workspace
 
 

@@ -42,7 +42,7 @@ def json_line(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     """Collect what a line tells, fit for JSON."""
-    from studies.retry import is_interrupted
+    from studies.trials.retry import is_interrupted
 
     complete = trial.state.name == "COMPLETE"
     return {

@@ -173,7 +173,7 @@ def _end_without_model(workspace: Workspace) -> None:
     from studies.commands.console import say
     from studies.commands.sentences import FAILED
     from studies.storage.open import present_studies
-    from studies.trial_loop import finished
+    from studies.trials.loop import finished
 
     ended = [trial for study in present_studies(workspace.database).values() for trial in finished(study)]
     failed = sum(trial.state == TrialState.FAIL for trial in ended)

@@ -62,7 +62,7 @@ def open_server(address: ServerAddress) -> RDBStorage:
         raise UserError(
             "PostgreSQL needs the package psycopg: install it with `pip install 'sonarseg[cluster]'`."
         ) from error
-    # The trial loop beats by itself, see studies/heartbeat.py.
+    # The trial loop beats by itself, see studies/trials/heartbeat.py.
     warnings.filterwarnings("ignore", message="Heartbeat of storage is supposed to be used")
 
     def connect() -> RDBStorage:

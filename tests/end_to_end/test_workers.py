@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import TrialState
 
 from studies.storage.open import load_study
-from studies.trial_loop import finished
+from studies.trials.loop import finished
 from tests.support.command_line import TRIALS, done_here, finish, sonarseg_here, start, wait_for
 
 

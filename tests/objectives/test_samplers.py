@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 from objectives.grid import CRF_STEPS, LOSS_STEPS, crf_grid, loss_grid
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import CrfRanges, suggest_crf, suggest_loss
-from studies.retry import INTERRUPTED, revive
+from studies.trials.retry import INTERRUPTED, revive
 
 NAMES = ("auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid")
 

@@ -31,9 +31,9 @@ from studies.crf_study import add_missing_iterations
 from studies.finish_races import finish_races, has_unfinished
 from studies.pipeline import tune_crf
 from studies.race_remainder import RACE_FINISHED
-from studies.stopping import NEVER, StopRules
 from studies.storage.open import load_study
-from studies.trial_loop import DERIVED, Watch, finished
+from studies.trials.loop import DERIVED, Watch, finished
+from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery
 

@@ -23,7 +23,7 @@ from studies.pipeline import Crew, tune_all, tune_crf, tune_loss
 from studies.stages import Machinery, prepare
 from studies.storage import snapshot
 from studies.storage.open import load_study
-from studies.trial_loop import DERIVED, finished
+from studies.trials.loop import DERIVED, finished
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, make_workspace, rewrite
 

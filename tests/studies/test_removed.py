@@ -27,7 +27,7 @@ from studies.storage.open import (
     log_test_opening,
     present_studies,
 )
-from studies.trial_loop import finished
+from studies.trials.loop import finished
 from studies.warm_start import take_over
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite

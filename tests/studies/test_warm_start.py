@@ -8,7 +8,7 @@ from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf
 from studies.stages import Machinery, open_studies
-from studies.trial_loop import ORIGIN, finished
+from studies.trials.loop import ORIGIN, finished
 from studies.warm_start import BEST, take_over
 from studies.workspace import Workspace
 from tests.support.workspaces import rewrite

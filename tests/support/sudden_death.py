@@ -7,7 +7,7 @@ import time
 import optuna
 from optuna.trial import TrialState
 
-from studies.trial_loop import finished
+from studies.trials.loop import finished
 
 
 def kill_a_worker(study: optuna.Study, after: int) -> None:

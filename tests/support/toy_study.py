@@ -16,7 +16,7 @@ import optuna
 from studies.launch import run_workers
 from studies.observer import Observer, ignore
 from studies.storage.open import load_study
-from studies.trial_loop import run_trials
+from studies.trials.loop import run_trials
 from studies.worker import Errand
 from studies.workspace import Workspace
 

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from reports.database import read_studies
 from reports.page.build import render
 from reports.sections.provenance import provenance
-from studies.retry import revive
+from studies.trials.retry import revive
 from tests.support.fake_studies import CRF_SPACE, LOSS_SPACE, add, fill_crf, new_study
 from tests.support.report_page import Page
 

@@ -18,7 +18,7 @@ from studies.observer import Observer, ignore
 from studies.stages import Machinery
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import create_database, load_study
-from studies.trial_loop import finished
+from studies.trials.loop import finished
 from studies.worker import Errand
 from studies.workspace import Workspace
 from tests.support import toy_cluster, toy_study

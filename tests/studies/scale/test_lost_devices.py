@@ -14,7 +14,7 @@ from studies.launch import run_workers
 from studies.observer import Observer, ignore
 from studies.stages import Machinery
 from studies.storage.open import load_study
-from studies.trial_loop import finished
+from studies.trials.loop import finished
 from studies.worker import Errand
 from studies.workspace import Workspace
 from tests.support import toy_study

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
-from studies import retry
 from studies.begin_anew import begin_anew, is_set_aside, successor
 from studies.commands.dashboard import _open_url
 from studies.main import app
@@ -34,7 +33,8 @@ from studies.storage.choice import settle_storage
 from studies.storage.open import create_database, load_study, study_name
 from studies.storage.server import await_server, open_server, wait_for_server
 from studies.storage.snapshot import refresh_snapshot
-from studies.trial_loop import finished, run_trials
+from studies.trials import retry
+from studies.trials.loop import finished, run_trials
 from studies.workspace import Workspace
 from tests.support import toy_study
 from tests.support.sudden_death import kill_a_worker

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from sonarseg.processes.identity import is_alive
 from studies.storage.open import load_study
-from studies.trial_loop import finished, run_trials
+from studies.trials.loop import finished, run_trials
 from studies.workspace import Workspace
 from tests.support import toy_study
 

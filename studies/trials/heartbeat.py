@@ -12,7 +12,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages._heartbeat import BaseHeartbeat
 
-from studies.retry import is_shared
+from studies.trials.retry import is_shared
 
 _log = logging.getLogger(__name__)
 

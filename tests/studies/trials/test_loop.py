@@ -14,12 +14,13 @@ from reports.dashboard.trial_notes import trial_note
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
-from studies import retry, trial_loop
 from studies.commands.trial_lines import trial_facts
-from studies.retry import DIED, revive, worker_identity
-from studies.stopping import StopRules
 from studies.storage.open import create_database, load_study
-from studies.trial_loop import STOPPED, Watch, finished, run_trials
+from studies.trials import loop as trial_loop
+from studies.trials import retry
+from studies.trials.loop import STOPPED, Watch, finished, run_trials
+from studies.trials.retry import DIED, revive, worker_identity
+from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 
 Objective = Callable[[optuna.Trial], float]
@@ -104,7 +105,7 @@ def test_a_trial_interrupted_twice_is_run_until_it_ends(place: Workspace) -> Non
 def test_a_trial_whose_program_was_killed_is_run_again(place: Workspace) -> None:
     code = (
         "import os, signal, sys; from pathlib import Path\n"
-        "from studies.storage.open import load_study; from studies.trial_loop import run_trials\n"
+        "from studies.storage.open import load_study; from studies.trials.loop import run_trials\n"
         "from studies.workspace import Workspace\n"
         "place = Workspace(Path(sys.argv[1]))\n"
         "def objective(trial):\n"
@@ -201,7 +202,7 @@ def test_a_trial_that_another_worker_took_over_is_dropped(
 
     run_trials(study, objective, 1, place)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE]
-    assert [record.getMessage() for record in caplog.records if record.name == "studies.trial_loop"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "studies.trials.loop"] == [
         "trial 0 of the crf study was taken over by another worker; this one goes on with the next."
     ]
 

@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.standing import seconds_a_trial, standing
-from studies.stopping import StopRules, without_gain
+from studies.trials.stopping import StopRules, without_gain
 
 START = datetime(2026, 5, 4, 12)
 

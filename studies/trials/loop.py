@@ -17,9 +17,11 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from studies.heartbeat import heartbeat
 from studies.quality import quality
-from studies.retry import (
+from studies.storage.open import storage_errors
+from studies.trials.ask_lock import turn
+from studies.trials.heartbeat import heartbeat
+from studies.trials.retry import (
     INTERRUPTED,
     MEMORY_RAN_OUT,
     is_interrupted,
@@ -27,9 +29,7 @@ from studies.retry import (
     revive,
     worker_identity,
 )
-from studies.stopping import NEVER, StopRules
-from studies.storage.open import storage_errors
-from studies.turns import turn
+from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
 # User attribute of a trial that is read off another one and costs nothing: the other one's number

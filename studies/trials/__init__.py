@@ -1,0 +1,1 @@
+"""Trials of a study: asked for, run, retried, stopped."""
