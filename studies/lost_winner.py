@@ -22,12 +22,12 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.batch_size import study_batch_size
-from studies.devices import lease, seats
 from studies.loss_study import best_loss_trial
-from studies.one_machine import only_machine
 from studies.run_of_trial import is_run_of, loss_of
 from studies.stages import Machinery, prepare, prepare_loss
 from studies.storage.open import storage_errors
+from studies.workers.leases import lease, seats
+from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 

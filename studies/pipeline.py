@@ -11,18 +11,18 @@ import optuna
 
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
-from studies.dask_workers import run_on_dask
-from studies.devices import crf_workers, seats
-from studies.launch import run_workers
 from studies.lost_winner import is_winner_lost, train_lost_winner
-from studies.observer import Ended, Observer, ignore
-from studies.one_machine import only_machine
 from studies.stages import DEFAULT_MACHINERY, Machinery, open_studies, prepare, prepare_loss
 from studies.storage.open import StudyKind, load_study
 from studies.storage.snapshot import leave_snapshot
 from studies.trials.loop import Watch
 from studies.trials.stopping import StopRules
-from studies.worker import Errand, work_on
+from studies.workers.dask import run_on_dask
+from studies.workers.leases import crf_workers, seats
+from studies.workers.local import run_workers
+from studies.workers.observer import Ended, Observer, ignore
+from studies.workers.single_host import only_machine
+from studies.workers.worker import Errand, work_on
 from studies.workspace import Workspace
 
 

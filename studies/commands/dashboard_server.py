@@ -21,10 +21,10 @@ from sonarseg.errors import UserError
 from studies.begin_anew import is_set_aside
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.sentences import explain
-from studies.one_machine import only_machine
 from studies.storage.open import StudyKind, present_studies
 from studies.storage.snapshot import refresh_snapshot, studies_on_server
 from studies.trial_pictures import write_trial_pictures
+from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

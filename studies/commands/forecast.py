@@ -10,9 +10,9 @@ from sonarseg.training.schedule import SELF_TRAINING, WARM_UP
 from studies.commands.console import ConsoleProgress, console
 from studies.commands.lone_run import Wishes, dry_run_config
 from studies.commands.tables import calm_table, inert, show
-from studies.devices import seats
 from studies.storage.open import load_study
 from studies.trials.loop import finished
+from studies.workers.leases import seats
 from studies.workspace import Workspace
 
 _GIB = 2**30

@@ -24,11 +24,11 @@ from sonarseg.training.run_folder.config import read_config
 from studies.batch_size import study_batch_size
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named
-from studies.devices import lease, seats
 from studies.loss_study import best_loss
 from studies.stages import UNTUNED_CRF
 from studies.storage.open import has_studies, load_study
 from studies.warm_up import run_config
+from studies.workers.leases import lease, seats
 from studies.workspace import Workspace
 
 

@@ -67,9 +67,9 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     from sonarseg.training.run_folder.record import is_finished
     from studies.batch_size import study_batch_size
     from studies.phase_file import phases_at_work
-    from studies.standing import standing
     from studies.storage.open import load_study
     from studies.storage.snapshot import refresh_snapshot
+    from studies.workers.progress import standing
 
     refresh_snapshot(workspace)
     config, run_dir = workspace.config, workspace.warm_up_dir

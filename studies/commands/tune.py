@@ -131,10 +131,10 @@ def _tune(
     from studies.commands.predict import predict
     from studies.commands.tables import inert, show
     from studies.loss_study import has_finished_run
-    from studies.one_machine import only_machine
     from studies.stages import open_studies
     from studies.storage.choice import settle_storage
     from studies.warm_start import take_over
+    from studies.workers.single_host import only_machine
 
     _number(workers)
     _scheduler(engine, scheduler)
@@ -197,9 +197,9 @@ def _work(
     from studies.commands.console import ConsoleProgress
     from studies.commands.trial_lines import json_line, trial_line
     from studies.crf_study import hands_on
-    from studies.observer import ignore
     from studies.pipeline import Crew, tune_crf, tune_loss
     from studies.stages import Machinery
+    from studies.workers.observer import ignore
 
     with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:
         ended = json_line if as_json else ignore if quiet else trial_line(workspace)

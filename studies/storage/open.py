@@ -19,11 +19,11 @@ from optuna.storages import RDBStorage
 from reports.database import NOT_OURS, REMOVED, refuse_foreign
 from reports.study_attributes import refuse_overwritten
 from sonarseg.errors import UserError
-from studies.one_machine import only_machine
 from studies.storage.address import ServerAddress
 from studies.storage.own_trials import OwnStudy
 from studies.storage.server import open_server
 from studies.storage.sqlite import SqliteStorage
+from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 StudyKind = Literal["crf", "loss"]

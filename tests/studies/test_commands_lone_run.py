@@ -8,10 +8,10 @@ import torch
 from typer.testing import CliRunner
 
 from sonarseg.training.config import RunConfig
-from studies import devices
 from studies.commands import lone_run
-from studies.devices import Seat, lease
 from studies.main import app
+from studies.workers import leases as devices
+from studies.workers.leases import Seat, lease
 
 GPUS = [Seat("cuda:0", 0, "0"), Seat("cuda:1", 0, "1")]
 

@@ -19,9 +19,9 @@ from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
 from studies.confirm import TestOpening, confirm
 from studies.confirm_record import ATTRIBUTE
-from studies.devices import Seat
 from studies.pipeline import Machinery, tune_loss
 from studies.storage.open import load_study
+from studies.workers.leases import Seat
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, make_workspace
 

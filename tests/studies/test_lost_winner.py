@@ -12,7 +12,7 @@ from studies.loss_study import best_run_dir
 from studies.main import app
 from studies.pipeline import Crew, tune_loss
 from studies.stages import Machinery
-from studies.worker import Errand, work
+from studies.workers.worker import Errand, work
 from studies.workspace import Workspace
 
 

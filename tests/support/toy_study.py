@@ -13,11 +13,11 @@ from typing import Any
 
 import optuna
 
-from studies.launch import run_workers
-from studies.observer import Observer, ignore
 from studies.storage.open import load_study
 from studies.trials.loop import run_trials
-from studies.worker import Errand
+from studies.workers.local import run_workers
+from studies.workers.observer import Observer, ignore
+from studies.workers.worker import Errand
 from studies.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -62,7 +62,7 @@ def toy_stage(workspace: Workspace, kind: Any, machinery: Any, stop: Any, watch:
 
 
 def toy_work(errand: Errand) -> str:
-    from studies import worker
+    from studies.workers import worker
 
     worker.run_stage = toy_stage  # type: ignore[assignment]
     worker.seats = lambda device, runs=1: [worker_seat()]  # type: ignore[assignment]
@@ -93,7 +93,7 @@ def lossy_stage(workspace: Workspace, kind: Any, machinery: Any, stop: Any, watc
 
 
 def lossy_work(errand: Errand) -> Any:
-    from studies import worker
+    from studies.workers import worker
 
     worker.run_stage = lossy_stage  # type: ignore[assignment]
     worker.seats = lambda device, runs=1: [worker_seat()]  # type: ignore[assignment]
@@ -110,14 +110,14 @@ def stubborn_work(errand: Errand) -> str:
 
 
 def worker_seat() -> Any:
-    from studies.devices import Seat
+    from studies.workers.leases import Seat
 
     return Seat("cpu")
 
 
 def main(root: str, budget: str, workers: str, seconds: str) -> int:
-    from studies import launch
     from studies.stages import Machinery
+    from studies.workers import local as launch
 
     launch.work = toy_work  # type: ignore[assignment]
     workspace = Workspace(Path(root))

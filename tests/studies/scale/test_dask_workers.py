@@ -13,13 +13,13 @@ import pytest
 from optuna.trial import TrialState
 
 from sonarseg.errors import UserError
-from studies.dask_workers import run_on_dask
-from studies.observer import Observer, ignore
 from studies.stages import Machinery
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import create_database, load_study
 from studies.trials.loop import finished
-from studies.worker import Errand
+from studies.workers.dask import run_on_dask
+from studies.workers.observer import Observer, ignore
+from studies.workers.worker import Errand
 from studies.workspace import Workspace
 from tests.support import toy_cluster, toy_study
 from tests.support.sudden_death import kill_a_worker
@@ -56,7 +56,7 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
     write_address(workspace.address_path, ServerAddress(postgres.url, "dask"))
     create_database(workspace.database, {"crf": ATTRS})
     study = load_study(workspace.database, "crf")
-    monkeypatch.setattr("studies.dask_workers.work", toy_study.toy_work)
+    monkeypatch.setattr("studies.workers.dask.work", toy_study.toy_work)
     errand = Errand(str(tmp_path), "crf", 1, Machinery(command=(str(budget), "0.3")))
     survived: list[int] = []
 
@@ -82,8 +82,8 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
 def test_workers_that_dask_gave_up_are_one_sentence(
     place: Workspace, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studies.dask_workers.work", toy_study.deadly_work)
-    monkeypatch.setattr("studies.dask_workers._SETTLE_SECONDS", 1.0)
+    monkeypatch.setattr("studies.workers.dask.work", toy_study.deadly_work)
+    monkeypatch.setattr("studies.workers.dask._SETTLE_SECONDS", 1.0)
     with distributed.Client(cluster) as client:
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     with pytest.raises(UserError, match=r"Dask gave up workers of the crf study"):
@@ -94,7 +94,7 @@ def test_workers_that_dask_gave_up_are_one_sentence(
 def test_a_second_ctrl_c_waits_for_no_worker(
     place: Workspace, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studies.dask_workers.work", toy_study.stubborn_work)
+    monkeypatch.setattr("studies.workers.dask.work", toy_study.stubborn_work)
     again = threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT))
 
     def observe() -> int:
@@ -110,7 +110,7 @@ def test_a_second_ctrl_c_waits_for_no_worker(
 
 
 def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("studies.dask_workers._CONNECT_SECONDS", 1)
+    monkeypatch.setattr("studies.workers.dask._CONNECT_SECONDS", 1)
     workspace = toy_workspace(tmp_path)
     with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
         run_on_dask(workspace, Errand(str(tmp_path), "crf", 1), 1, "tcp://127.0.0.1:9", lambda: 0)

@@ -9,13 +9,13 @@ from optuna.trial import TrialState
 
 from objectives.run_monitor import follow_run
 from sonarseg.errors import DeviceLost
-from studies import launch
-from studies.launch import run_workers
-from studies.observer import Observer, ignore
 from studies.stages import Machinery
 from studies.storage.open import load_study
 from studies.trials.loop import finished
-from studies.worker import Errand
+from studies.workers import local as launch
+from studies.workers.local import run_workers
+from studies.workers.observer import Observer, ignore
+from studies.workers.worker import Errand
 from studies.workspace import Workspace
 from tests.support import toy_study
 

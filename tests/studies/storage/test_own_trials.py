@@ -14,10 +14,10 @@ from studies.crf_study import best_crf_trial
 from studies.loss_study import best_loss_trial
 from studies.pipeline import tune_crf, tune_loss
 from studies.stages import Machinery, open_studies
-from studies.standing import standing
 from studies.storage.open import StudyKind, load_studies, load_study
 from studies.trials.loop import best_note, finished
 from studies.warm_start import take_over
+from studies.workers.progress import standing
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from studies.standing import seconds_a_trial, standing
 from studies.trials.stopping import StopRules, without_gain
+from studies.workers.progress import seconds_a_trial, standing
 
 START = datetime(2026, 5, 4, 12)
 

@@ -10,11 +10,12 @@ import pytest
 
 from sonarseg.survey import layout
 from sonarseg.survey.layout import Survey, open_survey
-from studies import pipeline, worker
-from studies.dask_workers import _sharing
+from studies import pipeline
 from studies.pipeline import Crew, tune_all, tune_crf, tune_loss
 from studies.stages import Machinery
-from studies.worker import Errand, work
+from studies.workers import worker
+from studies.workers.dask import _sharing
+from studies.workers.worker import Errand, work
 from studies.workspace import Workspace
 
 Begun = list[tuple[Workspace, Machinery]]

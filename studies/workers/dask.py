@@ -14,9 +14,9 @@ from joblib import Parallel, delayed, parallel_config
 
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes.signals import interruptible
-from studies.launch import GRACE_SECONDS, new_launch
 from studies.storage.open import load_study
-from studies.worker import STOP_REQUESTS, Ending, Errand, Lost, work
+from studies.workers.local import GRACE_SECONDS, new_launch
+from studies.workers.worker import STOP_REQUESTS, Ending, Errand, Lost, work
 from studies.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from concurrent.futures import Future
 import pytest
 
 from sonarseg.errors import UserError
-from studies import launch
-from studies.launch import run_workers
-from studies.worker import Ending, Errand
+from studies.workers import local as launch
+from studies.workers.local import run_workers
+from studies.workers.worker import Ending, Errand
 
 ERRAND = Errand("nowhere", "crf", 1)
 

@@ -14,14 +14,14 @@ from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from studies.begin_anew import is_set_aside, successor
-from studies.devices import lease, seats
 from studies.lost_winner import train_lost_winner
-from studies.one_machine import only_machine
 from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
 from studies.storage.open import StudyKind, load_study
 from studies.storage.server import await_server
 from studies.trials.loop import Watch
 from studies.trials.stopping import NEVER, StopRules
+from studies.workers.leases import lease, seats
+from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 

@@ -7,8 +7,8 @@ import pynvml
 import pytest
 import torch
 
-from studies import devices
-from studies.devices import Seat, crf_workers, lease, seats
+from studies.workers import leases as devices
+from studies.workers.leases import Seat, crf_workers, lease, seats
 
 GPUS = [Seat("cuda:0", 0, "0"), Seat("cuda:1", 0, "1")]
 
@@ -49,7 +49,7 @@ def test_a_lease_ends_with_its_process_and_is_waited_for(
 ) -> None:
     monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.05)
     code = (
-        "import sys, time; from pathlib import Path; from studies.devices import Seat, lease\n"
+        "import sys, time; from pathlib import Path; from studies.workers.leases import Seat, lease\n"
         "with lease([Seat('cuda:0', 0, '0')], folder=Path(sys.argv[1])):\n"
         "    print('leased', flush=True); time.sleep(60)\n"
     )

@@ -18,7 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes.pool import interrupts_held, worker_pool
 from sonarseg.processes.signals import interruptible
-from studies.worker import Ending, Errand, Lost, work
+from studies.workers.worker import Ending, Errand, Lost, work
 
 # A worker that is asked to end gets so long for its trial's clearing up.
 GRACE_SECONDS = 60.0

@@ -1,0 +1,1 @@
+"""Workers: processes here or on a cluster, and the devices that they lease."""
