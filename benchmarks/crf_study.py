@@ -33,8 +33,8 @@ from sonarseg.simulation.survey import simulate
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
-from studies.crf_study import best_crf_parameters, run_crf_study
-from studies.stages import open_studies
+from studies.stages.crf import best_crf_parameters, run_crf_study
+from studies.stages.open_studies import open_studies
 from studies.workspace import Workspace
 
 TILES, TRIALS, SIZE = 40, 60, 256

@@ -3,7 +3,7 @@
 A study scores settings one after the other on uneven tiles of some strips; the first is the untuned one, the
 others are drawn at random. Its other trials, which a sampler proposes near good ones, take as long each. What
 `sonarseg.metrics.search_gain` tells is compared three ways: with every setting scored on all tiles; with
-races, and what they stopped finished as `studies.finish_races` does; with races alone, stopped settings left
+races, and what they stopped finished as `studies.stages.finish_races` does; with races alone, stopped settings left
 out.
 """
 
@@ -23,7 +23,7 @@ from sonarseg.metrics.bootstrap import Interval
 from sonarseg.metrics.iou import METRICS
 from sonarseg.metrics.search_gain import search_gain
 from sonarseg.metrics.strip_counts import strip_counts
-from studies.race_remainder import MOST_TIME
+from studies.stages.race_remainder import MOST_TIME
 
 Counts = NDArray[np.int64]
 METRIC = "miou"

@@ -51,10 +51,10 @@ def confirm(
     from studies.commands import phases
     from studies.commands.console import ConsoleProgress, console
     from studies.commands.tables import show
-    from studies.confirm import TestOpening
-    from studies.confirm import confirm as confirm_study
-    from studies.contenders import contenders
-    from studies.stages import Machinery
+    from studies.confirmation.confirm import TestOpening
+    from studies.confirmation.confirm import confirm as confirm_study
+    from studies.confirmation.contenders import contenders
+    from studies.stages.open_studies import Machinery
     from studies.storage.open import KINDS
 
     chosen = find_workspace(workspace)

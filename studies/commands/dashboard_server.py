@@ -18,9 +18,9 @@ from optuna_dashboard import wsgi
 
 from reports.dashboard.notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
-from studies.begin_anew import is_set_aside
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.sentences import explain
+from studies.stages.superseded import is_set_aside
 from studies.storage.open import StudyKind, present_studies
 from studies.storage.snapshot import refresh_snapshot, studies_on_server
 from studies.trial_pictures import write_trial_pictures

@@ -21,13 +21,13 @@ from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
 from sonarseg.training.run import run as train
 from sonarseg.training.run_folder.config import read_config
-from studies.batch_size import study_batch_size
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import TUNED, crf_named
-from studies.loss_study import best_loss
-from studies.stages import UNTUNED_CRF
+from studies.stages.batch_size import study_batch_size
+from studies.stages.loss import best_loss
+from studies.stages.open_studies import UNTUNED_CRF
+from studies.stages.warm_up import run_config
 from studies.storage.open import has_studies, load_study
-from studies.warm_up import run_config
 from studies.workers.leases import lease, seats
 from studies.workspace import Workspace
 

@@ -21,7 +21,7 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.targets import crf_target, run_target
-from studies.stages import open_studies
+from studies.stages.open_studies import open_studies
 from studies.storage.open import has_studies, load_study, log_test_opening
 from studies.trials.ask_lock import turn
 from studies.workers.single_host import only_machine

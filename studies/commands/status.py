@@ -65,8 +65,8 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     from reports.findings.summary import summarise
     from sonarseg.files.run_metrics import read_metrics
     from sonarseg.training.run_folder.record import is_finished
-    from studies.batch_size import study_batch_size
     from studies.phase_file import phases_at_work
+    from studies.stages.batch_size import study_batch_size
     from studies.storage.open import load_study
     from studies.storage.snapshot import refresh_snapshot
     from studies.workers.progress import standing

@@ -13,10 +13,10 @@ from sonarseg.densecrf.published import NO_CRF, PUBLISHED, published
 from sonarseg.errors import UserError
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.run_folder.config import CONFIG
-from studies.crf_study import best_crf_parameters
-from studies.loss_study import best_loss_trial, best_run_dir
 from studies.pack import packed_run
-from studies.run_of_trial import trained_run
+from studies.stages.crf import best_crf_parameters
+from studies.stages.loss import best_loss_trial, best_run_dir
+from studies.stages.run_of_trial import trained_run
 from studies.storage.open import StudyKind, load_study
 from studies.workspace import Workspace
 

@@ -130,10 +130,10 @@ def _tune(
     from studies.commands.finish import write_results
     from studies.commands.predict import predict
     from studies.commands.tables import inert, show
-    from studies.loss_study import has_finished_run
-    from studies.stages import open_studies
+    from studies.stages.loss import has_finished_run
+    from studies.stages.open_studies import open_studies
+    from studies.stages.warm_start import take_over
     from studies.storage.choice import settle_storage
-    from studies.warm_start import take_over
     from studies.workers.single_host import only_machine
 
     _number(workers)
@@ -196,9 +196,9 @@ def _work(
     from sonarseg.processes.signals import interruptible
     from studies.commands.console import ConsoleProgress
     from studies.commands.trial_lines import json_line, trial_line
-    from studies.crf_study import hands_on
-    from studies.pipeline import Crew, tune_crf, tune_loss
-    from studies.stages import Machinery
+    from studies.stages.crf import hands_on
+    from studies.stages.open_studies import Machinery
+    from studies.stages.pipeline import Crew, tune_crf, tune_loss
     from studies.workers.observer import ignore
 
     with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:

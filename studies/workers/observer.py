@@ -8,9 +8,9 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from sonarseg.progress import Progress
-from studies.batch_size import BATCH_SIZE, anew_sentence
-from studies.begin_anew import is_set_aside, successor
-from studies.race_remainder import tell_remainder
+from studies.stages.batch_size import BATCH_SIZE, anew_sentence
+from studies.stages.race_remainder import tell_remainder
+from studies.stages.superseded import is_set_aside, successor
 from studies.trials.loop import best_note, in_budget, study_title
 
 Ended = Callable[[optuna.Study, FrozenTrial], None]

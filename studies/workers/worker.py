@@ -13,9 +13,9 @@ from sonarseg.errors import DeviceLost
 from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
-from studies.begin_anew import is_set_aside, successor
-from studies.lost_winner import train_lost_winner
-from studies.stages import DEFAULT_MACHINERY, Machinery, run_stage
+from studies.stages.lost_winner import train_lost_winner
+from studies.stages.open_studies import DEFAULT_MACHINERY, Machinery, run_stage
+from studies.stages.superseded import is_set_aside, successor
 from studies.storage.open import StudyKind, load_study
 from studies.storage.server import await_server
 from studies.trials.loop import Watch

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.pipeline import tune_crf
-from studies.stages import Machinery
+from studies.stages.open_studies import Machinery
+from studies.stages.pipeline import tune_crf
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, make_workspace, without_network
 

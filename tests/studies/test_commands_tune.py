@@ -3,9 +3,9 @@
 import pytest
 from typer.testing import CliRunner
 
-from studies import stages
 from studies.commands import finish
 from studies.main import app
+from studies.stages import open_studies as stages
 from studies.workspace import Workspace
 from tests.support.report_page import Page
 from tests.support.workspaces import make_machinery

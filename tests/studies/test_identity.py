@@ -9,10 +9,10 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from studies.identity import describe
-from studies.pipeline import tune_crf
-from studies.stages import Machinery, open_studies
+from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.pipeline import tune_crf
+from studies.stages.warm_start import take_over
 from studies.storage.open import load_study
-from studies.warm_start import take_over
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite
 

@@ -7,8 +7,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from studies.main import app
-from studies.pipeline import tune_crf
-from studies.stages import Machinery
+from studies.stages.open_studies import Machinery
+from studies.stages.pipeline import tune_crf
 from studies.workspace import Workspace
 from tests.support.workspaces import rewrite
 

@@ -14,11 +14,12 @@ from reports.page.build import render
 from sonarseg.errors import UserError
 from studies.commands.status import gather, log_tail
 from studies.commands.targets import crf_target
-from studies.crf_study import best_crf_trial
-from studies.loss_study import best_run_dir, has_finished_run
 from studies.main import app
-from studies.pipeline import Crew, tune_crf, tune_loss
-from studies.stages import Machinery, open_studies
+from studies.stages.crf import best_crf_trial
+from studies.stages.loss import best_run_dir, has_finished_run
+from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.pipeline import Crew, tune_crf, tune_loss
+from studies.stages.warm_start import take_over
 from studies.storage.open import (
     StudyKind,
     create_database,
@@ -28,7 +29,6 @@ from studies.storage.open import (
     present_studies,
 )
 from studies.trials.loop import finished
-from studies.warm_start import take_over
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite
 

@@ -22,7 +22,7 @@ from studies.commands.dashboard_server import keep_filled, with_report
 from studies.commands.finish import write_results
 from studies.commands.scaling import workspace_scaling
 from studies.picture_rows import chosen_tiles
-from studies.pipeline import Machinery, tune_loss
+from studies.stages.pipeline import Machinery, tune_loss
 from studies.storage.open import load_studies, load_study
 from studies.trial_pictures import write_trial_pictures
 from studies.workspace import Workspace

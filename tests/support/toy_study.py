@@ -116,7 +116,7 @@ def worker_seat() -> Any:
 
 
 def main(root: str, budget: str, workers: str, seconds: str) -> int:
-    from studies.stages import Machinery
+    from studies.stages.open_studies import Machinery
     from studies.workers import local as launch
 
     launch.work = toy_work  # type: ignore[assignment]

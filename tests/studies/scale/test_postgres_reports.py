@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from reports.database import read_studies
-from studies.begin_anew import begin_anew, successor
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.finish import write_results
-from studies.confirm import confirm
-from studies.confirm_record import ATTRIBUTE
+from studies.confirmation.confirm import confirm
+from studies.confirmation.record import ATTRIBUTE
 from studies.main import app
-from studies.stages import Machinery
+from studies.stages.open_studies import Machinery
+from studies.stages.superseded import begin_anew, successor
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import KINDS, open_storage, remove_database, study_name
 from studies.storage.snapshot import studies_on_server

@@ -18,10 +18,10 @@ from typer.testing import CliRunner
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
-from studies.begin_anew import begin_anew, is_set_aside, successor
 from studies.commands.dashboard import _open_url
 from studies.main import app
-from studies.stages import open_studies
+from studies.stages.open_studies import open_studies
+from studies.stages.superseded import begin_anew, is_set_aside, successor
 from studies.storage.address import (
     ADDRESS_VARIABLE,
     ServerAddress,

@@ -9,14 +9,14 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from reports.database import read_studies
-from studies.contenders import contenders
-from studies.crf_study import best_crf_trial
-from studies.loss_study import best_loss_trial
-from studies.pipeline import tune_crf, tune_loss
-from studies.stages import Machinery, open_studies
+from studies.confirmation.contenders import contenders
+from studies.stages.crf import best_crf_trial
+from studies.stages.loss import best_loss_trial
+from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.pipeline import tune_crf, tune_loss
+from studies.stages.warm_start import take_over
 from studies.storage.open import StudyKind, load_studies, load_study
 from studies.trials.loop import best_note, finished
-from studies.warm_start import take_over
 from studies.workers.progress import standing
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite

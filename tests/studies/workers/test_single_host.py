@@ -12,9 +12,9 @@ import pytest
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
 from studies.commands.dashboard_server import at_work
-from studies.confirm import confirm
-from studies.pipeline import tune_crf
-from studies.stages import Machinery
+from studies.confirmation.confirm import confirm
+from studies.stages.open_studies import Machinery
+from studies.stages.pipeline import tune_crf
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import load_study, log_test_opening
 from studies.workers import single_host as one_machine

@@ -10,9 +10,9 @@ import pytest
 
 from sonarseg.survey import layout
 from sonarseg.survey.layout import Survey, open_survey
-from studies import pipeline
-from studies.pipeline import Crew, tune_all, tune_crf, tune_loss
-from studies.stages import Machinery
+from studies.stages import pipeline
+from studies.stages.open_studies import Machinery
+from studies.stages.pipeline import Crew, tune_all, tune_crf, tune_loss
 from studies.workers import worker
 from studies.workers.dask import _sharing
 from studies.workers.worker import Errand, work

@@ -25,14 +25,14 @@ from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
-from studies.batch_size import study_batch_size
-from studies.confirm_record import ATTRIBUTE, begin_record, new_seeds, results_of
-from studies.contenders import Contender, contenders, slug
-from studies.stages import DEFAULT_MACHINERY, Machinery, Prepared, prepare
+from studies.confirmation.contenders import Contender, contenders, slug
+from studies.confirmation.record import ATTRIBUTE, begin_record, new_seeds, results_of
+from studies.stages.batch_size import study_batch_size
+from studies.stages.open_studies import DEFAULT_MACHINERY, Machinery, Prepared, prepare
+from studies.stages.warm_up import run_config
 from studies.storage.open import StudyKind, log_test_opening, storage_errors
 from studies.storage.snapshot import refresh_snapshot
 from studies.trials.ask_lock import turn
-from studies.warm_up import run_config
 from studies.workers.leases import lease, seats
 from studies.workers.single_host import only_machine
 from studies.workspace import Workspace

@@ -22,7 +22,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.processes.identity import is_alive, is_of_this_machine
-from studies.race_remainder import (
+from studies.stages.race_remainder import (
     FINISHED_RACE,
     Candidate,
     Remainder,

@@ -24,8 +24,8 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from studies.finish_races import finish_races, has_unfinished
 from studies.quality import quality
+from studies.stages.finish_races import finish_races, has_unfinished
 from studies.storage.open import storage_errors
 from studies.study_config import STUDY_TOML
 from studies.trials.ask_lock import turn

@@ -17,7 +17,7 @@ from objectives.outcome import OutOfMemory
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import chosen_batch_size, smaller, start_over
 from sonarseg.training.run_folder.config import read_config
-from studies.begin_anew import begin_anew
+from studies.stages.superseded import begin_anew
 from studies.study_config import StudyConfig
 from studies.trials.retry import MEMORY_RAN_OUT
 

@@ -23,8 +23,8 @@ from sonarseg.progress import Progress
 from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.record import SUMMARY
-from studies.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
-from studies.begin_anew import StudySetAside, is_set_aside, successor
+from studies.stages.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
+from studies.stages.superseded import StudySetAside, is_set_aside, successor
 from studies.storage.open import load_study, present_studies, storage_errors
 from studies.trials.ask_lock import turn
 from studies.trials.loop import Watch, run_trials

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from studies import pipeline
-from studies.loss_study import best_run_dir
 from studies.main import app
-from studies.pipeline import Crew, tune_loss
-from studies.stages import Machinery
+from studies.stages import pipeline
+from studies.stages.loss import best_run_dir
+from studies.stages.open_studies import Machinery
+from studies.stages.pipeline import Crew, tune_loss
 from studies.workers.worker import Errand, work
 from studies.workspace import Workspace
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from sonarseg.metrics.confirmed_runs import ConfirmedDifference, confirmed_differences
-from studies.contenders import Contender
+from studies.confirmation.contenders import Contender
 
 # User attribute of the study
 ATTRIBUTE = "confirm"

@@ -11,8 +11,8 @@ import optuna
 
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
-from studies.lost_winner import is_winner_lost, train_lost_winner
-from studies.stages import DEFAULT_MACHINERY, Machinery, open_studies, prepare, prepare_loss
+from studies.stages.lost_winner import is_winner_lost, train_lost_winner
+from studies.stages.open_studies import DEFAULT_MACHINERY, Machinery, open_studies, prepare, prepare_loss
 from studies.storage.open import StudyKind, load_study
 from studies.storage.snapshot import leave_snapshot
 from studies.trials.loop import Watch

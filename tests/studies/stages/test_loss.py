@@ -6,9 +6,9 @@ from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.config import RunConfig
-from studies.loss_study import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
-from studies.pipeline import tune_loss
-from studies.stages import Machinery
+from studies.stages.loss import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
+from studies.stages.open_studies import Machinery
+from studies.stages.pipeline import tune_loss
 from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, rewrite
@@ -67,7 +67,7 @@ def test_the_end_of_the_budget_gives_every_loss_its_seeds(tuned: Workspace, mach
 def test_a_grid_that_is_done_before_the_budget_gives_every_loss_its_seeds(
     tuned: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studies.loss_study.loss_grid", lambda: [{"loss": "cross-entropy"}])
+    monkeypatch.setattr("studies.stages.loss.loss_grid", lambda: [{"loss": "cross-entropy"}])
     tuned = rewrite(tuned, "trials = 6", 'trials = 30\nseeds = 2\nsampler = "grid"')
     study = tune_loss(tuned, machinery)
     settings = _settings(study)

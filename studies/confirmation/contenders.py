@@ -13,9 +13,9 @@ from objectives.space import setting_text
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
-from studies.crf_study import best_crf_trial
-from studies.loss_study import best_loss
 from studies.quality import quality
+from studies.stages.crf import best_crf_trial
+from studies.stages.loss import best_loss
 from studies.storage.open import StudyKind, load_studies
 from studies.workspace import Workspace
 

@@ -17,9 +17,9 @@ from sonarseg.metrics.confusion import confusion, unpack_confusions
 from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
-from studies.confirm import TestOpening, confirm
-from studies.confirm_record import ATTRIBUTE
-from studies.pipeline import Machinery, tune_loss
+from studies.confirmation.confirm import TestOpening, confirm
+from studies.confirmation.record import ATTRIBUTE
+from studies.stages.pipeline import Machinery, tune_loss
 from studies.storage.open import load_study
 from studies.workers.leases import Seat
 from studies.workspace import Workspace
@@ -46,7 +46,7 @@ def evaluate(run_dir: Path, survey: Survey, split: str, *, device: str) -> Evalu
 def both(tuned: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """Both studies done; runs are scored by `evaluate`."""
     tune_loss(tuned, machinery)
-    monkeypatch.setattr("studies.confirm.evaluate_run", evaluate)
+    monkeypatch.setattr("studies.confirmation.confirm.evaluate_run", evaluate)
     yield tuned
 
 
@@ -133,7 +133,7 @@ def test_an_opening_that_failed_is_not_logged(
             raise UserError("masks/test0.png is missing")
         return evaluate(run_dir, survey, split, device=device)
 
-    monkeypatch.setattr("studies.confirm.evaluate_run", broken)
+    monkeypatch.setattr("studies.confirmation.confirm.evaluate_run", broken)
     with pytest.raises(UserError, match="missing"):
         confirm(both, "loss", seeds=1, test=True, machinery=machinery)
     assert openings(both) == []
@@ -209,8 +209,8 @@ def test_runs_are_trained_on_a_leased_device(
         seen.append(os.environ.get("CUDA_VISIBLE_DEVICES"))
         return evaluate(run_dir, survey, split, device=device)
 
-    monkeypatch.setattr("studies.confirm.evaluate_run", spy)
-    monkeypatch.setattr("studies.confirm.seats", lambda device, places: [Seat("cuda:3", 0, "3")])
+    monkeypatch.setattr("studies.confirmation.confirm.evaluate_run", spy)
+    monkeypatch.setattr("studies.confirmation.confirm.seats", lambda device, places: [Seat("cuda:3", 0, "3")])
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     confirm(both, "loss", seeds=1, machinery=machinery)

@@ -27,11 +27,12 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY, read_summary
 from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
-from studies.batch_size import follow_with_fitting_batches, note_batch_size, study_batch_size
-from studies.crf_study import best_crf_trial, run_crf_study
 from studies.identity import check_compatible, describe, directions_of
-from studies.loss_study import run_loss_study
 from studies.masks_drawn_later import take_masks_in
+from studies.stages.batch_size import follow_with_fitting_batches, note_batch_size, study_batch_size
+from studies.stages.crf import best_crf_trial, run_crf_study
+from studies.stages.loss import run_loss_study
+from studies.stages.warm_up import extract_workspace_cams, run_config, warm_up
 from studies.storage.open import (
     StudyKind,
     create_database,
@@ -42,7 +43,6 @@ from studies.storage.open import (
 )
 from studies.trials.loop import Watch, finished
 from studies.trials.stopping import StopRules
-from studies.warm_up import extract_workspace_cams, run_config, warm_up
 from studies.workspace import Workspace
 
 UNTUNED_CRF = "w-s3Tseg"

@@ -10,11 +10,11 @@ from optuna.trial import TrialState
 
 from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
-from studies.batch_size import BATCH_SIZE
-from studies.begin_anew import begin_anew, is_set_aside, successor
-from studies.loss_study import best_loss_trial
-from studies.pipeline import Crew, tune_loss
-from studies.stages import Machinery, prepare
+from studies.stages.batch_size import BATCH_SIZE
+from studies.stages.loss import best_loss_trial
+from studies.stages.open_studies import Machinery, prepare
+from studies.stages.pipeline import Crew, tune_loss
+from studies.stages.superseded import begin_anew, is_set_aside, successor
 from studies.storage.open import load_study, open_storage
 from studies.workspace import Workspace
 from tests.support.workspaces import make_machinery, make_workspace, rewrite

@@ -6,10 +6,10 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.proposals import is_searched
 from reports.database import read_studies
 from sonarseg.errors import UserError
-from studies.pipeline import tune_crf
-from studies.stages import Machinery, open_studies
+from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.pipeline import tune_crf
+from studies.stages.warm_start import BEST, take_over
 from studies.trials.loop import ORIGIN, finished
-from studies.warm_start import BEST, take_over
 from studies.workspace import Workspace
 from tests.support.workspaces import rewrite
 

@@ -14,13 +14,13 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import METRICS
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.training.config import RunConfig
-from studies import crf_study
 from studies.commands.finish import write_results
 from studies.commands.trial_lines import trial_facts, trial_line
-from studies.crf_study import best_crf_parameters, best_crf_trial
-from studies.loss_study import best_run_dir
-from studies.pipeline import Crew, tune_all, tune_crf, tune_loss
-from studies.stages import Machinery, prepare
+from studies.stages import crf as crf_study
+from studies.stages.crf import best_crf_parameters, best_crf_trial
+from studies.stages.loss import best_run_dir
+from studies.stages.open_studies import Machinery, prepare
+from studies.stages.pipeline import Crew, tune_all, tune_crf, tune_loss
 from studies.storage import snapshot
 from studies.storage.open import load_study
 from studies.trials.loop import DERIVED, finished

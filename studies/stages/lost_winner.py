@@ -21,10 +21,10 @@ from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY
-from studies.batch_size import study_batch_size
-from studies.loss_study import best_loss_trial
-from studies.run_of_trial import is_run_of, loss_of
-from studies.stages import Machinery, prepare, prepare_loss
+from studies.stages.batch_size import study_batch_size
+from studies.stages.loss import best_loss_trial
+from studies.stages.open_studies import Machinery, prepare, prepare_loss
+from studies.stages.run_of_trial import is_run_of, loss_of
 from studies.storage.open import storage_errors
 from studies.workers.leases import lease, seats
 from studies.workers.single_host import only_machine

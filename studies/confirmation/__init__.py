@@ -1,0 +1,1 @@
+"""The winner of a study against the baseline, with new seeds."""
