@@ -23,7 +23,7 @@ from objectives.tuning_tiles import prepare_tiles
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.iou import miou_multiclass
 from studies.commands.scaling import workspace_scaling
-from studies.identity import val_tiles
+from studies.compatibility import val_tiles
 from studies.workspace import Workspace
 
 ITERATIONS = 10

@@ -12,9 +12,9 @@ from sonarseg.survey.layout import Survey
 from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole
 from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.record import SUMMARY
-from studies.init import survey_reference
+from studies.config import StudyConfig
 from studies.stages.warm_up import difference, run_config
-from studies.study_config import StudyConfig
+from studies.template import survey_reference
 from studies.workspace import Workspace
 
 

@@ -10,9 +10,9 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyUserAttributeModel
 
 from sonarseg.survey.layout import Survey
-from studies.identity import describe, val_tiles
+from studies.compatibility import describe, val_tiles
+from studies.config import StudyConfig
 from studies.storage.open import StudyKind
-from studies.study_config import StudyConfig
 
 UNTUNED = "untuned"
 # What masks change of what a study knows of itself

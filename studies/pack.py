@@ -11,8 +11,8 @@ from sonarseg.errors import UserError
 from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY
-from studies.init import study_toml
-from studies.study_config import STUDY_TOML
+from studies.config import STUDY_TOML
+from studies.template import study_toml
 from studies.workspace import Workspace
 
 MODEL = "model.json"

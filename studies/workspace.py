@@ -14,7 +14,7 @@ from sonarseg.errors import UserError
 from sonarseg.files.texts import read_text
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
-from studies.study_config import STUDY_TOML, StudyConfig, find_line, load_study_config
+from studies.config import STUDY_TOML, StudyConfig, find_line, load_study_config
 
 if TYPE_CHECKING:
     from studies.storage.open import Location

@@ -20,10 +20,10 @@ from reports.dashboard.notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
 from studies.commands.scaling import has_warm_up, workspace_scaling
 from studies.commands.sentences import explain
+from studies.previews.trials import write_trial_pictures
 from studies.stages.superseded import is_set_aside
 from studies.storage.open import StudyKind, present_studies
 from studies.storage.snapshot import refresh_snapshot, studies_on_server
-from studies.trial_pictures import write_trial_pictures
 from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 

@@ -15,7 +15,7 @@ from sonarseg.densecrf.published import NO_CRF, published
 from studies.commands import phases
 from studies.commands.console import ConsoleProgress, say
 from studies.commands.scaling import has_warm_up, workspace_scaling
-from studies.picture_rows import UNTUNED, picture_engine, write_picture_rows
+from studies.previews.rows import UNTUNED, picture_engine, write_picture_rows
 from studies.stages.crf import best_crf_parameters, best_crf_trial
 from studies.stages.loss import best_loss_trial, best_run_dir, has_finished_run
 from studies.stages.run_of_trial import has_masks_of

@@ -64,8 +64,8 @@ def init(
     import torch
 
     from studies.commands.console import say
-    from studies.init import new_study, refuse_existing, write_study_toml
     from studies.like import free_name
+    from studies.template import new_study, refuse_existing, write_study_toml
 
     if like is not None:
         _init_like(like, survey, workspace, background, groups, resplit)
@@ -96,8 +96,8 @@ def _init_like(
     """Make a workspace with the settings of another one."""
     from studies.commands.console import say
     from studies.commands.workspace_choice import find_workspace
-    from studies.init import refuse_existing, write_study_toml
     from studies.like import free_name, settings_like, take_over_warm_up
+    from studies.template import refuse_existing, write_study_toml
     from studies.workspace import Workspace
 
     old = find_workspace(like)

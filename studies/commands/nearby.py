@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sonarseg.errors import UserError
-from studies.study_config import STUDY_TOML
+from studies.config import STUDY_TOML
 
 # How alike two names are, 0 to 1, before one is proposed for the other
 _LIKENESS = 0.6

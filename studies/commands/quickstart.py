@@ -37,8 +37,8 @@ def quickstart(
     from studies.commands.console import ConsoleProgress, say
     from studies.commands.init import open_checked
     from studies.commands.tune import both
-    from studies.init import new_study, write_study_toml
-    from studies.study_config import STUDY_TOML, StudyConfig
+    from studies.config import STUDY_TOML, StudyConfig
+    from studies.template import new_study, write_study_toml
 
     started = time.monotonic()
     survey, workspace = folder / "survey", folder / "study"

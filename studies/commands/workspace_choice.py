@@ -63,7 +63,7 @@ def find_workspace(named: Path | None, here: Path | None = None) -> Workspace:
         If there is no study.toml, with the folder that may be meant; if several subfolders have one.
     """
     from studies.commands.nearby import is_workspace, not_a_workspace, nothing_here
-    from studies.study_config import STUDY_TOML
+    from studies.config import STUDY_TOML
     from studies.workspace import Workspace
 
     if named is not None:

@@ -17,8 +17,8 @@ from objectives.outcome import OutOfMemory
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import chosen_batch_size, smaller, start_over
 from sonarseg.training.run_folder.config import read_config
+from studies.config import StudyConfig
 from studies.stages.superseded import begin_anew
-from studies.study_config import StudyConfig
 from studies.trials.retry import MEMORY_RAN_OUT
 
 # User attribute of the loss study: its batch sizes one after the other, and why each was chosen

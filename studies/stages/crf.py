@@ -24,10 +24,10 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
+from studies.config import STUDY_TOML
 from studies.quality import quality
 from studies.stages.finish_races import finish_races, has_unfinished
 from studies.storage.open import storage_errors
-from studies.study_config import STUDY_TOML
 from studies.trials.ask_lock import turn
 from studies.trials.loop import DERIVED, Watch, finished, run_trials
 from studies.trials.retry import revive

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
+from studies.config import STUDY_TOML
 from studies.quality import quality
 from studies.storage.open import Location, StudyKind, present_studies, storage_errors
-from studies.study_config import STUDY_TOML
 from studies.trials.ask_lock import turn
 from studies.trials.loop import ORIGIN
 from studies.workspace import Workspace

@@ -20,7 +20,7 @@ from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.record import SUMMARY, read_summary
-from studies.identity import val_tiles
+from studies.compatibility import val_tiles
 from studies.stages.batch_size import follow_with_fitting_batches
 from studies.workspace import Workspace
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sonarseg.errors import UserError
-from studies.identity import check_compatible
+from studies.compatibility import check_compatible
 from studies.storage.address import ServerAddress, asked_address, write_address
 from studies.storage.open import has_studies, load_study
 from studies.workspace import Workspace

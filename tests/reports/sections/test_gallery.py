@@ -17,7 +17,7 @@ from reports.sections.gallery import activation_address, labels_address, read_ga
 from reports.style.palette import NO_DATA
 from sonarseg.class_colours import class_rgb
 from sonarseg.errors import UserError
-from studies.picture_rows import evenly_ranked
+from studies.previews.rows import evenly_ranked
 from tests.support.fake_studies import CLASSES
 from tests.support.fake_workspace import write_pictures
 

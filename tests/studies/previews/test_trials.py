@@ -16,15 +16,16 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
-from studies import picture_rows, trial_pictures
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, with_report
 from studies.commands.finish import write_results
 from studies.commands.scaling import workspace_scaling
-from studies.picture_rows import chosen_tiles
+from studies.previews import rows as picture_rows
+from studies.previews import trials as trial_pictures
+from studies.previews.rows import chosen_tiles
+from studies.previews.trials import write_trial_pictures
 from studies.stages.pipeline import Machinery, tune_loss
 from studies.storage.open import load_studies, load_study
-from studies.trial_pictures import write_trial_pictures
 from studies.workspace import Workspace
 
 

@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from sonarseg.errors import UserError
 from sonarseg.survey.layout import Survey
-from studies.init import (
+from studies.config import StudyConfig, load_study_config
+from studies.template import (
     CPU_TILE_PIXELS,
     cpu_tile_scale,
     fit_settings,
@@ -19,7 +20,6 @@ from studies.init import (
     survey_reference,
     write_study_toml,
 )
-from studies.study_config import StudyConfig, load_study_config
 
 
 def survey(background: str | None = None) -> Survey:

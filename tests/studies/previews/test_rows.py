@@ -12,7 +12,7 @@ from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.survey.scaling import fit_scaling
 from studies.commands.finish import write_results
-from studies.picture_rows import chosen_tiles, evenly_ranked, write_picture_rows
+from studies.previews.rows import chosen_tiles, evenly_ranked, write_picture_rows
 from studies.workspace import Workspace
 
 

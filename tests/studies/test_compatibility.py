@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from sonarseg.errors import UserError
-from studies.identity import describe
+from studies.compatibility import describe
 from studies.stages.open_studies import Machinery, open_studies
 from studies.stages.pipeline import tune_crf
 from studies.stages.warm_start import take_over

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from sonarseg.errors import UserError
-from studies.study_config import StudyConfig, find_line, load_study_config
+from studies.config import StudyConfig, find_line, load_study_config
 
 GOOD = """\
 # a study

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
 from sonarseg.survey.layout import Survey
-from studies.study_config import STUDY_TOML, StudyConfig
+from studies.config import STUDY_TOML, StudyConfig
 
 # On CPU the network sees the median tile at this many pixels at most.
 CPU_TILE_PIXELS = 128 * 128

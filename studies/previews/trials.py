@@ -23,7 +23,7 @@ from sonarseg.metrics.iou import miou
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
-from studies.picture_rows import chosen_tiles, picture_engine
+from studies.previews.rows import chosen_tiles, picture_engine
 from studies.quality import quality
 from studies.storage.open import StudyKind, present_studies
 from studies.workspace import Workspace

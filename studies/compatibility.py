@@ -17,8 +17,8 @@ import optuna
 from sonarseg.errors import UserError
 from sonarseg.survey.checks.scored_classes import mask_pixels, unscored_classes
 from sonarseg.survey.layout import Survey
+from studies.config import StudyConfig
 from studies.storage.open import KINDS, Direction, StudyKind
-from studies.study_config import StudyConfig
 
 PACKAGES = ("sonarseg", "optuna", "torch", "torchvision", "pydensecrf2", "numpy", "scikit-learn")
 # Fields that may change while a study goes on: its name, where things are, how much is done.

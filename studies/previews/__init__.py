@@ -1,0 +1,1 @@
+"""Picture rows of the report and pictures of trials."""
