@@ -25,7 +25,7 @@ from sonarseg.metrics.iou import miou_multiclass
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from studies.commands.scaling import workspace_scaling
+from studies.commands.results.scaling import workspace_scaling
 from studies.stages.crf import best_crf_parameters
 from studies.storage.open import load_study, log_test_opening
 from studies.workspace import Workspace

@@ -22,7 +22,7 @@ from objectives.space import CrfRanges
 from objectives.tuning_tiles import prepare_tiles
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.iou import miou_multiclass
-from studies.commands.scaling import workspace_scaling
+from studies.commands.results.scaling import workspace_scaling
 from studies.compatibility import val_tiles
 from studies.workspace import Workspace
 

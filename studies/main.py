@@ -25,10 +25,10 @@ from studies.commands import (
     survey,
     tune,
 )
-from studies.commands.phases import SpokenCommand
-from studies.commands.sentences import SentenceGroup
-from studies.commands.several_images import SeveralImages
-from studies.commands.tune_group import TuneGroup
+from studies.commands.options.several_images import SeveralImages
+from studies.commands.options.tune_group import TuneGroup
+from studies.commands.terminal.errors import SentenceGroup
+from studies.commands.terminal.phases import SpokenCommand
 
 app = typer.Typer(
     name="sonarseg",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from studies.commands.evaluate import SplitChoice
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
     from sonarseg.densecrf.parameters import CrfParameters
@@ -48,9 +48,9 @@ def confirm(
     On val the same tiles chose the winner; only test can confirm a gain.
     """
     from sonarseg.processes.signals import interruptible
-    from studies.commands import phases
-    from studies.commands.console import ConsoleProgress, console
-    from studies.commands.tables import show
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import ConsoleProgress, console
+    from studies.commands.terminal.tables import show
     from studies.confirmation.confirm import TestOpening
     from studies.confirmation.confirm import confirm as confirm_study
     from studies.confirmation.contenders import contenders
@@ -83,8 +83,8 @@ def confirm(
 def _setting(workspace: Workspace, name: str | None) -> tuple[str, CrfParameters] | None:
     if name is None:
         return None
-    from studies.commands.scaling import workspace_scaling
-    from studies.commands.targets import crf_named
+    from studies.commands.options.targets import crf_named
+    from studies.commands.results.scaling import workspace_scaling
 
     return name, crf_named(workspace, name, workspace_scaling(workspace))
 
@@ -94,7 +94,7 @@ def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     from reports.database import read_studies
     from reports.findings.confirmed import confirmed
     from reports.style.formatting import difference, interval, score
-    from studies.commands.tables import calm_table, inert
+    from studies.commands.terminal.tables import calm_table, inert
 
     again = confirmed(read_studies(workspace.root)[kind])
     assert again is not None, "it has just been stored"

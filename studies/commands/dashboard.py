@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -55,9 +55,9 @@ def _serve(
 ) -> None:
     import threading
 
-    from studies.commands import phases
-    from studies.commands.console import say
     from studies.commands.dashboard_server import keep_filled, make_dashboard_server
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import say
     from studies.storage.open import open_storage
 
     phases.now("opening the studies")

@@ -18,8 +18,8 @@ from optuna_dashboard import wsgi
 
 from reports.dashboard.notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
-from studies.commands.scaling import has_warm_up, workspace_scaling
-from studies.commands.sentences import explain
+from studies.commands.results.scaling import has_warm_up, workspace_scaling
+from studies.commands.terminal.errors import explain
 from studies.previews.trials import write_trial_pictures
 from studies.stages.superseded import is_set_aside
 from studies.storage.open import StudyKind, present_studies

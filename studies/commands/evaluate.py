@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceOption, find_workspace
+from studies.commands.options.workspace import WorkspaceOption, find_workspace
 
 
 class SplitChoice(StrEnum):
@@ -34,11 +34,11 @@ def evaluate(
     """Score TARGET against the masks of a split; the figures go to evaluations/ in the workspace too."""
     from sonarseg.files.whole import write_json
     from sonarseg.survey.checks.scored_classes import not_scored
-    from studies.commands import phases
-    from studies.commands.console import ConsoleProgress, console, say
-    from studies.commands.scores_table import scores_table
-    from studies.commands.scoring import score_target
-    from studies.commands.tables import show
+    from studies.commands.results.scoring import score_target
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import ConsoleProgress, console, say
+    from studies.commands.terminal.scores_table import scores_table
+    from studies.commands.terminal.tables import show
 
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "evaluate")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 
 class FormatChoice(StrEnum):
@@ -43,7 +43,7 @@ def export(
     """
     from reports.export.files import FORMATS
     from reports.export.files import export as write_files
-    from studies.commands.console import say
+    from studies.commands.terminal.console import say
     from studies.storage.snapshot import refresh_snapshot
 
     chosen = find_workspace(workspace)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from studies.commands.strips_choice import StripsChoice
+from studies.commands.options.strips import StripsChoice
 
 if TYPE_CHECKING:
     from sonarseg.survey.layout import Survey
@@ -63,7 +63,7 @@ def init(
     """
     import torch
 
-    from studies.commands.console import say
+    from studies.commands.terminal.console import say
     from studies.like import free_name
     from studies.template import new_study, refuse_existing, write_study_toml
 
@@ -94,8 +94,8 @@ def _init_like(
     resplit: bool,
 ) -> None:
     """Make a workspace with the settings of another one."""
-    from studies.commands.console import say
-    from studies.commands.workspace_choice import find_workspace
+    from studies.commands.options.workspace import find_workspace
+    from studies.commands.terminal.console import say
     from studies.like import free_name, settings_like, take_over_warm_up
     from studies.template import refuse_existing, write_study_toml
     from studies.workspace import Workspace
@@ -117,7 +117,7 @@ def _init_like(
 
 
 def _say_what_it_holds(survey: Survey) -> None:
-    from studies.commands.console import say
+    from studies.commands.terminal.console import say
 
     counts = ", ".join(f"{len(tiles)} {split}" for split, tiles in survey.splits.items())
     say(f"{survey.name}: {counts} tiles; classes {', '.join(survey.classes)}.")
@@ -153,8 +153,8 @@ def open_checked(root: Path, background: str | None) -> Survey:
     from sonarseg.errors import UserError
     from sonarseg.survey.checks.survey import check_survey
     from sonarseg.survey.layout import open_survey
-    from studies.commands.console import ConsoleProgress, say
-    from studies.commands.nearby import refuse_no_survey
+    from studies.commands.options.nearby import refuse_no_survey
+    from studies.commands.terminal.console import ConsoleProgress, say
 
     refuse_no_survey(root)
     named = None if background == "none" else background

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 
 def pack(
@@ -22,8 +22,8 @@ def pack(
 ) -> None:
     """Write one file with the model, its settings and the report; `predict` needs nothing else."""
     from reports.page.build import write_report
-    from studies.commands.console import say
-    from studies.commands.targets import run_target
+    from studies.commands.options.targets import run_target
+    from studies.commands.terminal.console import say
     from studies.pack import pack as write_pack
 
     chosen = find_workspace(workspace)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 BEST = "best"
 
@@ -39,10 +39,10 @@ def predict(
     from sonarseg.prediction import find_pictures, predict_pictures, refuse_unlike
     from sonarseg.training.checkpoint.model import load_model
     from sonarseg.training.device import pick_device
-    from studies.commands import phases
-    from studies.commands.console import ConsoleProgress, say
-    from studies.commands.maps_folder import claim, describe_maps
-    from studies.commands.targets import run_target
+    from studies.commands.options.targets import run_target
+    from studies.commands.results.maps_folder import claim, describe_maps
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import ConsoleProgress, say
 
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "predict")

@@ -34,8 +34,8 @@ def quickstart(
 ) -> None:
     """Simulate a small survey, run both studies on it, write report and maps; a few minutes on CPU."""
     from sonarseg.simulation import simulate
-    from studies.commands.console import ConsoleProgress, say
     from studies.commands.init import open_checked
+    from studies.commands.terminal.console import ConsoleProgress, say
     from studies.commands.tune import both
     from studies.config import STUDY_TOML, StudyConfig
     from studies.template import new_study, write_study_toml
@@ -66,11 +66,11 @@ def quickstart(
 
 def _compare(folder: Path) -> None:
     """Show what self-training added: the model beside the maps it learned from and a constant guess."""
-    from studies.commands import phases
-    from studies.commands.console import console, say
-    from studies.commands.scores_table import scores_table
-    from studies.commands.scoring import score_target
-    from studies.commands.tables import show
+    from studies.commands.results.scoring import score_target
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import console, say
+    from studies.commands.terminal.scores_table import scores_table
+    from studies.commands.terminal.tables import show
     from studies.workspace import Workspace
 
     phases.now("scoring the best model on val")

@@ -70,7 +70,7 @@ def refine(
     from sonarseg.processes.signals import interruptible
     from sonarseg.survey.importers.shown_table import read_shown
     from sonarseg.survey.scaling import scaling_of
-    from studies.commands.console import ConsoleProgress, say
+    from studies.commands.terminal.console import ConsoleProgress, say
 
     chosen = pick_engine(_engine_name(engine), device)
     with interruptible(), ConsoleProgress() as progress:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import find_workspace, no_other_folders
+from studies.commands.options.workspace import find_workspace, no_other_folders
 
 SIDE_BY_SIDE = Path("side-by-side.html")
 
@@ -39,9 +39,9 @@ def report(
     """Write the HTML report of the studies, finished or still running."""
     from reports.page.build import write_side_by_side
     from reports.page.pdf import write_pdf
-    from studies.commands import phases
-    from studies.commands.console import say
-    from studies.commands.finish import write_results
+    from studies.commands.results.write import write_results
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import say
     from studies.storage.snapshot import refresh_snapshot
 
     if workspaces is not None and len(workspaces) > 1:

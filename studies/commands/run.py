@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceOption, find_workspace
+from studies.commands.options.workspace import WorkspaceOption, find_workspace
 
 # Option to the field of config.json that it decides
 _SETTINGS = {
@@ -88,13 +88,18 @@ def run(
     from sonarseg.training.run import run as train
     from sonarseg.training.run_folder.config import CONFIG, read_config
     from sonarseg.training.run_folder.record import is_finished
-    from studies.commands import phases
-    from studies.commands.console import ConsoleProgress, console, say
-    from studies.commands.forecast import show_forecast
-    from studies.commands.lone_run import Wishes, lone_run_config, refuse_other_settings, train_on_a_lease
-    from studies.commands.scores_table import scores_table
-    from studies.commands.study_runs import refuse_new_run_of_study
-    from studies.commands.tables import show
+    from studies.commands.lone_runs.folder_names import refuse_new_run_of_study
+    from studies.commands.lone_runs.forecast import show_forecast
+    from studies.commands.lone_runs.settings import (
+        Wishes,
+        lone_run_config,
+        refuse_other_settings,
+        train_on_a_lease,
+    )
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import ConsoleProgress, console, say
+    from studies.commands.terminal.scores_table import scores_table
+    from studies.commands.terminal.tables import show
 
     for option in ("gamma", "alpha"):
         if loss is not LossChoice.FOCAL and _was_typed(context, option):

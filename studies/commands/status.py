@@ -13,9 +13,9 @@ import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 
-from studies.commands.scores_table import figure
-from studies.commands.tables import FittingTable, calm_table, inert
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.options.workspace import WorkspaceArgument, find_workspace
+from studies.commands.terminal.scores_table import figure
+from studies.commands.terminal.tables import FittingTable, calm_table, inert
 
 if TYPE_CHECKING:
     from studies.workspace import Workspace
@@ -37,8 +37,8 @@ def status(
     lines: Annotated[int, typer.Option(min=1, help="How many lines of the log.")] = 20,
 ) -> None:
     """Tell how far the studies are, what is best so far, and what each worker does."""
-    from studies.commands import phases
-    from studies.commands.console import console
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import console
 
     chosen = find_workspace(workspace)
     if log is not None:

@@ -23,9 +23,9 @@ def check(
 ) -> None:
     """Print what a survey holds and every problem in it; exit code 2 where there is one."""
     from sonarseg.survey.checks.survey import check_survey
-    from studies.commands.console import ConsoleProgress, console, say
-    from studies.commands.nearby import refuse_no_survey
-    from studies.commands.tables import calm_table, show
+    from studies.commands.options.nearby import refuse_no_survey
+    from studies.commands.terminal.console import ConsoleProgress, console, say
+    from studies.commands.terminal.tables import calm_table, show
 
     refuse_no_survey(survey)
     opened = ("train", "val", "test") if all_masks else ("val",)
@@ -51,7 +51,7 @@ def simulate(
 ) -> None:
     """Make a simulated survey with known masks."""
     from sonarseg.simulation import simulate as simulate_survey
-    from studies.commands.console import ConsoleProgress, say
+    from studies.commands.terminal.console import ConsoleProgress, say
 
     with ConsoleProgress() as progress:
         simulate_survey(folder, tiles=tiles, size=size, seed=seed, progress=progress)
@@ -68,7 +68,7 @@ def girona(
 ) -> None:
     """Make a survey from the layout of the Girona framework (w-s3Tseg)."""
     from sonarseg.survey.importers.girona import import_girona
-    from studies.commands.console import ConsoleProgress, say
+    from studies.commands.terminal.console import ConsoleProgress, say
 
     with ConsoleProgress() as progress:
         import_girona(source, survey, progress=progress)
@@ -87,8 +87,8 @@ def masks(
 ) -> None:
     """Write labels.csv of a survey from its masks, once. This opens the masks of every split."""
     from sonarseg.survey.importers.mask_labels import write_labels
-    from studies.commands.console import ConsoleProgress, say
-    from studies.commands.nearby import refuse_no_survey
+    from studies.commands.options.nearby import refuse_no_survey
+    from studies.commands.terminal.console import ConsoleProgress, say
 
     refuse_no_survey(survey)
     with ConsoleProgress() as progress:

@@ -11,9 +11,9 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.lists import find_pictures
 from sonarseg.survey.splits.lists import make_splits, write_splits
 from sonarseg.survey.splits.strips_from_names import strips_from_names, write_groups
-from studies.commands import console
-from studies.commands.console import say
-from studies.commands.strips_choice import StripsChoice
+from studies.commands.options.strips import StripsChoice
+from studies.commands.terminal import console
+from studies.commands.terminal.console import say
 
 _READ_ONLY = {errno.EACCES, errno.EPERM, errno.EROFS}
 

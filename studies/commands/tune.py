@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from studies.commands.workspace_choice import WorkspaceArgument, find_workspace
+from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
     from studies.workspace import Workspace
@@ -104,7 +104,7 @@ def worker(
     as_json: AsJson = False,
 ) -> None:
     """Join a study with one more worker, here or on another machine; ends when the budget is spent."""
-    from studies.commands import phases
+    from studies.commands.terminal import phases
 
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "worker")
@@ -124,12 +124,12 @@ def _tune(
     as_json: bool,
 ) -> None:
     from sonarseg.survey.splits.notes import notes_on_additions
-    from studies.commands import phases
-    from studies.commands.console import console, say
-    from studies.commands.ending import ending
-    from studies.commands.finish import write_results
     from studies.commands.predict import predict
-    from studies.commands.tables import inert, show
+    from studies.commands.results.write import write_results
+    from studies.commands.terminal import phases
+    from studies.commands.terminal.console import console, say
+    from studies.commands.terminal.ending import ending
+    from studies.commands.terminal.tables import inert, show
     from studies.stages.loss import has_finished_run
     from studies.stages.open_studies import open_studies
     from studies.stages.warm_start import take_over
@@ -170,8 +170,8 @@ def _end_without_model(workspace: Workspace) -> None:
     from optuna.trial import TrialState
 
     from reports.style.formatting import count
-    from studies.commands.console import say
-    from studies.commands.sentences import FAILED
+    from studies.commands.terminal.console import say
+    from studies.commands.terminal.errors import FAILED
     from studies.storage.open import present_studies
     from studies.trials.loop import finished
 
@@ -194,8 +194,8 @@ def _work(
     as_json: bool,
 ) -> None:
     from sonarseg.processes.signals import interruptible
-    from studies.commands.console import ConsoleProgress
-    from studies.commands.trial_lines import json_line, trial_line
+    from studies.commands.terminal.console import ConsoleProgress
+    from studies.commands.terminal.trial_lines import json_line, trial_line
     from studies.stages.crf import hands_on
     from studies.stages.open_studies import Machinery
     from studies.stages.pipeline import Crew, tune_crf, tune_loss

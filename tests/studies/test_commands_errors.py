@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from sonarseg.errors import UserError
 from sonarseg.training.failures import RunFailed
-from studies.commands.sentences import SentenceGroup, explain
+from studies.commands.terminal.errors import SentenceGroup, explain
 
 
 def raising(error: BaseException) -> typer.Typer:

@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from sonarseg.training.config import RunConfig
-from studies.commands import lone_run
+from studies.commands.lone_runs import settings as lone_run
 from studies.main import app
 from studies.workers import leases as devices
 from studies.workers.leases import Seat, lease

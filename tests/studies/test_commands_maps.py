@@ -10,9 +10,9 @@ from PIL import Image
 from sonarseg.errors import UserError
 from sonarseg.prediction import find_pictures
 from sonarseg.survey.scaling import GreyScaling
-from studies.commands.maps_folder import claim, describe_maps
+from studies.commands.options.several_images import repeat_option
 from studies.commands.predict import predict
-from studies.commands.several_images import repeat_option
+from studies.commands.results.maps_folder import claim, describe_maps
 from studies.workspace import Workspace
 
 
@@ -39,8 +39,8 @@ def test_maps_stay_if_a_picture_does_not_fit_the_model(
     else:
         path.write_bytes(b"no picture")
     monkeypatch.setattr("studies.commands.predict.find_workspace", lambda _: Workspace(tmp_path))
-    monkeypatch.setattr("studies.commands.phases.note_in", lambda *_: None)
-    monkeypatch.setattr("studies.commands.targets.run_target", lambda *_: run_dir)
+    monkeypatch.setattr("studies.commands.terminal.phases.note_in", lambda *_: None)
+    monkeypatch.setattr("studies.commands.options.targets.run_target", lambda *_: run_dir)
     monkeypatch.setattr("sonarseg.training.checkpoint.model.load_model", lambda *_: Scaled(GreyScaling()))
     with pytest.raises(UserError, match=f"b.jpg .*{kind}"):
         predict(None, images=[tiles], output=maps, overwrite=True, device="cpu")

@@ -14,10 +14,10 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
-from studies.commands import phases
-from studies.commands.bars import Bars, phase_line, shortened
-from studies.commands.console import ConsoleProgress
-from studies.commands.tables import calm_table
+from studies.commands.terminal import phases
+from studies.commands.terminal.bars import Bars, phase_line, shortened
+from studies.commands.terminal.console import ConsoleProgress
+from studies.commands.terminal.tables import calm_table
 from studies.main import app
 
 NOTE = "best miou_multiclass 0.523 (trial 12, a setting of a long name)"
@@ -138,7 +138,7 @@ def on_a_terminal(code: str, term: str, typed: bytes = b"") -> str:
 
 
 CODE = """
-from studies.commands import phases
+from studies.commands.terminal import phases
 phases._TICK = 0.05
 with phases.phases_shown():
     phases.now("counting sheep")
@@ -157,7 +157,7 @@ def test_a_terminal_is_told_what_happens_while_nothing_else_is_printed(term: str
 
 REST = """
 import sys, time
-from studies.commands import phases
+from studies.commands.terminal import phases
 with phases.phases_shown():
     phases.now("opening")
     phases.rest()

@@ -7,7 +7,7 @@ import pytest
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.survey.scaling import GreyScaling
-from studies.commands.lone_run import Wishes, _loss
+from studies.commands.lone_runs.settings import Wishes, _loss
 from studies.commands.refine import _levels, crf_parameters
 from studies.storage.address import read_address
 from studies.workspace import Workspace

@@ -11,8 +11,8 @@ from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.errors import UserError
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig
-from studies.commands.lone_run import refuse_other_settings
-from studies.commands.targets import crf_named, crf_target, run_target
+from studies.commands.lone_runs.settings import refuse_other_settings
+from studies.commands.options.targets import crf_named, crf_target, run_target
 from studies.storage.open import create_database, load_study
 from studies.workspace import Workspace
 

@@ -14,12 +14,12 @@ from optuna.trial import TrialState, create_trial
 from rich.console import Console
 
 from sonarseg.processes.identity import process_identity
-from studies.commands.console import ConsoleProgress, say
-from studies.commands.ending import ending
-from studies.commands.scores_table import scores_table
-from studies.commands.sentences import print_error
 from studies.commands.status import gather, shown
-from studies.commands.tables import calm_table, inert, show, visible
+from studies.commands.terminal.console import ConsoleProgress, say
+from studies.commands.terminal.ending import ending
+from studies.commands.terminal.errors import print_error
+from studies.commands.terminal.scores_table import scores_table
+from studies.commands.terminal.tables import calm_table, inert, show, visible
 from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.fake_studies import CLASSES, new_study, study_attrs
@@ -146,7 +146,7 @@ def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
 
 
 def test_colours_on_a_terminal_and_none_on_a_pipe() -> None:
-    code = "from studies.commands.console import console; console.print('[green]word[/green]')"
+    code = "from studies.commands.terminal.console import console; console.print('[green]word[/green]')"
     environment = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")}
     environment |= {"TERM": "xterm-256color"}
     piped = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment, check=True)

@@ -3,7 +3,7 @@
 import pytest
 from typer.testing import CliRunner
 
-from studies.commands import finish
+from studies.commands.results import write as finish
 from studies.main import app
 from studies.stages import open_studies as stages
 from studies.workspace import Workspace

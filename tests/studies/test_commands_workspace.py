@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 from sonarseg.errors import UserError
 from studies.commands import tune
 from studies.commands.evaluate import file_name
-from studies.commands.nearby import refuse_no_survey
-from studies.commands.phases import SpokenCommand
-from studies.commands.workspace_choice import find_workspace
+from studies.commands.options.nearby import refuse_no_survey
+from studies.commands.options.workspace import find_workspace
+from studies.commands.terminal.phases import SpokenCommand
 from studies.main import app
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from reports.dashboard.notes import write_dashboard_notes
 from reports.page.build import render
 from sonarseg.errors import UserError
+from studies.commands.options.targets import crf_target
 from studies.commands.status import gather, log_tail
-from studies.commands.targets import crf_target
 from studies.main import app
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_run_dir, has_finished_run

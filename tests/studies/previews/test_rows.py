@@ -11,7 +11,7 @@ from PIL import Image
 from sonarseg.densecrf.published import NO_CRF, published
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.survey.scaling import fit_scaling
-from studies.commands.finish import write_results
+from studies.commands.results.write import write_results
 from studies.previews.rows import chosen_tiles, evenly_ranked, write_picture_rows
 from studies.workspace import Workspace
 

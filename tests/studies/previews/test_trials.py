@@ -18,8 +18,8 @@ from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, with_report
-from studies.commands.finish import write_results
-from studies.commands.scaling import workspace_scaling
+from studies.commands.results.scaling import workspace_scaling
+from studies.commands.results.write import write_results
 from studies.previews import rows as picture_rows
 from studies.previews import trials as trial_pictures
 from studies.previews.rows import chosen_tiles

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from reports.database import read_studies
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
-from studies.commands.finish import write_results
+from studies.commands.results.write import write_results
 from studies.confirmation.confirm import confirm
 from studies.confirmation.record import ATTRIBUTE
 from studies.main import app

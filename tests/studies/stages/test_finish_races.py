@@ -25,7 +25,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions, unpack_confusions
 from sonarseg.metrics.iou import METRICS, Confusions
 from sonarseg.processes.identity import process_identity
-from studies.commands.trial_lines import _describe, trial_facts
+from studies.commands.terminal.trial_lines import _describe, trial_facts
 from studies.stages import finish_races as finishing
 from studies.stages.crf import add_missing_iterations
 from studies.stages.finish_races import finish_races, has_unfinished

@@ -14,8 +14,8 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import METRICS
 from sonarseg.survey.pictures import write_index_png
 from sonarseg.training.config import RunConfig
-from studies.commands.finish import write_results
-from studies.commands.trial_lines import trial_facts, trial_line
+from studies.commands.results.write import write_results
+from studies.commands.terminal.trial_lines import trial_facts, trial_line
 from studies.stages import crf as crf_study
 from studies.stages.crf import best_crf_parameters, best_crf_trial
 from studies.stages.loss import best_run_dir

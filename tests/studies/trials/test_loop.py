@@ -14,7 +14,7 @@ from reports.dashboard.trial_notes import trial_note
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
-from studies.commands.trial_lines import trial_facts
+from studies.commands.terminal.trial_lines import trial_facts
 from studies.storage.open import create_database, load_study
 from studies.trials import loop as trial_loop
 from studies.trials import retry

@@ -23,6 +23,6 @@ class TuneGroup(TyperGroup):
         """Whether the first word is an option, or looks like a folder; else it is a misspelt study."""
         if first.startswith("-"):
             return first not in ("--help", "--")
-        from studies.commands.nearby import is_likely_folder
+        from studies.commands.options.nearby import is_likely_folder
 
         return is_likely_folder(Path(first))

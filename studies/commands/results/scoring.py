@@ -19,8 +19,8 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.checks.scored_classes import unscored_classes
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
-from studies.commands.scaling import has_warm_up, workspace_scaling
-from studies.commands.targets import crf_target, run_target
+from studies.commands.options.targets import crf_target, run_target
+from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.stages.open_studies import open_studies
 from studies.storage.open import has_studies, load_study, log_test_opening
 from studies.trials.ask_lock import turn
@@ -38,7 +38,7 @@ def score_target(
     workspace : Workspace
         The workspace.
     target : str
-        A run or a dense CRF setting, see `studies.commands.targets`.
+        A run or a dense CRF setting, see `studies.commands.options.targets`.
     split : str
         "val", or "test", whose opening is logged in the database once its masks have been read.
     progress : Progress

@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 
 from sonarseg.errors import UserError
-from studies.commands.nearby import is_workspace
+from studies.commands.options.nearby import is_workspace
 
 # Name of a run folder to the command that trains it
 _COMMANDS = {

@@ -7,9 +7,9 @@ from pathlib import Path
 from sonarseg.training.dry_run import Forecast, dry_run
 from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP
-from studies.commands.console import ConsoleProgress, console
-from studies.commands.lone_run import Wishes, dry_run_config
-from studies.commands.tables import calm_table, inert, show
+from studies.commands.lone_runs.settings import Wishes, dry_run_config
+from studies.commands.terminal.console import ConsoleProgress, console
+from studies.commands.terminal.tables import calm_table, inert, show
 from studies.storage.open import load_study
 from studies.trials.loop import finished
 from studies.workers.leases import seats

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _no_other_folder(named: Path | None) -> Path | None:
     """Refuse a wrong folder while the command line is read: what a command needs takes seconds to load."""
-    from studies.commands.nearby import is_workspace, not_a_workspace
+    from studies.commands.options.nearby import is_workspace, not_a_workspace
 
     if named is not None and not is_workspace(named):
         raise not_a_workspace(named)
@@ -62,7 +62,7 @@ def find_workspace(named: Path | None, here: Path | None = None) -> Workspace:
     UserError
         If there is no study.toml, with the folder that may be meant; if several subfolders have one.
     """
-    from studies.commands.nearby import is_workspace, not_a_workspace, nothing_here
+    from studies.commands.options.nearby import is_workspace, not_a_workspace, nothing_here
     from studies.config import STUDY_TOML
     from studies.workspace import Workspace
 

@@ -111,7 +111,7 @@ def _line() -> _Line | _Ticker | None:
         return None
     from rich.console import Console
 
-    from studies.commands.console import console
+    from studies.commands.terminal.console import console
 
     shown = console if console.is_terminal else Console(stderr=True, highlight=False)
     if not shown.is_terminal:
@@ -123,7 +123,7 @@ class _Line:
     """A spinner, the phase and its time so far, between what is printed and the bars."""
 
     def __init__(self, console: Console, *, own: bool) -> None:
-        from studies.commands.bars import phase_line
+        from studies.commands.terminal.bars import phase_line
 
         self._bars: Bars = phase_line(console, redirect=own)
         self._task: TaskID = self._bars.add_task("", total=None, visible=False)
@@ -137,7 +137,7 @@ class _Line:
         self._bars.stop()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        from studies.commands.tables import visible
+        from studies.commands.terminal.tables import visible
 
         what = visible(what)
         if not self._bars.live.is_started:
@@ -171,7 +171,7 @@ class _Ticker:
         self._thread.join()
 
     def __call__(self, what: str, done: int, total: int, note: str = "") -> None:
-        from studies.commands.tables import visible
+        from studies.commands.terminal.tables import visible
 
         phase = visible(what) + (f" {done}/{total}" if total else "")
         if phase != self._phase:

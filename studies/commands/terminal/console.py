@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.progress import TaskID
 from typer import confirm
 
-from studies.commands import phases
-from studies.commands.bars import Bars
-from studies.commands.tables import inert, visible
+from studies.commands.terminal import phases
+from studies.commands.terminal.bars import Bars
+from studies.commands.terminal.tables import inert, visible
 
 # Seconds between two plain lines of the same work, so that a log file stays readable
 PLAIN_INTERVAL = 20.0

@@ -12,9 +12,9 @@ from reports.page.build import write_report
 from sonarseg.densecrf.engines.base import make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, published
-from studies.commands import phases
-from studies.commands.console import ConsoleProgress, say
-from studies.commands.scaling import has_warm_up, workspace_scaling
+from studies.commands.results.scaling import has_warm_up, workspace_scaling
+from studies.commands.terminal import phases
+from studies.commands.terminal.console import ConsoleProgress, say
 from studies.previews.rows import UNTUNED, picture_engine, write_picture_rows
 from studies.stages.crf import best_crf_parameters, best_crf_trial
 from studies.stages.loss import best_loss_trial, best_run_dir, has_finished_run

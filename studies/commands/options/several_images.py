@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from studies.commands.phases import SpokenCommand
+from studies.commands.terminal.phases import SpokenCommand
 
 _OPTIONS = ("--images", "--tiles")
 
@@ -20,7 +20,7 @@ class SeveralImages(SpokenCommand):
 
 def repeat_option(args: list[str]) -> list[str]:
     """Put the option before every path that follows its first one."""
-    from studies.commands.nearby import is_workspace
+    from studies.commands.options.nearby import is_workspace
 
     repeated: list[str] = []
     option, values = "", 0

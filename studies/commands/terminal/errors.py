@@ -13,7 +13,7 @@ from rich.console import Console
 from typer.core import TyperGroup
 
 from sonarseg.errors import UserError
-from studies.commands.tables import visible
+from studies.commands.terminal.tables import visible
 
 WRONG_INPUT, FAILED, INTERRUPTED = 2, 3, 130
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from studies.commands.tables import FittingTable, calm_table
+from studies.commands.terminal.tables import FittingTable, calm_table
 
 NOT_SCORED = "not scored"
 _METRICS = ("miou", "miou_multiclass", "miou_paper", "fwiou")

@@ -12,7 +12,7 @@ from typing import Any
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_json
 from sonarseg.training.checkpoint.files import CHECKPOINT
-from studies.commands.nearby import is_survey, is_workspace
+from studies.commands.options.nearby import is_survey, is_workspace
 
 RECORD = "maps.json"
 # What `sonarseg predict` writes

@@ -21,8 +21,8 @@ from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.config import RunConfig, Supervision
 from sonarseg.training.run import run as train
 from sonarseg.training.run_folder.config import read_config
-from studies.commands.scaling import has_warm_up, workspace_scaling
-from studies.commands.targets import TUNED, crf_named
+from studies.commands.options.targets import TUNED, crf_named
+from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.stages.batch_size import study_batch_size
 from studies.stages.loss import best_loss
 from studies.stages.open_studies import UNTUNED_CRF

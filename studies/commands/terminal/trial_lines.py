@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from studies.commands.console import console
+from studies.commands.terminal.console import console
 
 if TYPE_CHECKING:
     import optuna

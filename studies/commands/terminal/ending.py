@@ -13,8 +13,8 @@ from reports.findings.verdict import USABLE
 from reports.foreign_trials import foreign_note
 from reports.style.formatting import MISSING, difference, ordered, parameter, score
 from sonarseg.errors import UserError
-from studies.commands.tables import FittingTable, calm_table, inert
-from studies.commands.workspace_choice import find_workspace
+from studies.commands.options.workspace import find_workspace
+from studies.commands.terminal.tables import FittingTable, calm_table, inert
 from studies.workspace import Workspace
 
 

@@ -1,0 +1,1 @@
+"""What commands write once trials are done: reports, scores, maps."""
