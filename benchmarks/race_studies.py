@@ -3,8 +3,8 @@
 A study scores settings one after the other on uneven tiles of some strips; the first is the untuned one, the
 others are drawn at random. Its other trials, which a sampler proposes near good ones, take as long each. What
 `sonarseg.metrics.search_gain` tells is compared three ways: with every setting scored on all tiles; with
-races, and what they stopped finished as `studies.stages.finish_races` does; with races alone, stopped settings left
-out.
+races, and what they stopped finished as `studies.stages.finish_races` does; with races alone, stopped
+settings left out.
 """
 
 from __future__ import annotations

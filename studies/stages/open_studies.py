@@ -28,10 +28,10 @@ from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY, read_summary
 from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.compatibility import check_compatible, describe, directions_of
-from studies.masks_drawn_later import take_masks_in
 from studies.stages.batch_size import follow_with_fitting_batches, note_batch_size, study_batch_size
 from studies.stages.crf import best_crf_trial, run_crf_study
 from studies.stages.loss import run_loss_study
+from studies.stages.masks_drawn_later import take_masks_in
 from studies.stages.warm_up import extract_workspace_cams, run_config, warm_up
 from studies.storage.open import (
     StudyKind,
