@@ -152,13 +152,13 @@ def opened(page: Path, profile: Path) -> tuple[float, float]:
     try:
         browser.driver.get("about:blank")
         # the page tells the time itself: asking from outside would wait for its script to pause
-        watch = (
+        callbacks = (
             "new MutationObserver(function (_, o) {"
             "if (!document.querySelector('.js-plotly-plot .main-svg')) return;"
             "window.firstPlot = performance.now(); o.disconnect(); })"
             ".observe(document, {childList: true, subtree: true})"
         )
-        browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": watch})
+        browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": callbacks})
         browser.driver.set_page_load_timeout(LONGEST_OPENING)
         try:
             browser.open(page, 1440)

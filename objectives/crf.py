@@ -24,7 +24,7 @@ from objectives.outcome import TrialFailed
 from objectives.partial import PARTIAL, partial_scores
 from objectives.racing import FindIncumbent, Race, counted_tiles, race_order
 from objectives.space import CrfRanges, suggest_crf
-from objectives.tuning_tiles import TuningTile, class_shares, telling_order
+from objectives.tuning_tiles import TuningTile, class_shares, informative_order
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.history import confusion_histories
 from sonarseg.densecrf.parameters import CrfParameters
@@ -193,12 +193,12 @@ class CrfObjective:
         return pool
 
     def seconds_a_tile(self, parameters: CrfParameters) -> float:
-        """Measure the dense CRF on the most telling tiles, one after the other, alone: the median.
+        """Measure the dense CRF on the most informative tiles, one after the other, alone: the median.
 
         The seconds are those of one thread; of the clock where the engine is torch.
         """
         clock = time.perf_counter if self.engine.name == "torch" else time.thread_time
-        telling = telling_order(self._pixels, self._counted)
+        telling = informative_order(self._pixels, self._counted)
         sample = [index for index in telling if index not in self._constant][:_TIMED_TILES]
         taken = [0.0] if not sample else []
         for index in sample:

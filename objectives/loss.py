@@ -55,7 +55,7 @@ class LossObjective:
         How names of run folders begin.
     progress : Progress
         Called an epoch.
-    set_aside : callable
+    superseded : callable
         Asked each epoch whether the study has begun anew, with smaller batches; the run then ends.
     """
 
@@ -68,7 +68,7 @@ class LossObjective:
     timing: Timing = DEFAULT_TIMING
     folder: str = "loss"
     progress: Progress = silent
-    set_aside: Callable[[], bool] = _never
+    superseded: Callable[[], bool] = _never
 
     @property
     def epochs(self) -> int:
@@ -147,7 +147,7 @@ class LossObjective:
 
         def on_epoch(line: dict[str, Any]) -> None:
             epoch = line["epoch"]
-            if self.set_aside():
+            if self.superseded():
                 raise StopRun(TrialFailed("the study began anew, with smaller batches."))
             for name in ("loss_segmentation", "loss_classification", self.metric):
                 figure = line.get(name)

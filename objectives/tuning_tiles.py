@@ -197,7 +197,7 @@ def class_shares(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> NDArr
     return np.asarray(_shares(pixels, counted).sum(axis=1))
 
 
-def telling_order(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> list[int]:
+def informative_order(pixels: NDArray[np.int64], counted: NDArray[np.bool_]) -> list[int]:
     """Order tiles so that the first ones tell most about the survey's score.
 
     In turn the class of which the least share has been seen takes its largest tile. Tiles that the metric

@@ -5,6 +5,6 @@ from __future__ import annotations
 from optuna.trial import FrozenTrial
 
 
-def quality(trial: FrozenTrial) -> float:
+def objective_value(trial: FrozenTrial) -> float:
     """Score of a completed trial, higher is better."""
     return float(trial.values[0])

@@ -139,7 +139,7 @@ class Workspace:
         return self._survey
 
     @contextmanager
-    def alone(self, progress: Progress = silent) -> Iterator[None]:
+    def lock(self, progress: Progress = silent) -> Iterator[None]:
         """Keep other sonarseg commands out of this workspace, or wait until they are out.
 
         Raises

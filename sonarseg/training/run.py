@@ -26,7 +26,7 @@ from sonarseg.training.device import free_memory, make_deterministic, pick_devic
 from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
 from sonarseg.training.run_folder import record
-from sonarseg.training.run_folder.compute_environment import ComputesOn, computes_on
+from sonarseg.training.run_folder.compute_environment import ComputeEnvironment, compute_environment
 from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.cost import Spent
 from sonarseg.training.run_folder.lock import locked
@@ -144,7 +144,7 @@ class _Run:
         self.tiles_hash = tiles_hash(data)
         self.spent = spent
         self.progress = progress
-        self.computes_on = computes_on(config, data.device)
+        self.compute_environment = compute_environment(config, data.device)
         self.model = new_model(run_dir, config, data)
         self.trainer = Trainer(self.model, data.train, data.labelled, config)
         self.targets = RoundTargets(run_dir, config, data.survey, self.model, data.train)
@@ -172,9 +172,9 @@ class _Run:
             self.lines = state["metrics"]
             if any(line["round"] > 0 for line in self.lines):
                 refuse_lost_labels(self.run_dir, self.config)
-            record.log(self.run_dir, f"resumed after epoch {len(self.lines)}, {self.computes_on}")
+            record.log(self.run_dir, f"resumed after epoch {len(self.lines)}, {self.compute_environment}")
         else:
-            record.log(self.run_dir, f"begins {self.computes_on}")
+            record.log(self.run_dir, f"begins {self.compute_environment}")
             # Of a start whose network is lost or was given up: other batches, damaged checkpoints
             shutil.rmtree(self.run_dir / PSEUDO_LABELS, ignore_errors=True)
         done = len(self.lines)
@@ -188,7 +188,7 @@ class _Run:
         return done
 
     def _note_changes(self, before: dict[str, Any] | None) -> None:
-        changes = self.computes_on.changes(ComputesOn(**before)) if before else ""
+        changes = self.compute_environment.changes(ComputeEnvironment(**before)) if before else ""
         if changes:
             record.log(
                 self.run_dir,
@@ -248,7 +248,7 @@ class _Run:
             "spent": self.spent.now(),
             "config_hash": self.hashed,
             "tiles_hash": self.tiles_hash,
-            "computes_on": asdict(self.computes_on),
+            "computes_on": asdict(self.compute_environment),
             "model": self.model.description(),
         }
 
@@ -288,7 +288,7 @@ class _Run:
                 "metrics": self._scores(last),
                 "frequencies": None if frequencies is None else [float(f) for f in frequencies],
                 "config_hash": self.hashed,
-                "crf_engine": self.computes_on.engine,
+                "crf_engine": self.compute_environment.engine,
                 "skipped_steps": self.trainer.guard.skipped,
                 **self.spent.now(),
             },

@@ -1,1 +1,1 @@
-"""The commands of `sonarseg`, one module an errand; heavy imports wait until a command runs."""
+"""The commands of `sonarseg`, one module per command; heavy imports wait until a command runs."""

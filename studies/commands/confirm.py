@@ -54,7 +54,7 @@ def confirm(
     from studies.confirmation.confirm import TestOpening
     from studies.confirmation.confirm import confirm as confirm_study
     from studies.confirmation.contenders import contenders
-    from studies.stages.open_studies import Machinery
+    from studies.stages.open_studies import RunSettings
     from studies.storage.open import KINDS
 
     chosen = find_workspace(workspace)
@@ -75,7 +75,7 @@ def confirm(
                 seeds=seeds,
                 test=split is SplitChoice.TEST,
                 opening=opening,
-                machinery=Machinery(progress=progress),
+                run_settings=RunSettings(progress=progress),
             )
         show(console, *outcome(chosen, kind))
 

@@ -21,7 +21,7 @@ from sonarseg.errors import UserError
 from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.commands.terminal.errors import explain
 from studies.previews.trials import write_trial_pictures
-from studies.stages.superseded import is_set_aside
+from studies.stages.superseded import is_superseded
 from studies.storage.open import StudyKind, present_studies
 from studies.storage.snapshot import refresh_snapshot, studies_on_server
 from studies.workers.single_host import only_machine
@@ -115,7 +115,7 @@ def keep_filled(workspace: Workspace, say: Callable[[str], None], stop: threadin
         try:
             if opened is None:
                 opened = studies_on_server(workspace)
-            elif any(is_set_aside(study) for study in opened.values()):
+            elif any(is_superseded(study) for study in opened.values()):
                 opened, filled = studies_on_server(workspace), None
             shown = _ids(opened or present_studies(workspace.database))
             state = _state(workspace.database_path) if opened is None else _ended(opened)

@@ -69,7 +69,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     from studies.stages.batch_size import study_batch_size
     from studies.storage.open import load_study
     from studies.storage.snapshot import refresh_snapshot
-    from studies.workers.progress import standing
+    from studies.workers.progress import study_progress
 
     refresh_snapshot(workspace)
     config, run_dir = workspace.config, workspace.warm_up_dir
@@ -80,7 +80,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
         if study is not None:
             opened = load_study(workspace.database_path, kind)
             batch_size = study_batch_size(opened, config) if kind == "loss" else None
-            study |= {**standing(opened, budgets[kind]), "batch_size": batch_size}
+            study |= {**study_progress(opened, budgets[kind]), "batch_size": batch_size}
             if study["died"]:
                 states = study["trials"]
                 states["running"] -= study["died"]

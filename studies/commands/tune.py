@@ -196,21 +196,21 @@ def _work(
     from sonarseg.processes.signals import interruptible
     from studies.commands.terminal.console import ConsoleProgress
     from studies.commands.terminal.trial_lines import json_line, trial_line
-    from studies.stages.crf import hands_on
-    from studies.stages.open_studies import Machinery
-    from studies.stages.pipeline import Crew, tune_crf, tune_loss
+    from studies.stages.crf import ready_for_loss_study
+    from studies.stages.open_studies import RunSettings
+    from studies.stages.pipeline import WorkerOptions, tune_crf, tune_loss
     from studies.workers.observer import ignore
 
     with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:
         ended = json_line if as_json else ignore if quiet else trial_line(workspace)
-        crew = Crew(_number(workers), engine, _scheduler(engine, scheduler), hours, ended)
-        machinery = Machinery(progress=progress)
+        worker_options = WorkerOptions(_number(workers), engine, _scheduler(engine, scheduler), hours, ended)
+        run_settings = RunSettings(progress=progress)
         going_on = True
         if what in ("crf", "all"):
             # Without pseudo-labels of a best CRF there is nothing that runs could train on.
-            going_on = hands_on(tune_crf(workspace, machinery, crew))
+            going_on = ready_for_loss_study(tune_crf(workspace, run_settings, worker_options))
         if what in ("loss", "all") and going_on:
-            tune_loss(workspace, machinery, crew)
+            tune_loss(workspace, run_settings, worker_options)
 
 
 def _number(workers: str) -> int | None:

@@ -28,12 +28,12 @@ from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.confirmation.contenders import Contender, contenders, slug
 from studies.confirmation.record import ATTRIBUTE, begin_record, new_seeds, results_of
 from studies.stages.batch_size import study_batch_size
-from studies.stages.open_studies import DEFAULT_MACHINERY, Machinery, Prepared, prepare
+from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, Prepared, RunSettings, prepare
 from studies.stages.warm_up import run_config
 from studies.storage.open import StudyKind, log_test_opening, storage_errors
 from studies.storage.snapshot import refresh_snapshot
-from studies.trials.ask_lock import turn
-from studies.workers.leases import lease, seats
+from studies.trials.ask_lock import ask_lock
+from studies.workers.leases import device_slots, lease
 from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
@@ -63,7 +63,7 @@ def confirm(
     seeds: int = 5,
     test: bool = False,
     opening: TestOpening | None = None,
-    machinery: Machinery = DEFAULT_MACHINERY,
+    run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
 ) -> dict[str, Any]:
     """Measure the winner and the baseline again, and store the outcome with the study.
 
@@ -86,7 +86,7 @@ def confirm(
         Score the test split too.
     opening : TestOpening, optional
         The command that opens test; one command that confirms both studies is logged once.
-    machinery : Machinery
+    run_settings : RunSettings
         How runs are started and shown.
 
     Returns
@@ -103,7 +103,7 @@ def confirm(
     """
     with only_machine(workspace):
         opened = opening or TestOpening(f"sonarseg confirm --study {kind} --split test")
-        return _confirm(workspace, kind, against, seeds, opened if test else None, machinery)
+        return _confirm(workspace, kind, against, seeds, opened if test else None, run_settings)
 
 
 def _confirm(
@@ -112,22 +112,22 @@ def _confirm(
     against: tuple[str, CrfParameters] | None,
     seeds: int,
     test: TestOpening | None,
-    machinery: Machinery,
+    run_settings: RunSettings,
 ) -> dict[str, Any]:
     winner, baseline = contenders(workspace, kind, against)
-    ready = prepare(workspace, machinery)
+    ready = prepare(workspace, run_settings)
     study = {"crf": ready.crf, "loss": ready.loss}[kind]
     # The device first, as workers do: two that each hold what the other waits for would wait for ever.
-    places = seats(workspace.config.device, workspace.config.loss.runs_per_device)
+    places = device_slots(workspace.config.device, workspace.config.loss.runs_per_device)
     with (
-        lease(places, machinery.progress),
-        workspace.alone(machinery.progress),
+        lease(places, run_settings.progress),
+        workspace.lock(run_settings.progress),
         storage_errors(workspace.database),
     ):
         numbers: list[int | None] = new_seeds(workspace.config.seed, seeds) if kind == "loss" else [None]
         record = begin_record(study, winner, baseline, numbers)
         work = [(contender, seed) for seed in numbers for contender in (winner, baseline)]
-        measuring = _Measuring(workspace, ready, study, record, machinery)
+        measuring = _Measuring(workspace, ready, study, record, run_settings)
         for contender, seed in work:
             measuring.on_val(contender, seed)
         if test is not None:
@@ -146,10 +146,10 @@ class _Measuring:
         ready: Prepared,
         study: optuna.Study,
         record: dict[str, Any],
-        machinery: Machinery,
+        run_settings: RunSettings,
     ) -> None:
         self.workspace, self.ready, self.study = workspace, ready, study
-        self.record, self.machinery = record, machinery
+        self.record, self.run_settings = record, run_settings
         self.engine = pick_engine(workspace.config.crf.engine, workspace.config.device)
 
     def on_val(self, contender: Contender, seed: int | None) -> None:
@@ -181,7 +181,7 @@ class _Measuring:
             return
         survey = self.ready.survey.with_masks_of("test")
         for done, (contender, run) in enumerate(left):
-            self.machinery.progress("scoring on test", done, len(left), contender.name)
+            self.run_settings.progress("scoring on test", done, len(left), contender.name)
             if contender.loss is None:
                 evaluation = self._crf(contender, survey, "test")
             else:
@@ -189,7 +189,7 @@ class _Measuring:
                 evaluation = evaluate_run(folder, survey, "test", device=self.workspace.config.device)
             self._log(opening)
             self._note(run, evaluation)
-        self.machinery.progress("scoring on test", len(left), len(left))
+        self.run_settings.progress("scoring on test", len(left), len(left))
 
     def _log(self, opening: TestOpening) -> None:
         """Log once per command that masks of test have been read; the workspace is held meanwhile."""
@@ -197,7 +197,7 @@ class _Measuring:
             return
         database = self.workspace.database
         # On a server the workspace's own lock does not keep other machines out.
-        with nullcontext() if isinstance(database, Path) else turn(self.study, self.workspace):
+        with nullcontext() if isinstance(database, Path) else ask_lock(self.study, self.workspace):
             log_test_opening(self.workspace, opening.what)
         opening.logged = True
 
@@ -215,7 +215,7 @@ class _Measuring:
     def _crf(self, contender: Contender, survey: Survey, split: str) -> Evaluation:
         from sonarseg.cam.extract_split import extract_cams
 
-        workspace, progress = self.workspace, self.machinery.progress
+        workspace, progress = self.workspace, self.run_settings.progress
         device, cams_dir = workspace.config.device, workspace.cams_dir
         extract_cams(workspace.warm_up_dir, survey, [split], cams_dir, device, progress)
         return evaluate_crf(
@@ -225,13 +225,13 @@ class _Measuring:
             contender.crf,
             self.ready.scaling,
             engine=self.engine,
-            jobs=self.machinery.processes,
+            jobs=self.run_settings.processes,
             progress=progress,
         )
 
     def _train(self, contender: Contender, loss: LossConfig, seed: int | None, run: dict[str, Any]) -> None:
         """Train in a run folder named after what is trained, or go on with it."""
-        workspace, machinery = self.workspace, self.machinery
+        workspace, run_settings = self.workspace, self.run_settings
         folder = workspace.runs_dir / f"confirm-{slug(setting_text(loss))}-{contender.crf_name}-{seed}"
         config = run_config(
             workspace,
@@ -257,14 +257,14 @@ class _Measuring:
         run |= {"run": folder.relative_to(workspace.root).as_posix(), "reason": None}
         total = config.training.rounds * config.training.epochs_per_round
         title = f"{contender.role} ({contender.name}), seed {seed}"
-        machinery.progress(title, 0, total, "")
+        run_settings.progress(title, 0, total, "")
         follow_run(
             folder,
-            lambda line: machinery.progress(
+            lambda line: run_settings.progress(
                 title, line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
             ),
-            command=machinery.command,
-            timing=machinery.timing,
+            command=run_settings.command,
+            timing=run_settings.timing,
         )
 
     def _pseudo_labels(self, contender: Contender) -> str:
@@ -281,8 +281,8 @@ class _Measuring:
                 contender.crf,
                 self.ready.scaling,
                 engine=self.engine,
-                jobs=self.machinery.processes,
-                progress=self.machinery.progress,
+                jobs=self.run_settings.processes,
+                progress=self.run_settings.progress,
             )
         return f"{workspace.pseudo_labels_dir.name}/{contender.crf_name}"
 

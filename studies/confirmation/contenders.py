@@ -13,7 +13,7 @@ from objectives.space import setting_text
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
-from studies.quality import quality
+from studies.quality import objective_value
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_loss
 from studies.storage.open import StudyKind, load_studies
@@ -89,7 +89,7 @@ def _best_untuned(study: optuna.Study) -> tuple[str, CrfParameters]:
     named = [trial for trial in trials if trial.user_attrs.get("name")]
     if not named:
         raise UserError("no untuned setting of the crf study is complete: run `sonarseg tune crf` first.")
-    best = max(named, key=lambda trial: (quality(trial), -trial.number))
+    best = max(named, key=lambda trial: (objective_value(trial), -trial.number))
     return str(best.user_attrs["name"]), CrfParameters.model_validate(best.params)
 
 

@@ -24,7 +24,7 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
 from studies.previews.rows import chosen_tiles, picture_engine
-from studies.quality import quality
+from studies.quality import objective_value
 from studies.storage.open import StudyKind, present_studies
 from studies.workspace import Workspace
 
@@ -86,7 +86,7 @@ def _without_picture(study: optuna.Study, store: DashboardStore) -> Iterator[Fro
 
 def _place(trial: FrozenTrial) -> tuple[bool, float]:
     ended_early = trial.state == TrialState.PRUNED
-    return ended_early, 0.0 if ended_early else -quality(trial)
+    return ended_early, 0.0 if ended_early else -objective_value(trial)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from sonarseg.progress import Progress
 from sonarseg.training.batch_size import chosen_batch_size, smaller, start_over
 from sonarseg.training.run_folder.config import read_config
 from studies.config import StudyConfig
-from studies.stages.superseded import begin_anew
+from studies.stages.superseded import restart
 from studies.trials.retry import MEMORY_RAN_OUT
 
 # User attribute of the loss study: its batch sizes one after the other, and why each was chosen
@@ -82,7 +82,7 @@ def lower_where_memory_ran_out(study: optuna.Study, config: StudyConfig, progres
     assert half is not None, "the objective fails such a trial for good"
     why = f"memory ran out with {before} in trial {culprit.number}: {culprit.user_attrs.get('setting')}"
     history = study.user_attrs.get(BATCH_SIZE, [{"batch_size": before, "why": "set in study.toml"}])
-    begin_anew(
+    restart(
         study,
         f"{study.study_name}, batch size {before}",
         {BATCH_SIZE: [*history, {"batch_size": half, "why": why}]},

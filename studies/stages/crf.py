@@ -25,12 +25,12 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.config import STUDY_TOML
-from studies.quality import quality
+from studies.quality import objective_value
 from studies.stages.finish_races import finish_races, has_unfinished
 from studies.storage.open import storage_errors
-from studies.trials.ask_lock import turn
-from studies.trials.loop import DERIVED, Watch, finished, run_trials
-from studies.trials.retry import revive
+from studies.trials.ask_lock import ask_lock
+from studies.trials.loop import DERIVED, TrialCallbacks, finished, run_trials
+from studies.trials.retry import requeue_dead_trials
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
@@ -43,7 +43,7 @@ def run_crf_study(
     *,
     jobs: int = 1,
     stop: StopRules = NEVER,
-    watch: Watch = Watch(),  # noqa: B008
+    callbacks: TrialCallbacks = TrialCallbacks(),  # noqa: B008
 ) -> None:
     """Run the crf study until its budget is spent, or go on with it; then finish races that could matter.
 
@@ -61,7 +61,7 @@ def run_crf_study(
         Threads or processes.
     stop : StopRules
         When to begin no more trials.
-    watch : Watch
+    callbacks : TrialCallbacks
         Whom to tell.
 
     Raises
@@ -70,10 +70,10 @@ def run_crf_study(
         Where the study was begun with another engine.
     """
     config = workspace.config.crf
-    progress = watch.progress
-    with storage_errors(workspace.database), turn(study, workspace, progress):
+    progress = callbacks.progress
+    with storage_errors(workspace.database), ask_lock(study, workspace, progress):
         engine = _same_engine(study, pick_engine(config.engine, workspace.config.device), workspace)
-        revive(study)
+        requeue_dead_trials(study)
         add_missing_iterations(study)
         _enqueue_named(study, named_crf_settings(scaling.channels, survey.background_id is not None))
         races = config.race and not config.weigh_seconds
@@ -117,10 +117,10 @@ def run_crf_study(
             before_ask=partial(_enqueue_grid, study, workspace, survey) if config.sampler == "grid" else None,
             after_tell=partial(add_better_iterations, study, workspace),
             stop=stop,
-            watch=watch,
+            callbacks=callbacks,
         )
         if races:
-            finish_races(study, objective, workspace, stop=stop, watch=watch)
+            finish_races(study, objective, workspace, stop=stop, callbacks=callbacks)
 
 
 def _enqueue_grid(study: optuna.Study, workspace: Workspace, survey: Survey, left: int) -> bool:
@@ -150,12 +150,12 @@ def _incumbent(study: optuna.Study) -> Incumbent | None:
         return None
     best = _best(complete)
     confusions = unpack_confusions(best.user_attrs["confusions"])
-    return incumbent_of(confusions, study.user_attrs["metric"], quality(best))
+    return incumbent_of(confusions, study.user_attrs["metric"], objective_value(best))
 
 
 def add_better_iterations(study: optuna.Study, workspace: Workspace) -> list[int]:
     """As `add_missing_iterations`, in this worker's turn, so that no two workers add the same."""
-    with turn(study, workspace):
+    with ask_lock(study, workspace):
         return add_missing_iterations(study)
 
 
@@ -223,14 +223,14 @@ def best_crf_trial(study: optuna.Study) -> FrozenTrial:
     return _best(complete)
 
 
-def hands_on(study: optuna.Study) -> bool:
+def ready_for_loss_study(study: optuna.Study) -> bool:
     """Whether the loss study can begin: a best trial is there, or nothing could be tuned at all."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return "untuned" in study.user_attrs or bool(complete)
 
 
 def _best(complete: Sequence[FrozenTrial]) -> FrozenTrial:
-    return max(complete, key=lambda trial: (quality(trial), -trial.number))
+    return max(complete, key=lambda trial: (objective_value(trial), -trial.number))
 
 
 def best_crf_parameters(study: optuna.Study) -> CrfParameters:

@@ -29,8 +29,8 @@ from studies.stages.race_remainder import (
     note_plan,
     tell_remainder,
 )
-from studies.trials.ask_lock import turn
-from studies.trials.loop import DERIVED, Watch
+from studies.trials.ask_lock import ask_lock
+from studies.trials.loop import DERIVED, TrialCallbacks
 from studies.trials.retry import is_shared, worker_identity
 from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
@@ -55,7 +55,12 @@ class Scorer(Protocol):
 
 
 def finish_races(
-    study: optuna.Study, objective: Scorer, workspace: Workspace, *, stop: StopRules, watch: Watch
+    study: optuna.Study,
+    objective: Scorer,
+    workspace: Workspace,
+    *,
+    stop: StopRules,
+    callbacks: TrialCallbacks,
 ) -> None:
     """Score stopped settings on their remaining tiles, one after the other, until none is left to be scored.
 
@@ -69,7 +74,7 @@ def finish_races(
     objective : Scorer
     workspace : Workspace
     stop : StopRules
-    watch : Watch
+    callbacks : TrialCallbacks
         Whom to tell.
 
     Raises
@@ -81,13 +86,13 @@ def finish_races(
     """
     remainder = Remainder(study)
     while True:
-        with turn(study, workspace, watch.progress):
+        with ask_lock(study, workspace, callbacks.progress):
             plan = remainder.plan()
             open_ = [each for each in plan.candidates if not _failed(study, each)]
             free = [each for each in open_ if not _is_held(study, each)]
             late = stop.out_of_time()
             note_plan(study, plan, late=late)
-            tell_remainder(study, watch.progress)
+            tell_remainder(study, callbacks.progress)
             if not open_ or late:
                 return
             if free:
@@ -98,7 +103,7 @@ def finish_races(
             continue
         added = _finish(study, objective, workspace, free[0])
         if added is not None:
-            watch.ended(study, added)
+            callbacks.ended(study, added)
 
 
 def has_unfinished(study: optuna.Study) -> bool:
@@ -142,7 +147,7 @@ def _finish(
     try:
         confusions[rest] = objective.confusions_of(CrfParameters.model_validate(trial.params), rest.tolist())
     except TrialFailed as failed:
-        with turn(study, workspace):
+        with ask_lock(study, workspace):
             claims = {**_claims(study), str(trial.number): {"failed": str(failed)}}
             study.set_user_attr(CLAIMS, claims)
         return None
@@ -165,7 +170,7 @@ def _add(
     value: float | None,
     attributes: dict[str, Any],
 ) -> FrozenTrial | None:
-    with turn(study, workspace):
+    with ask_lock(study, workspace):
         if _finished_as(study, trial) is not None:
             return None
         study.add_trial(

@@ -24,11 +24,11 @@ from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.stages.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
-from studies.stages.superseded import StudySetAside, is_set_aside, successor
+from studies.stages.superseded import StudySuperseded, is_superseded, successor
 from studies.storage.open import load_study, present_studies, storage_errors
-from studies.trials.ask_lock import turn
-from studies.trials.loop import Watch, run_trials
-from studies.trials.retry import revive
+from studies.trials.ask_lock import ask_lock
+from studies.trials.loop import TrialCallbacks, run_trials
+from studies.trials.retry import requeue_dead_trials
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
@@ -41,7 +41,7 @@ def run_loss_study(
     command: Sequence[str] = RUN_COMMAND,
     timing: Timing = DEFAULT_TIMING,
     stop: StopRules = NEVER,
-    watch: Watch = Watch(),  # noqa: B008
+    callbacks: TrialCallbacks = TrialCallbacks(),  # noqa: B008
 ) -> optuna.Study:
     """Run the loss study until its budget is spent, or go on with it.
 
@@ -61,7 +61,7 @@ def run_loss_study(
         How often to look at a run, how long to wait for its end.
     stop : StopRules
         When to begin no more trials.
-    watch : Watch
+    callbacks : TrialCallbacks
         Whom to tell, an epoch and a trial.
 
     Returns
@@ -70,9 +70,9 @@ def run_loss_study(
         The study that has the name now.
     """
     while True:
-        with suppress(StudySetAside):
-            _run(study, workspace, base, command, timing, stop, watch)
-        if not is_set_aside(study):
+        with suppress(StudySuperseded):
+            _run(study, workspace, base, command, timing, stop, callbacks)
+        if not is_superseded(study):
             return study
         study = successor(study)
 
@@ -84,11 +84,11 @@ def _run(
     command: Sequence[str],
     timing: Timing,
     stop: StopRules,
-    watch: Watch,
+    callbacks: TrialCallbacks,
 ) -> None:
     config = workspace.config.loss
-    with storage_errors(workspace.database), turn(study, workspace, watch.progress):
-        revive(study)
+    with storage_errors(workspace.database), ask_lock(study, workspace, callbacks.progress):
+        requeue_dead_trials(study)
         _enqueue_named(study)
         study.sampler = make_sampler(
             config.sampler,
@@ -108,18 +108,18 @@ def _run(
         command=command,
         timing=timing,
         folder=runs_folder(study),
-        progress=watch.progress,
-        set_aside=partial(is_set_aside, study),
+        progress=callbacks.progress,
+        superseded=partial(is_superseded, study),
     )
     run_trials(
         study,
         objective,
         config.trials,
         workspace,
-        before_ask=partial(_prepare_next, study, workspace, watch.progress),
+        before_ask=partial(_prepare_next, study, workspace, callbacks.progress),
         after_ask=objective.choose,
         stop=stop,
-        watch=watch,
+        callbacks=callbacks,
     )
 
 
@@ -128,11 +128,11 @@ def _prepare_next(study: optuna.Study, workspace: Workspace, progress: Progress,
 
     Raises
     ------
-    StudySetAside
+    StudySuperseded
         Where the study has begun anew, or does so now.
     """
-    if is_set_aside(study) or lower_where_memory_ran_out(study, workspace.config, progress):
-        raise StudySetAside
+    if is_superseded(study) or lower_where_memory_ran_out(study, workspace.config, progress):
+        raise StudySuperseded
     config = workspace.config.loss
     enqueue_repetition(study, config.seeds, left)
     if config.sampler != "grid" or enqueue_grid_point(study, loss_grid(), workspace.config.seed):

@@ -23,15 +23,15 @@ from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.stages.batch_size import study_batch_size
 from studies.stages.loss import best_loss_trial
-from studies.stages.open_studies import Machinery, prepare, prepare_loss
+from studies.stages.open_studies import RunSettings, prepare, prepare_loss
 from studies.stages.run_of_trial import is_run_of, loss_of
 from studies.storage.open import storage_errors
-from studies.workers.leases import lease, seats
+from studies.workers.leases import device_slots, lease
 from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 
-def train_lost_winner(study: optuna.Study, workspace: Workspace, machinery: Machinery) -> bool:
+def train_lost_winner(study: optuna.Study, workspace: Workspace, run_settings: RunSettings) -> bool:
     """Train the best trial's run again, with its setting and seed, unless it is there.
 
     A folder of its name that holds another run is moved aside.
@@ -41,7 +41,7 @@ def train_lost_winner(study: optuna.Study, workspace: Workspace, machinery: Mach
     study : optuna.Study
         The loss study.
     workspace : Workspace
-    machinery : Machinery
+    run_settings : RunSettings
         How runs are started and shown.
 
     Returns
@@ -57,14 +57,14 @@ def train_lost_winner(study: optuna.Study, workspace: Workspace, machinery: Mach
     if not is_winner_lost(study, workspace):
         return False
     trial = best_loss_trial(study)
-    places = seats(workspace.config.device, workspace.config.loss.runs_per_device)
+    places = device_slots(workspace.config.device, workspace.config.loss.runs_per_device)
     with (
         only_machine(workspace),
-        lease(places, machinery.progress),
+        lease(places, run_settings.progress),
         storage_errors(workspace.database),
     ):
-        base = prepare_loss(workspace, prepare(workspace, machinery), machinery)
-        return _train(study, trial, base, workspace, machinery)
+        base = prepare_loss(workspace, prepare(workspace, run_settings), run_settings)
+        return _train(study, trial, base, workspace, run_settings)
 
 
 def is_winner_lost(study: optuna.Study, workspace: Workspace) -> bool:
@@ -80,15 +80,15 @@ def _run_dir(trial: FrozenTrial, workspace: Workspace) -> Path:
 
 
 def _train(
-    study: optuna.Study, trial: FrozenTrial, base: RunConfig, workspace: Workspace, machinery: Machinery
+    study: optuna.Study, trial: FrozenTrial, base: RunConfig, workspace: Workspace, run_settings: RunSettings
 ) -> bool:
     run_dir = _run_dir(trial, workspace)
-    with workspace.alone(machinery.progress):
+    with workspace.lock(run_settings.progress):
         if _is_there(trial, run_dir):
             # Another worker was first.
             return False
         if run_dir.exists() and not is_run_of(trial, run_dir):
-            _move_aside(run_dir, machinery.progress)
+            _move_aside(run_dir, run_settings.progress)
         batch_size = trial.user_attrs.get("batch_size", study_batch_size(study, workspace.config))
         config = with_batch_size(base, batch_size).model_copy(
             update={"loss": loss_of(trial), "seed": trial.user_attrs["seed"]}
@@ -96,7 +96,7 @@ def _train(
         run_dir.mkdir(parents=True, exist_ok=True)
         if not (run_dir / CONFIG).is_file():
             write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
-        _follow(study, trial, run_dir, machinery)
+        _follow(study, trial, run_dir, run_settings)
     return True
 
 
@@ -112,22 +112,22 @@ def _move_aside(run_dir: Path, progress: Progress) -> None:
     progress("runs", 1, 1, f"{run_dir.name} held another run than its trial's, which is in {aside.name} now")
 
 
-def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, machinery: Machinery) -> None:
+def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, run_settings: RunSettings) -> None:
     metric = study.user_attrs["metric"]
     title = f"trial {trial.number} again, whose run is lost"
 
     def on_epoch(total: int, line: dict[str, float]) -> None:
-        machinery.progress(title, int(line["epoch"]), total, f"{metric} {line.get(metric, math.nan):.3f}")
+        run_settings.progress(title, int(line["epoch"]), total, f"{metric} {line.get(metric, math.nan):.3f}")
 
     epochs = study.user_attrs["config"]["training"]
     total = epochs["rounds"] * epochs["epochs_per_round"]
-    machinery.progress(title, 0, total, "")
+    run_settings.progress(title, 0, total, "")
     follow = partial(on_epoch, total)
     try:
-        summary = follow_run(run_dir, follow, command=machinery.command, timing=machinery.timing)
+        summary = follow_run(run_dir, follow, command=run_settings.command, timing=run_settings.timing)
     except TrialFailed as error:
         raise UserError(f"the run in {run_dir} failed when it was trained again: {error}") from error
     value, before = summary["metrics"].get(metric), float(trial.values[0])
     if value is None or not math.isclose(value, before, abs_tol=1e-9):
         now = "undefined" if value is None else f"{value:.4f}"
-        machinery.progress(title, 1, 1, f"{metric} is {now} now, the trial had {before:.4f}")
+        run_settings.progress(title, 1, 1, f"{metric} is {now} now, the trial had {before:.4f}")

@@ -41,7 +41,7 @@ from studies.storage.open import (
     load_studies,
     storage_errors,
 )
-from studies.trials.loop import Watch, finished
+from studies.trials.loop import TrialCallbacks, finished
 from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 
@@ -49,7 +49,7 @@ UNTUNED_CRF = "w-s3Tseg"
 
 
 @dataclass(frozen=True)
-class Machinery:
+class RunSettings:
     """How the pipeline works, apart from what study.toml says.
 
     Attributes
@@ -75,7 +75,7 @@ class Machinery:
         return self.jobs or int(cpu_count())
 
 
-DEFAULT_MACHINERY = Machinery()
+DEFAULT_RUN_SETTINGS = RunSettings()
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ def open_studies(
     progress("hashing the survey", 0, 0, "")
     survey.fingerprint  # noqa: B018
     progress("opening the studies", 0, 0, "")
-    with workspace.alone(progress), storage_errors(path):
+    with workspace.lock(progress), storage_errors(path):
         if not has_studies(path):
             create_database(path, describe(survey, config), directions_of(config))
         elif isinstance(path, Path):
@@ -120,7 +120,7 @@ def open_studies(
     return survey, studies
 
 
-def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> Prepared:
+def prepare(workspace: Workspace, run_settings: RunSettings = DEFAULT_RUN_SETTINGS) -> Prepared:
     """Open the studies, train the warm-up and extract the CAMs, unless that is done.
 
     Raises
@@ -128,15 +128,15 @@ def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> P
     UserError
         Where something is wrong with the input or the warm-up failed.
     """
-    survey, studies = open_studies(workspace, machinery.progress)
-    with workspace.alone(machinery.progress), storage_errors(workspace.database):
+    survey, studies = open_studies(workspace, run_settings.progress)
+    with workspace.lock(run_settings.progress), storage_errors(workspace.database):
         try:
             scaling = warm_up(
                 workspace,
                 survey,
-                command=machinery.command,
-                timing=machinery.timing,
-                progress=machinery.progress,
+                command=run_settings.command,
+                timing=run_settings.timing,
+                progress=run_settings.progress,
             )
         except TrialFailed as error:
             raise UserError(f"the warm-up in {workspace.warm_up_dir} failed: {error}") from error
@@ -146,12 +146,16 @@ def prepare(workspace: Workspace, machinery: Machinery = DEFAULT_MACHINERY) -> P
         for study in studies.values():
             if study.user_attrs["device"] != device:
                 study.set_user_attr("device", device)
-        extract_workspace_cams(workspace, survey, machinery.progress)
+        extract_workspace_cams(workspace, survey, run_settings.progress)
     return Prepared(survey, scaling, studies["crf"], studies["loss"])
 
 
 def run_stage(
-    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, watch: Watch
+    workspace: Workspace,
+    kind: StudyKind,
+    run_settings: RunSettings,
+    stop: StopRules,
+    callbacks: TrialCallbacks,
 ) -> optuna.Study:
     """Run one worker's share of a study, and before it whatever is not done yet of what it starts from.
 
@@ -165,39 +169,39 @@ def run_stage(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    ready = prepare(workspace, machinery)
+    ready = prepare(workspace, run_settings)
     if kind == "crf":
         if "untuned" in ready.crf.user_attrs:
-            machinery.progress("crf study", 1, 1, ready.crf.user_attrs["untuned"])
+            run_settings.progress("crf study", 1, 1, ready.crf.user_attrs["untuned"])
             return ready.crf
         run_crf_study(
             ready.crf,
             workspace,
             ready.survey,
             ready.scaling,
-            jobs=machinery.processes,
+            jobs=run_settings.processes,
             stop=stop,
-            watch=watch,
+            callbacks=callbacks,
         )
         return ready.crf
-    base = prepare_loss(workspace, ready, machinery)
+    base = prepare_loss(workspace, ready, run_settings)
     if "untuned" in ready.loss.user_attrs:
-        with workspace.alone(machinery.progress), storage_errors(workspace.database):
-            _final_run(workspace, ready.loss, base, machinery)
+        with workspace.lock(run_settings.progress), storage_errors(workspace.database):
+            _final_run(workspace, ready.loss, base, run_settings)
         return ready.loss
     return run_loss_study(
         ready.loss,
         workspace,
         base,
-        command=machinery.command,
-        timing=machinery.timing,
+        command=run_settings.command,
+        timing=run_settings.timing,
         stop=stop,
-        watch=watch,
+        callbacks=callbacks,
     )
 
 
 def prepare_loss(
-    workspace: Workspace, ready: Prepared, machinery: Machinery = DEFAULT_MACHINERY
+    workspace: Workspace, ready: Prepared, run_settings: RunSettings = DEFAULT_RUN_SETTINGS
 ) -> RunConfig:
     """Choose the dense CRF of all runs, make the first pseudo-labels, and configure what runs share.
 
@@ -206,9 +210,9 @@ def prepare_loss(
     UserError
         Where the crf study has no complete trial.
     """
-    with workspace.alone(machinery.progress), storage_errors(workspace.database):
-        name, parameters = _crf_for_runs(workspace, ready, machinery.progress)
-        _first_pseudo_labels(workspace, ready, name, parameters, machinery)
+    with workspace.lock(run_settings.progress), storage_errors(workspace.database):
+        name, parameters = _crf_for_runs(workspace, ready, run_settings.progress)
+        _first_pseudo_labels(workspace, ready, name, parameters, run_settings)
     return run_config(
         workspace,
         ready.scaling,
@@ -252,7 +256,7 @@ def _first_pseudo_labels(
     ready: Prepared,
     name: str,
     parameters: CrfParameters,
-    machinery: Machinery,
+    run_settings: RunSettings,
 ) -> None:
     """Make the first round's pseudo-labels of the train tiles once for all runs."""
     folder: Path = workspace.pseudo_labels_dir / name
@@ -266,12 +270,12 @@ def _first_pseudo_labels(
         parameters,
         ready.scaling,
         engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
-        jobs=machinery.processes,
-        progress=machinery.progress,
+        jobs=run_settings.processes,
+        progress=run_settings.progress,
     )
 
 
-def _final_run(workspace: Workspace, study: optuna.Study, base: RunConfig, machinery: Machinery) -> None:
+def _final_run(workspace: Workspace, study: optuna.Study, base: RunConfig, run_settings: RunSettings) -> None:
     run_dir = workspace.final_dir
     if (run_dir / SUMMARY).is_file() and is_whole(run_dir / CHECKPOINT):
         return
@@ -282,17 +286,17 @@ def _final_run(workspace: Workspace, study: optuna.Study, base: RunConfig, machi
     if not (run_dir / CONFIG).is_file():
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     total = config.training.rounds * config.training.epochs_per_round
-    machinery.progress("final run", 0, total, "")
+    run_settings.progress("final run", 0, total, "")
     follow = partial(
         follow_run,
         run_dir,
-        lambda line: machinery.progress(
+        lambda line: run_settings.progress(
             "final run", line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
         ),
-        command=machinery.command,
-        timing=machinery.timing,
+        command=run_settings.command,
+        timing=run_settings.timing,
     )
     try:
-        follow_with_fitting_batches(run_dir, follow, machinery.progress)
+        follow_with_fitting_batches(run_dir, follow, run_settings.progress)
     except TrialFailed as error:
         raise UserError(f"the run in {run_dir} failed: {error}") from error

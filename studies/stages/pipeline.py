@@ -12,22 +12,22 @@ import optuna
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
 from studies.stages.lost_winner import is_winner_lost, train_lost_winner
-from studies.stages.open_studies import DEFAULT_MACHINERY, Machinery, open_studies, prepare, prepare_loss
+from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, RunSettings, open_studies, prepare, prepare_loss
 from studies.storage.open import StudyKind, load_study
 from studies.storage.snapshot import leave_snapshot
-from studies.trials.loop import Watch
+from studies.trials.loop import TrialCallbacks
 from studies.trials.stopping import StopRules
 from studies.workers.dask import run_on_dask
-from studies.workers.leases import crf_workers, seats
+from studies.workers.leases import crf_workers, device_slots
 from studies.workers.local import run_workers
 from studies.workers.observer import Ended, Observer, ignore
 from studies.workers.single_host import only_machine
-from studies.workers.worker import Errand, work_on
+from studies.workers.worker import WorkerTask, work_on
 from studies.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Crew:
+class WorkerOptions:
     """Who works on the studies.
 
     Attributes
@@ -54,13 +54,13 @@ class Crew:
     started: float = field(default_factory=time.time)
 
 
-ALONE = Crew(workers=1)
+ONE_WORKER = WorkerOptions(workers=1)
 
 
 def tune_crf(
     workspace: Workspace,
-    machinery: Machinery = DEFAULT_MACHINERY,
-    crew: Crew = ALONE,
+    run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
+    worker_options: WorkerOptions = ONE_WORKER,
 ) -> optuna.Study:
     """Run the crf study, from the warm-up on; without val masks it stays empty and says so.
 
@@ -71,13 +71,13 @@ def tune_crf(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    return _tune(workspace, "crf", machinery, crew)
+    return _tune(workspace, "crf", run_settings, worker_options)
 
 
 def tune_loss(
     workspace: Workspace,
-    machinery: Machinery = DEFAULT_MACHINERY,
-    crew: Crew = ALONE,
+    run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
+    worker_options: WorkerOptions = ONE_WORKER,
 ) -> optuna.Study:
     """Run the loss study on the best dense CRF parameters; the winner's run, if it is lost, again.
 
@@ -88,21 +88,21 @@ def tune_loss(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    study = _tune(workspace, "loss", machinery, crew)
-    if crew.engine == "local":
-        train_lost_winner(study, workspace, machinery)
+    study = _tune(workspace, "loss", run_settings, worker_options)
+    if worker_options.engine == "local":
+        train_lost_winner(study, workspace, run_settings)
     elif is_winner_lost(study, workspace):
-        machinery.progress("best run", 0, 1, "is lost; a worker of the cluster trains it again")
-        errand = _errand(workspace, "loss", machinery, StopRules(), machinery.jobs)
-        run_on_dask(workspace, replace(errand, lost_winner=True), 1, crew.scheduler, lambda: 0)
+        run_settings.progress("best run", 0, 1, "is lost; a worker of the cluster trains it again")
+        task = _task(workspace, "loss", run_settings, StopRules(), run_settings.jobs)
+        run_on_dask(workspace, replace(task, lost_winner=True), 1, worker_options.scheduler, lambda: 0)
     return study
 
 
 def tune_all(
     workspace: Workspace,
-    machinery: Machinery = DEFAULT_MACHINERY,
+    run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
     on_finished: Callable[[Workspace], None] | None = None,
-    crew: Crew = ALONE,
+    worker_options: WorkerOptions = ONE_WORKER,
 ) -> None:
     """Run both stages, and then whatever the caller wants done with them (a report).
 
@@ -113,82 +113,96 @@ def tune_all(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
-    tune_crf(workspace, machinery, crew)
-    tune_loss(workspace, machinery, crew)
+    tune_crf(workspace, run_settings, worker_options)
+    tune_loss(workspace, run_settings, worker_options)
     if on_finished is not None:
         on_finished(workspace)
 
 
-def _tune(workspace: Workspace, kind: StudyKind, machinery: Machinery, crew: Crew) -> optuna.Study:
+def _tune(
+    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, worker_options: WorkerOptions
+) -> optuna.Study:
     config = workspace.config.crf if kind == "crf" else workspace.config.loss
-    stop = StopRules(hours=crew.hours, patience=config.patience, started=crew.started)
+    stop = StopRules(hours=worker_options.hours, patience=config.patience, started=worker_options.started)
     # Before the first write, and until the last.
     with only_machine(workspace):
         try:
-            if crew.engine == "dask":
-                return _on_cluster(workspace, kind, machinery, stop, crew)
-            return _here(workspace, kind, machinery, stop, crew)
+            if worker_options.engine == "dask":
+                return _on_cluster(workspace, kind, run_settings, stop, worker_options)
+            return _here(workspace, kind, run_settings, stop, worker_options)
         finally:
             leave_snapshot(workspace)
 
 
 def _here(
-    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, crew: Crew
+    workspace: Workspace,
+    kind: StudyKind,
+    run_settings: RunSettings,
+    stop: StopRules,
+    worker_options: WorkerOptions,
 ) -> optuna.Study:
-    ready = prepare(workspace, machinery)
+    ready = prepare(workspace, run_settings)
     study = ready.crf if kind == "crf" else ready.loss
-    workers = crew.workers or _workers(workspace, study, kind)
+    workers = worker_options.workers or _workers(workspace, study, kind)
     untuned = "untuned" in study.user_attrs
     if kind == "crf" and not untuned:
-        machinery.progress("dense CRF", 1, 1, str(_engine(workspace)))
+        run_settings.progress("dense CRF", 1, 1, str(_engine(workspace)))
     if untuned or workers == 1:
-        return _alone(workspace, kind, machinery, stop, crew.ended)
+        return _alone(workspace, kind, run_settings, stop, worker_options.ended)
     if kind == "loss":
         # Once, and with progress: each worker would only wait for the one that does it.
-        prepare_loss(workspace, ready, machinery)
-    observer = _observer(workspace, kind, study, machinery, crew)
+        prepare_loss(workspace, ready, run_settings)
+    observer = _observer(workspace, kind, study, run_settings, worker_options)
     observer.show()
-    errand = _errand(workspace, kind, machinery, stop, max(1, machinery.processes // workers))
-    run_workers(errand, workers, observer)
+    task = _task(workspace, kind, run_settings, stop, max(1, run_settings.processes // workers))
+    run_workers(task, workers, observer)
     return observer.study
 
 
 def _on_cluster(
-    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, crew: Crew
+    workspace: Workspace,
+    kind: StudyKind,
+    run_settings: RunSettings,
+    stop: StopRules,
+    worker_options: WorkerOptions,
 ) -> optuna.Study:
     """Leave everything that is computed to the cluster: this machine may have neither its GPUs nor its cores.
 
     The first worker trains the warm-up, and the others wait for it.
     """
-    _, studies = open_studies(workspace, machinery.progress)
+    _, studies = open_studies(workspace, run_settings.progress)
     study = studies[kind]
-    observer = _observer(workspace, kind, study, machinery, crew)
+    observer = _observer(workspace, kind, study, run_settings, worker_options)
     # One is enough for what is done where nothing can be tuned.
-    workers = 1 if "untuned" in study.user_attrs else crew.workers
-    errand = _errand(workspace, kind, machinery, stop, machinery.jobs)
-    run_on_dask(workspace, errand, workers, crew.scheduler, observer)
+    workers = 1 if "untuned" in study.user_attrs else worker_options.workers
+    task = _task(workspace, kind, run_settings, stop, run_settings.jobs)
+    run_on_dask(workspace, task, workers, worker_options.scheduler, observer)
     return observer.study
 
 
 def _observer(
-    workspace: Workspace, kind: StudyKind, study: optuna.Study, machinery: Machinery, crew: Crew
+    workspace: Workspace,
+    kind: StudyKind,
+    study: optuna.Study,
+    run_settings: RunSettings,
+    worker_options: WorkerOptions,
 ) -> Observer:
     config = workspace.config.crf if kind == "crf" else workspace.config.loss
-    return Observer(study, config.trials, machinery.progress, crew.ended)
+    return Observer(study, config.trials, run_settings.progress, worker_options.ended)
 
 
-def _errand(
-    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, jobs: int
-) -> Errand:
+def _task(
+    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, stop: StopRules, jobs: int
+) -> WorkerTask:
     # Progress is shown from here: the display cannot be sent to other processes.
-    sent = replace(machinery, progress=silent)
-    return Errand(str(workspace.root.resolve()), kind, jobs, sent, stop, survey=workspace.survey())
+    sent = replace(run_settings, progress=silent)
+    return WorkerTask(str(workspace.root.resolve()), kind, jobs, sent, stop, survey=workspace.survey())
 
 
 def _alone(
-    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, ended: Ended
+    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, stop: StopRules, ended: Ended
 ) -> optuna.Study:
-    work_on(workspace, kind, machinery, stop, Watch(machinery.progress, ended))
+    work_on(workspace, kind, run_settings, stop, TrialCallbacks(run_settings.progress, ended))
     return load_study(workspace.database, kind)
 
 
@@ -196,7 +210,7 @@ def _workers(workspace: Workspace, study: optuna.Study, kind: StudyKind) -> int:
     """Count the workers that this machine feeds."""
     config = workspace.config
     if kind == "loss":
-        return len(seats(config.device, config.loss.runs_per_device))
+        return len(device_slots(config.device, config.loss.runs_per_device))
     return crf_workers(_engine(workspace).name, config.device, len(study.user_attrs["tiles"]))
 
 

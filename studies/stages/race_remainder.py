@@ -19,7 +19,7 @@ from objectives.unfinished_races import LEAST_CHANCE, Stopped, chances
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.strip_counts import Floats, strip_counts
 from sonarseg.progress import Progress
-from studies.quality import quality
+from studies.quality import objective_value
 from studies.trials.loop import DERIVED
 
 # User attribute of a trial: it is the one that it is derived from, scored on all tiles
@@ -73,7 +73,7 @@ class Remainder:
         compared = [t for t in trials if t.state == TrialState.COMPLETE and _matters(t)]
         if not (lost and compared and self.groups):
             return Plan(len(done), [], 0)
-        best = unpack_confusions(max(compared, key=quality).user_attrs["confusions"])
+        best = unpack_confusions(max(compared, key=objective_value).user_attrs["confusions"])
         stopped = [Stopped(*read_partial(t.user_attrs, len(best), best.shape[-1])) for t in lost]
         complete = np.stack([self._strip_counts(trial) for trial in compared])
         found = chances(stopped, best, complete, self.metric, self.groups)

@@ -24,11 +24,11 @@ _OF_TRIALS = ("confirm", "stopped")
 _OF_SETTING = ("name", "enqueued", "warm_start")
 
 
-class StudySetAside(Exception):
+class StudySuperseded(Exception):
     """The study that a worker works on has been set aside: its name belongs to another one now."""
 
 
-def begin_anew(study: optuna.Study, old_name: str, attributes: Mapping[str, Any], first: int) -> None:
+def restart(study: optuna.Study, old_name: str, attributes: Mapping[str, Any], first: int) -> None:
     """Give the study's name to a new one in which every setting tried so far waits to be tried again.
 
     Repetitions are left out: which settings deserve more seeds is seen anew. Call it in this worker's
@@ -87,7 +87,7 @@ def _settings(trials: Sequence[FrozenTrial], first: int) -> list[tuple[dict[str,
     ]
 
 
-def is_set_aside(study: optuna.Study) -> bool:
+def is_superseded(study: optuna.Study) -> bool:
     """Whether the study's name belongs to another one by now."""
     # Not by way of Optuna's cache, which keeps names for good.
     return _backend(study).get_study_name_from_id(study._study_id) != study.study_name

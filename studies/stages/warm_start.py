@@ -13,9 +13,9 @@ from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from studies.config import STUDY_TOML
-from studies.quality import quality
+from studies.quality import objective_value
 from studies.storage.open import Location, StudyKind, present_studies, storage_errors
-from studies.trials.ask_lock import turn
+from studies.trials.ask_lock import ask_lock
 from studies.trials.loop import ORIGIN
 from studies.workspace import Workspace
 
@@ -63,7 +63,7 @@ def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, s
     for kind, study in studies.items():
         if kind not in others:
             continue
-        with storage_errors(workspace.database), turn(study, workspace):
+        with storage_errors(workspace.database), ask_lock(study, workspace):
             taken += _take(study, others[kind], _told(place), workspace)
     return taken
 
@@ -91,7 +91,7 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
     comparable = comparable and study.directions == other.directions
     comparable = comparable and _engine(study, workspace) == other.user_attrs.get("engine")
     if not comparable:
-        new = sorted(new, key=lambda trial: (-quality(trial), trial.number))[:BEST]
+        new = sorted(new, key=lambda trial: (-objective_value(trial), trial.number))[:BEST]
     # What was taken before an earlier start was killed half way
     known = {
         (origin["database"], origin["trial"])
@@ -100,7 +100,12 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
     }
     new = [trial for trial in new if (source, trial.number) not in known]
     for trial in new:
-        origin = {"database": source, "trial": trial.number, "value": quality(trial), "complete": comparable}
+        origin = {
+            "database": source,
+            "trial": trial.number,
+            "value": objective_value(trial),
+            "complete": comparable,
+        }
         if comparable:
             study.add_trial(_inherited(trial, origin))
         else:

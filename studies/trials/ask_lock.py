@@ -20,7 +20,7 @@ from studies.workspace import Workspace
 
 
 @contextmanager
-def turn(study: optuna.Study, workspace: Workspace, progress: Progress = silent) -> Iterator[None]:
+def ask_lock(study: optuna.Study, workspace: Workspace, progress: Progress = silent) -> Iterator[None]:
     """Wait for this worker's turn to ask for a trial of `study`, and keep it as long as the block lasts.
 
     Raises
@@ -30,7 +30,7 @@ def turn(study: optuna.Study, workspace: Workspace, progress: Progress = silent)
     """
     backend = getattr(study._storage, "_backend", study._storage)
     if not isinstance(backend, RDBStorage) or backend.engine.dialect.name != "postgresql":
-        with workspace.alone(progress):
+        with workspace.lock(progress):
             yield
         return
     key = zlib.crc32(study.study_name.encode())

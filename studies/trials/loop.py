@@ -17,16 +17,16 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from studies.quality import quality
+from studies.quality import objective_value
 from studies.storage.open import storage_errors
-from studies.trials.ask_lock import turn
+from studies.trials.ask_lock import ask_lock
 from studies.trials.heartbeat import heartbeat
 from studies.trials.retry import (
     INTERRUPTED,
     MEMORY_RAN_OUT,
     is_interrupted,
     is_shared,
-    revive,
+    requeue_dead_trials,
     worker_identity,
 )
 from studies.trials.stopping import NEVER, StopRules
@@ -49,7 +49,7 @@ def _tell_nobody(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 @dataclass(frozen=True)
-class Watch:
+class TrialCallbacks:
     """Whom a trial loop tells how it goes.
 
     Attributes
@@ -77,7 +77,7 @@ def run_trials(
     after_ask: Callable[[optuna.Trial], None] | None = None,
     after_tell: Callable[[], Sequence[int]] | None = None,
     stop: StopRules = NEVER,
-    watch: Watch = Watch(),
+    callbacks: TrialCallbacks = TrialCallbacks(),
 ) -> None:
     """Run trials until `budget` trials of the study are finished or a stop rule holds.
 
@@ -103,7 +103,7 @@ def run_trials(
         Called when a trial has ended; may add trials that are outside the budget, and gives their numbers.
     stop : StopRules
         When to begin no more trials although the budget is not spent.
-    watch : Watch
+    callbacks : TrialCallbacks
         Whom to tell.
 
     Raises
@@ -115,11 +115,11 @@ def run_trials(
     """
     with storage_errors(workspace.database):
         while True:
-            with turn(study, workspace, watch.progress):
-                trials = revive(study)
+            with ask_lock(study, workspace, callbacks.progress):
+                trials = requeue_dead_trials(study)
                 done, left = len(_finished(trials)), budget - _spent(trials)
                 others = "" if left > 0 or done >= budget else "waiting for the last runs of other workers"
-                _show(study, trials, budget, watch.progress, others)
+                _show(study, trials, budget, callbacks.progress, others)
                 if done >= budget:
                     return
                 reason = stop.reason(_finished(trials))
@@ -127,10 +127,10 @@ def run_trials(
                 if reason is None and left > 0 and before_ask is not None and before_ask(left) is False:
                     reason = "every point of the grid was tried"
                 if reason is not None:
-                    _note_stop(study, reason, watch.progress, done, budget)
+                    _note_stop(study, reason, callbacks.progress, done, budget)
                     if stop.out_of_time() or not _awaited(study, trials):
                         return
-                trial = _ask(study, watch.device) if left > 0 and reason is None else None
+                trial = _ask(study, callbacks.device) if left > 0 and reason is None else None
                 if trial is not None and after_ask is not None:
                     # The objective refuses a wrong setting again, as an end of the trial.
                     with _ended_with_this(study, trial), suppress(SettingRefused):
@@ -148,7 +148,7 @@ def run_trials(
             for number in (trial.number, *added):
                 # Somebody may have removed it meanwhile.
                 if number in by_number:
-                    watch.ended(study, by_number[number])
+                    callbacks.ended(study, by_number[number])
 
 
 def _awaited(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
@@ -290,9 +290,9 @@ def best_note(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     if not complete:
         return ""
-    best = max(complete, key=quality)
+    best = max(complete, key=objective_value)
     called = best.user_attrs.get("name")
-    value = quality(best)
+    value = objective_value(best)
     shown = "undefined" if math.isnan(value) else f"{value:.3f}"
     return f"best {study.user_attrs['metric']} {shown} (trial {best.number}" + (
         f", {called})" if called else ")"

@@ -42,7 +42,7 @@ def worker_identity() -> dict[str, Any]:
     return {**process_identity(os.getpid()), "thread": threading.get_native_id()}
 
 
-def revive(study: optuna.Study) -> list[FrozenTrial]:
+def requeue_dead_trials(study: optuna.Study) -> list[FrozenTrial]:
     """Fail the trials whose worker has died, and enqueue every interrupted trial once more.
 
     Call it while no other worker asks for a trial.

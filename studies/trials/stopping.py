@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.quality import quality
+from studies.quality import objective_value
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,6 @@ def without_gain(finished: Sequence[FrozenTrial]) -> int:
     best, since = float("-inf"), 0
     for trial in ordered:
         since += 1
-        if trial.state == TrialState.COMPLETE and quality(trial) > best:
-            best, since = quality(trial), 0
+        if trial.state == TrialState.COMPLETE and objective_value(trial) > best:
+            best, since = objective_value(trial), 0
     return since

@@ -16,7 +16,7 @@ from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes.signals import interruptible
 from studies.storage.open import load_study
 from studies.workers.local import GRACE_SECONDS, new_launch
-from studies.workers.worker import STOP_REQUESTS, Ending, Errand, Lost, work
+from studies.workers.worker import STOP_REQUESTS, Ending, Lost, WorkerTask, work
 from studies.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_on_dask(
-    workspace: Workspace, errand: Errand, workers: int | None, scheduler: str, observe: Callable[[], int]
+    workspace: Workspace, task: WorkerTask, workers: int | None, scheduler: str, observe: Callable[[], int]
 ) -> None:
     """Run workers as tasks of a Dask cluster until they are done; Dask starts one again whose machine died.
 
@@ -38,7 +38,7 @@ def run_on_dask(
     ----------
     workspace : Workspace
         In a folder that all machines of the cluster see under the same path.
-    errand : Errand
+    task : WorkerTask
         What each worker does.
     workers : int or None
         How many; None is one for each of the cluster's threads.
@@ -54,13 +54,13 @@ def run_on_dask(
     KeyboardInterrupt
         After Ctrl-C, once the workers have ended, or a minute later, or after one more Ctrl-C.
     """
-    errand = replace(errand, launch=new_launch())
+    task = replace(task, launch=new_launch())
     with _connect(scheduler) as client:
         threads = sum(client.nthreads().values())
         if threads == 0:
             raise UserError(f"the Dask cluster at {scheduler} has no workers: start some, and try again.")
         count = workers or threads
-        errand = replace(errand, sharing=_sharing(client.nthreads(), count))
+        task = replace(task, sharing=_sharing(client.nthreads(), count))
         endings: list[Ending] = []
         failures: list[BaseException] = []
         # Joblib waits for ever for a task that Dask starts no more: when the cluster had work last
@@ -70,7 +70,7 @@ def run_on_dask(
             try:
                 with parallel_config(backend="dask", client=client):
                     endings.extend(
-                        Parallel(n_jobs=count, batch_size=1)(delayed(work)(errand) for _ in range(count))
+                        Parallel(n_jobs=count, batch_size=1)(delayed(work)(task) for _ in range(count))
                     )
             except BaseException as error:  # noqa: BLE001  raised again in the main thread
                 failures.append(error)
@@ -89,7 +89,7 @@ def run_on_dask(
             except KeyboardInterrupt:
                 # Here a second signal is heeded: whoever sends it waits no longer.
                 with interruptible():
-                    _ask_to_stop(workspace, errand)
+                    _ask_to_stop(workspace, task)
                     thread.join(GRACE_SECONDS)
                 raise
     observe()
@@ -97,7 +97,7 @@ def run_on_dask(
         raise failures[0]
     if thread.is_alive():
         raise UserError(
-            f"Dask gave up workers of the {errand.kind} study whose machines died again and again: see "
+            f"Dask gave up workers of the {task.kind} study whose machines died again and again: see "
             "Dask's logs, and whether memory ran out; the same command goes on."
         )
     if "interrupted" in endings:
@@ -125,9 +125,9 @@ def _sharing(threads: Mapping[str, int], workers: int) -> int:
     return min(workers, max(on_host.values()))
 
 
-def _ask_to_stop(workspace: Workspace, errand: Errand) -> None:
-    study = load_study(workspace.database, errand.kind)
-    study.set_user_attr(STOP_REQUESTS, [*study.user_attrs.get(STOP_REQUESTS, []), errand.launch])
+def _ask_to_stop(workspace: Workspace, task: WorkerTask) -> None:
+    study = load_study(workspace.database, task.kind)
+    study.set_user_attr(STOP_REQUESTS, [*study.user_attrs.get(STOP_REQUESTS, []), task.launch])
 
 
 def _connect(scheduler: str) -> Client:

@@ -28,7 +28,7 @@ _WAIT_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Seat:
+class DeviceSlot:
     """A place on a device for one run.
 
     Attributes
@@ -46,8 +46,8 @@ class Seat:
     visible: str | None = None
 
 
-def seats(device: str, runs_per_device: int = 1) -> list[Seat]:
-    """List the seats on the devices that a setting allows.
+def device_slots(device: str, runs_per_device: int = 1) -> list[DeviceSlot]:
+    """List the slots on the devices that a setting allows.
 
     Parameters
     ----------
@@ -60,11 +60,11 @@ def seats(device: str, runs_per_device: int = 1) -> list[Seat]:
 
     chosen = pick_device(device)
     if chosen.type != "cuda":
-        return [Seat("cpu")]
+        return [DeviceSlot("cpu")]
     if device not in ("auto", "cuda"):
-        return [Seat(device, place) for place in range(runs_per_device)]
+        return [DeviceSlot(device, place) for place in range(runs_per_device)]
     names = _visible_gpus()
-    return [Seat(f"cuda:{name}", place, name) for place in range(runs_per_device) for name in names]
+    return [DeviceSlot(f"cuda:{name}", place, name) for place in range(runs_per_device) for name in names]
 
 
 def _visible_gpus() -> list[str]:
@@ -83,22 +83,24 @@ def crf_workers(engine: str, device: str, tiles: int) -> int:
     engine : str
         Under torch there is one worker a GPU.
     device : str
-        As `seats` takes it.
+        As `device_slots` takes it.
     tiles : int
         Tuning tiles: a trial keeps no more cores busy than that, nor more than `CORES_A_CRF_WORKER`.
     """
     if engine == "torch":
-        return len(seats(device))
+        return len(device_slots(device))
     return max(1, int(cpu_count()) // max(1, min(CORES_A_CRF_WORKER, tiles)))
 
 
 @contextmanager
-def lease(wanted: Sequence[Seat], progress: Progress = silent, folder: Path | None = None) -> Iterator[Seat]:
-    """Take the first free seat, or wait for one; the block's process then sees that GPU alone.
+def lease(
+    wanted: Sequence[DeviceSlot], progress: Progress = silent, folder: Path | None = None
+) -> Iterator[DeviceSlot]:
+    """Take the first free slot, or wait for one; the block's process then sees that GPU alone.
 
     Parameters
     ----------
-    wanted : sequence of Seat
+    wanted : sequence of DeviceSlot
         The CPU needs no lease: there, runs share the cores.
     progress : Progress
         Told of the wait.
@@ -112,14 +114,14 @@ def lease(wanted: Sequence[Seat], progress: Progress = silent, folder: Path | No
     folder.mkdir(mode=0o700, exist_ok=True)
     told = False
     while True:
-        for seat in wanted:
-            with (folder / f"{_key(seat)}.{seat.place}").open("a") as file:
+        for slot in wanted:
+            with (folder / f"{_key(slot)}.{slot.place}").open("a") as file:
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
-                with _seeing(seat):
-                    yield seat
+                with _seeing(slot):
+                    yield slot
                 return
         if not told:
             progress("waiting for a free GPU: other studies have them all", 0, 1)
@@ -127,26 +129,26 @@ def lease(wanted: Sequence[Seat], progress: Progress = silent, folder: Path | No
         time.sleep(_WAIT_SECONDS)
 
 
-def _key(seat: Seat) -> str:
-    """Name a seat's GPU as every program does: under Slurm, each job's own GPUs may begin at 0."""
+def _key(slot: DeviceSlot) -> str:
+    """Name a slot's GPU as every program does: under Slurm, each job's own GPUs may begin at 0."""
     try:
-        name = seat.visible or _visible_gpus()[int(seat.device.removeprefix("cuda:"))]
+        name = slot.visible or _visible_gpus()[int(slot.device.removeprefix("cuda:"))]
         if not name.isdecimal():
             return name.replace("/", "-")
         # Not by way of CUDA, which must not begin before it sees the leased GPU alone.
         pynvml.nvmlInit()
         return str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(int(name))))
     except (pynvml.NVMLError, IndexError, ValueError):
-        return seat.device.replace(":", "-")
+        return slot.device.replace(":", "-")
 
 
 @contextmanager
-def _seeing(seat: Seat) -> Iterator[None]:
-    if seat.visible is None:
+def _seeing(slot: DeviceSlot) -> Iterator[None]:
+    if slot.visible is None:
         yield
         return
     before = os.environ.get(VISIBLE)
-    os.environ[VISIBLE] = seat.visible
+    os.environ[VISIBLE] = slot.visible
     try:
         yield
     finally:

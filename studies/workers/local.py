@@ -18,7 +18,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes.pool import interrupts_held, worker_pool
 from sonarseg.processes.signals import interruptible
-from studies.workers.worker import Ending, Errand, Lost, work
+from studies.workers.worker import Ending, Lost, WorkerTask, work
 
 # A worker that is asked to end gets so long for its trial's clearing up.
 GRACE_SECONDS = 60.0
@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass
-class _Slot:
+class _WorkerProcess:
     """One worker, whichever process it is at the moment."""
 
     executor: ProcessPoolExecutor
@@ -37,7 +37,7 @@ class _Slot:
     future: Future[Ending]
 
 
-def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> None:
+def run_workers(task: WorkerTask, workers: int, observe: Callable[[], int]) -> None:
     """Run `workers` workers until they are done; one that dies is replaced, unless its device is lost.
 
     The others go on with the trial of a lost device, while there is another. They also go on if a worker
@@ -45,7 +45,7 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
 
     Parameters
     ----------
-    errand : Errand
+    task : WorkerTask
         What each does.
     workers : int
         How many.
@@ -59,37 +59,37 @@ def run_workers(errand: Errand, workers: int, observe: Callable[[], int]) -> Non
     KeyboardInterrupt
         After Ctrl-C or SIGTERM, once all workers have ended.
     """
-    slots: list[_Slot] = []
+    running: list[_WorkerProcess] = []
     missing, deaths, ended = workers, 0, observe()
     with interruptible():
         try:
-            while missing or slots:
+            while missing or running:
                 while missing and deaths <= _MOST_DEATHS:
-                    slot = _start(errand)
-                    if slot is None:
+                    process = _start(task)
+                    if process is None:
                         deaths += 1
                         break
-                    slots.append(slot)
+                    running.append(process)
                     missing -= 1
-                wait([slot.future for slot in slots], _LOOK_SECONDS, FIRST_COMPLETED)
+                wait([process.future for process in running], _LOOK_SECONDS, FIRST_COMPLETED)
                 if (now := observe()) > ended:
                     deaths, ended = 0, now
-                for slot in [slot for slot in slots if slot.future.done()]:
-                    slots.remove(slot)
-                    ending = _outcome(slot)
+                for process in [process for process in running if process.future.done()]:
+                    running.remove(process)
+                    ending = _outcome(process)
                     if ending is None:
                         deaths += 1
                         missing += 1
                     elif isinstance(ending, Lost):
-                        _retire(ending, len(slots) + missing)
+                        _retire(ending, len(running) + missing)
                     else:
                         # Nothing is left to begin, so nobody needs to be replaced.
                         missing = 0
                 # Those that live go on, and a trial that they finish lets others be started again.
-                if deaths > _MOST_DEATHS and missing and not slots:
-                    raise UserError(_hopeless(errand.kind, deaths))
+                if deaths > _MOST_DEATHS and missing and not running:
+                    raise UserError(_hopeless(task.kind, deaths))
         finally:
-            _end(slots)
+            _end(running)
             observe()
 
 
@@ -108,7 +108,7 @@ def _hopeless(kind: str, deaths: int) -> str:
     )
 
 
-def _start(errand: Errand) -> _Slot | None:
+def _start(task: WorkerTask) -> _WorkerProcess | None:
     """Start a worker; None where it was killed at once."""
     executor = worker_pool(1)
     # Ctrl-C cannot hit a worker that is still loading.
@@ -119,33 +119,33 @@ def _start(errand: Errand) -> _Slot | None:
     except TerminatedWorkerError:
         executor.shutdown(wait=False)
         return None
-    return _Slot(executor, pid, executor.submit(work, errand))
+    return _WorkerProcess(executor, pid, executor.submit(work, task))
 
 
-def _outcome(slot: _Slot) -> Ending | None:
+def _outcome(process: _WorkerProcess) -> Ending | None:
     """How a worker ended; None where it was killed."""
     try:
-        ending: Ending = slot.future.result()
+        ending: Ending = process.future.result()
     except TerminatedWorkerError:
         return None
     finally:
-        slot.executor.shutdown(wait=False)
+        process.executor.shutdown(wait=False)
     if ending == "interrupted":
         raise KeyboardInterrupt
     return ending
 
 
-def _end(slots: list[_Slot]) -> None:
+def _end(running: list[_WorkerProcess]) -> None:
     """Ask workers to end, wait, and end them firmly."""
-    for slot in slots:
-        _signal(slot.pid, signal.SIGTERM)
+    for process in running:
+        _signal(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + GRACE_SECONDS
     with suppress(KeyboardInterrupt):
-        wait([slot.future for slot in slots], max(0.0, deadline - time.monotonic()))
-    for slot in slots:
-        if not slot.future.done():
-            _signal(slot.pid, signal.SIGKILL)
-        slot.executor.shutdown(wait=True, kill_workers=True)
+        wait([process.future for process in running], max(0.0, deadline - time.monotonic()))
+    for process in running:
+        if not process.future.done():
+            _signal(process.pid, signal.SIGKILL)
+        process.executor.shutdown(wait=True, kill_workers=True)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

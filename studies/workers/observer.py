@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from sonarseg.progress import Progress
 from studies.stages.batch_size import BATCH_SIZE, anew_sentence
 from studies.stages.race_remainder import tell_remainder
-from studies.stages.superseded import is_set_aside, successor
+from studies.stages.superseded import is_superseded, successor
 from studies.trials.loop import best_note, in_budget, study_title
 
 Ended = Callable[[optuna.Study, FrozenTrial], None]
@@ -44,7 +44,7 @@ class Observer:
 
     def __call__(self) -> int:
         """Look once; return how many trials of the budget have ended."""
-        if is_set_aside(self.study):
+        if is_superseded(self.study):
             self._begin_anew()
         trials = self.study.get_trials(deepcopy=False)
         done = [trial for trial in trials if trial.state.is_finished()]

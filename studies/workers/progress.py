@@ -20,7 +20,7 @@ _LATEST = 20
 _PAUSE = 10.0
 
 
-def standing(study: optuna.Study, budget: int, now: datetime | None = None) -> dict[str, Any]:
+def study_progress(study: optuna.Study, budget: int, now: datetime | None = None) -> dict[str, Any]:
     """Tell how far a study is, fit for JSON.
 
     Parameters

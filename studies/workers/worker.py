@@ -14,13 +14,13 @@ from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from studies.stages.lost_winner import train_lost_winner
-from studies.stages.open_studies import DEFAULT_MACHINERY, Machinery, run_stage
-from studies.stages.superseded import is_set_aside, successor
+from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, RunSettings, run_stage
+from studies.stages.superseded import is_superseded, successor
 from studies.storage.open import StudyKind, load_study
 from studies.storage.server import await_server
-from studies.trials.loop import Watch
+from studies.trials.loop import TrialCallbacks
 from studies.trials.stopping import NEVER, StopRules
-from studies.workers.leases import lease, seats
+from studies.workers.leases import device_slots, lease
 from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
@@ -38,7 +38,7 @@ STOP_REQUESTS = "stop_requests"
 
 
 @dataclass(frozen=True)
-class Errand:
+class WorkerTask:
     """What a worker is sent to do.
 
     Attributes
@@ -49,7 +49,7 @@ class Errand:
         The study.
     jobs : int
         Threads or processes of the dense CRF; 0 is this worker's share of its machine's cores.
-    machinery : Machinery
+    run_settings : RunSettings
         How runs are started; its progress is not told.
     stop : StopRules
         When to begin no more trials.
@@ -66,7 +66,7 @@ class Errand:
     root: str
     kind: StudyKind
     jobs: int
-    machinery: Machinery = DEFAULT_MACHINERY
+    run_settings: RunSettings = DEFAULT_RUN_SETTINGS
     stop: StopRules = NEVER
     launch: str = ""
     survey: Survey | None = None
@@ -74,7 +74,7 @@ class Errand:
     lost_winner: bool = False
 
 
-def work(errand: Errand) -> Ending:
+def work(task: WorkerTask) -> Ending:
     """Run one worker; it ends with its study, with its device, by a signal, or when it is asked to stop.
 
     Raises
@@ -84,18 +84,18 @@ def work(errand: Errand) -> Ending:
     """
     # What a person should know is in the database: workers share a terminal that is not theirs.
     logging.getLogger("optuna").setLevel(logging.ERROR)
-    workspace = Workspace(Path(errand.root), errand.survey)
+    workspace = Workspace(Path(task.root), task.survey)
     try:
         with interruptible():
             # The launcher was let in: a server that does not answer now is being started again.
             await_server(workspace.database)
-            look = _asked_to_stop(workspace, errand)
-            jobs = errand.jobs or max(1, int(cpu_count()) // errand.sharing)
-            machinery = replace(errand.machinery, jobs=jobs, progress=look)
-            if errand.lost_winner:
-                train_lost_winner(load_study(workspace.database, errand.kind), workspace, machinery)
+            look = _asked_to_stop(workspace, task)
+            jobs = task.jobs or max(1, int(cpu_count()) // task.sharing)
+            run_settings = replace(task.run_settings, jobs=jobs, progress=look)
+            if task.lost_winner:
+                train_lost_winner(load_study(workspace.database, task.kind), workspace, run_settings)
             else:
-                work_on(workspace, errand.kind, machinery, errand.stop, Watch(look))
+                work_on(workspace, task.kind, run_settings, task.stop, TrialCallbacks(look))
     except KeyboardInterrupt:
         return "interrupted"
     except DeviceLost as lost:
@@ -103,24 +103,28 @@ def work(errand: Errand) -> Ending:
     return "done"
 
 
-def _asked_to_stop(workspace: Workspace, errand: Errand) -> Progress:
+def _asked_to_stop(workspace: Workspace, task: WorkerTask) -> Progress:
     """Look at every step whether the launcher, perhaps on another machine, wants this worker to end."""
-    if not errand.launch:
+    if not task.launch:
         return silent
-    study = load_study(workspace.database, errand.kind)
+    study = load_study(workspace.database, task.kind)
 
     def look(what: str, done: int, total: int, note: str = "") -> None:
         nonlocal study
-        if is_set_aside(study):
+        if is_superseded(study):
             study = successor(study)
-        if errand.launch in study.user_attrs.get(STOP_REQUESTS, []):
+        if task.launch in study.user_attrs.get(STOP_REQUESTS, []):
             raise KeyboardInterrupt
 
     return look
 
 
 def work_on(
-    workspace: Workspace, kind: StudyKind, machinery: Machinery, stop: StopRules, watch: Watch
+    workspace: Workspace,
+    kind: StudyKind,
+    run_settings: RunSettings,
+    stop: StopRules,
+    callbacks: TrialCallbacks,
 ) -> None:
     """Work off trials of one study in this process, on a leased device.
 
@@ -132,6 +136,6 @@ def work_on(
         After Ctrl-C.
     """
     config = workspace.config
-    wanted = seats(config.device, config.loss.runs_per_device if kind == "loss" else 1)
-    with only_machine(workspace), lease(wanted, machinery.progress) as seat:
-        run_stage(workspace, kind, machinery, stop, replace(watch, device=seat.device))
+    wanted = device_slots(config.device, config.loss.runs_per_device if kind == "loss" else 1)
+    with only_machine(workspace), lease(wanted, run_settings.progress) as slot:
+        run_stage(workspace, kind, run_settings, stop, replace(callbacks, device=slot.device))

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from objectives.racing import LEAST_TILES, LEVEL, Race, counted_tiles, incumbent_of, race_order
-from objectives.tuning_tiles import telling_order
+from objectives.tuning_tiles import informative_order
 from sonarseg.metrics.iou import METRICS
 
 CLASSES = 3
@@ -112,7 +112,7 @@ def test_the_first_tiles_show_every_class():
     pixels[7, 1], pixels[20, 1], pixels[31, 2], pixels[33, 3] = 400, 100, 50, 10
     counted = np.ones(40, dtype=bool)
     counted[[0, 1]] = False
-    order = telling_order(pixels, counted)
+    order = informative_order(pixels, counted)
     assert sorted(order) == list(range(40))
     assert {7, 31, 33} <= set(order[:5])
     assert order[-2:] == [0, 1]

@@ -5,7 +5,7 @@ from optuna.trial import TrialState
 from objectives.grid import CRF_STEPS, LOSS_STEPS, crf_grid, loss_grid
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import CrfRanges, suggest_crf, suggest_loss
-from studies.trials.retry import INTERRUPTED, revive
+from studies.trials.retry import INTERRUPTED, requeue_dead_trials
 
 NAMES = ("auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid")
 
@@ -122,7 +122,7 @@ def test_a_setting_that_is_run_again_was_drawn_as_before() -> None:
     first.suggest_float("x", 0, 1)
     first.set_user_attr(INTERRUPTED, True)
     study.tell(first, state=TrialState.FAIL)
-    revive(study)
+    requeue_dead_trials(study)
     again = study.ask()
     assert again.suggest_float("x", 0, 1) == first.params["x"]
     assert again.user_attrs["proposal"] == "random"

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from studies.stages.open_studies import Machinery
+from studies.stages.open_studies import RunSettings
 from studies.stages.pipeline import tune_crf
 from studies.workspace import Workspace
-from tests.support.workspaces import make_machinery, make_workspace, without_network
+from tests.support.workspaces import make_run_settings, make_workspace, without_network
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def tuned_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Survey and workspace after the crf study, made once."""
     folder = tmp_path_factory.mktemp("tuned")
     with pytest.MonkeyPatch.context() as monkeypatch:
-        study = tune_crf(make_workspace(folder, monkeypatch), make_machinery("good"))
+        study = tune_crf(make_workspace(folder, monkeypatch), make_run_settings("good"))
     study._storage._backend.engine.dispose()  # type: ignore[attr-defined]
     return folder
 
@@ -33,5 +33,5 @@ def tuned(tuned_template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-def machinery() -> Machinery:
-    return make_machinery("good")
+def run_settings() -> RunSettings:
+    return make_run_settings("good")

@@ -9,7 +9,7 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from studies.compatibility import describe
-from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.open_studies import RunSettings, open_studies
 from studies.stages.pipeline import tune_crf
 from studies.stages.warm_start import take_over
 from studies.storage.open import load_study
@@ -113,9 +113,9 @@ def test_a_change_that_would_mix_trials_is_refused(
 
 
 def test_what_a_refusal_names_begins_a_study_beside_the_other(
-    workspace: Workspace, machinery: Machinery
+    workspace: Workspace, run_settings: RunSettings
 ) -> None:
-    before = tune_crf(workspace, machinery)
+    before = tune_crf(workspace, run_settings)
     with pytest.raises(UserError) as caught:
         open_studies(rewrite(workspace, "seed = 4", "seed = 5"))
     beside, copied, tuned = str(caught.value).split("`")[1].split(" && ")
@@ -127,7 +127,7 @@ def test_what_a_refusal_names_begins_a_study_beside_the_other(
     assert fresh.survey_path == workspace.survey_path
     _, studies = open_studies(fresh)
     assert take_over(studies, fresh, Path(old)) > 0
-    study = tune_crf(fresh, machinery)
+    study = tune_crf(fresh, run_settings)
     assert study.user_attrs["config"]["seed"] == 5
     assert len(load_study(workspace.database_path, "crf").trials) == len(before.trials)
 

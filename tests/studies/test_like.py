@@ -7,7 +7,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from studies.main import app
-from studies.stages.open_studies import Machinery
+from studies.stages.open_studies import RunSettings
 from studies.stages.pipeline import tune_crf
 from studies.workspace import Workspace
 from tests.support.workspaces import rewrite
@@ -19,13 +19,13 @@ def init(*words: object) -> str:
     return " ".join(result.output.split())
 
 
-def test_settings_and_warm_up_are_taken_over(tuned: Workspace, machinery: Machinery) -> None:
+def test_settings_and_warm_up_are_taken_over(tuned: Workspace, run_settings: RunSettings) -> None:
     told = init("--like", tuned.root)
     assert "Its warm-up is taken over." in told
     new = Workspace(tuned.root.with_name("study-2"))
     assert new.survey_path == tuned.survey_path
     assert new.config == tuned.config.model_copy(update={"name": "study-2"})
-    study = tune_crf(new, machinery)
+    study = tune_crf(new, run_settings)
     assert len((new.warm_up_dir / "starts.txt").read_text().split()) == 1
     assert len(study.trials) >= 7
 

@@ -27,7 +27,7 @@ def test_an_absolute_survey_stays_absolute(tmp_path: Path) -> None:
 
 
 def test_a_workspace_that_cannot_be_written_to(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="cannot be written to"), Workspace(tmp_path / "missing").alone():
+    with pytest.raises(UserError, match="cannot be written to"), Workspace(tmp_path / "missing").lock():
         pytest.fail("entered")
 
 
@@ -41,7 +41,7 @@ def test_two_commands_take_turns(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)]) as other:
         while not (tmp_path / "in").exists() and other.poll() is None:
             time.sleep(0.02)
-        with Workspace(tmp_path).alone(lambda what, *_: notes.append(what)):
+        with Workspace(tmp_path).lock(lambda what, *_: notes.append(what)):
             assert (tmp_path / "out").exists()
     assert notes == ["waiting for another sonarseg command in this workspace"]
 

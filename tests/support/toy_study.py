@@ -17,7 +17,7 @@ from studies.storage.open import load_study
 from studies.trials.loop import run_trials
 from studies.workers.local import run_workers
 from studies.workers.observer import Observer, ignore
-from studies.workers.worker import Errand
+from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -54,26 +54,26 @@ def objective(seconds: float) -> Any:
     return run
 
 
-def toy_stage(workspace: Workspace, kind: Any, machinery: Any, stop: Any, watch: Any) -> None:
-    budget, seconds = machinery.command
+def toy_stage(workspace: Workspace, kind: Any, run_settings: Any, stop: Any, callbacks: Any) -> None:
+    budget, seconds = run_settings.command
     study = load_study(workspace.database, kind)
     study.sampler = optuna.samplers.RandomSampler()
-    run_trials(study, objective(float(seconds)), int(budget), workspace, stop=stop, watch=watch)
+    run_trials(study, objective(float(seconds)), int(budget), workspace, stop=stop, callbacks=callbacks)
 
 
-def toy_work(errand: Errand) -> str:
+def toy_work(task: WorkerTask) -> str:
     from studies.workers import worker
 
     worker.run_stage = toy_stage  # type: ignore[assignment]
-    worker.seats = lambda device, runs=1: [worker_seat()]  # type: ignore[assignment]
-    return worker.work(errand)
+    worker.device_slots = lambda device, runs=1: [worker_slot()]  # type: ignore[assignment]
+    return worker.work(task)
 
 
-def lossy_stage(workspace: Workspace, kind: Any, machinery: Any, stop: Any, watch: Any) -> None:
+def lossy_stage(workspace: Workspace, kind: Any, run_settings: Any, stop: Any, callbacks: Any) -> None:
     """As `toy_stage`, on a device that is lost in its second trial where a file says so, which it takes."""
     from sonarseg.errors import DeviceLost
 
-    budget, seconds = machinery.command
+    budget, seconds = run_settings.command
     study = load_study(workspace.database, kind)
     study.sampler = optuna.samplers.RandomSampler()
     run, begun = objective(float(seconds)), 0
@@ -89,42 +89,42 @@ def lossy_stage(workspace: Workspace, kind: Any, machinery: Any, stop: Any, watc
             raise DeviceLost("the CUDA device was lost (unspecified launch failure): look at nvidia-smi.")
         return float(run(trial))
 
-    run_trials(study, lossy, int(budget), workspace, stop=stop, watch=watch)
+    run_trials(study, lossy, int(budget), workspace, stop=stop, callbacks=callbacks)
 
 
-def lossy_work(errand: Errand) -> Any:
+def lossy_work(task: WorkerTask) -> Any:
     from studies.workers import worker
 
     worker.run_stage = lossy_stage  # type: ignore[assignment]
-    worker.seats = lambda device, runs=1: [worker_seat()]  # type: ignore[assignment]
-    return worker.work(errand)
+    worker.device_slots = lambda device, runs=1: [worker_slot()]  # type: ignore[assignment]
+    return worker.work(task)
 
 
-def deadly_work(errand: Errand) -> str:
+def deadly_work(task: WorkerTask) -> str:
     os._exit(1)
 
 
-def stubborn_work(errand: Errand) -> str:
+def stubborn_work(task: WorkerTask) -> str:
     time.sleep(60)
     return "done"
 
 
-def worker_seat() -> Any:
-    from studies.workers.leases import Seat
+def worker_slot() -> Any:
+    from studies.workers.leases import DeviceSlot
 
-    return Seat("cpu")
+    return DeviceSlot("cpu")
 
 
 def main(root: str, budget: str, workers: str, seconds: str) -> int:
-    from studies.stages.open_studies import Machinery
+    from studies.stages.open_studies import RunSettings
     from studies.workers import local as launch
 
     launch.work = toy_work  # type: ignore[assignment]
     workspace = Workspace(Path(root))
     study = load_study(workspace.database, "crf")
     observer = Observer(study, int(budget), lambda *args: None, ignore)
-    errand = Errand(root, "crf", 1, Machinery(command=(budget, seconds)))
-    run_workers(errand, int(workers), observer)
+    task = WorkerTask(root, "crf", 1, RunSettings(command=(budget, seconds)))
+    run_workers(task, int(workers), observer)
     return 0
 
 

@@ -12,7 +12,7 @@ from objectives.run_monitor import Timing
 from sonarseg.progress import Progress
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey, open_survey
-from studies.stages.open_studies import Machinery
+from studies.stages.open_studies import RunSettings
 from studies.workspace import Workspace
 from tests.support import fake_run_program
 from tests.support.tiny_survey import write_cams, write_survey
@@ -67,7 +67,7 @@ def rewrite(workspace: Workspace, old: str, new: str) -> Workspace:
     return Workspace(workspace.root)
 
 
-def make_machinery(behaviour: str, **changes: Any) -> Machinery:
+def make_run_settings(behaviour: str, **changes: Any) -> RunSettings:
     """Runs of the stand-in program, dense CRF in this process."""
     command = (sys.executable, fake_run_program.__file__, behaviour)
-    return Machinery(**{"jobs": 1, "command": command, "timing": Timing(poll=0.02, grace=0.5), **changes})
+    return RunSettings(**{"jobs": 1, "command": command, "timing": Timing(poll=0.02, grace=0.5), **changes})

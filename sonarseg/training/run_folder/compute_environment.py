@@ -12,7 +12,7 @@ from sonarseg.training.device import device_name
 
 
 @dataclass(frozen=True)
-class ComputesOn:
+class ComputeEnvironment:
     """What the last digits of a run's figures depend on.
 
     Attributes
@@ -33,7 +33,7 @@ class ComputesOn:
         """In words, for the log."""
         return f"on {self.device}" + (f", dense CRF by {self.engine}" if self.engine else "")
 
-    def changes(self, before: ComputesOn) -> str:
+    def changes(self, before: ComputeEnvironment) -> str:
         """What is no longer as it was, in words; empty where nothing has changed."""
         changed = []
         if self.device != before.device:
@@ -45,12 +45,12 @@ class ComputesOn:
         return ", ".join(changed)
 
 
-def computes_on(config: RunConfig, device: torch.device) -> ComputesOn:
+def compute_environment(config: RunConfig, device: torch.device) -> ComputeEnvironment:
     """What a run is computed on here."""
     refines = config.supervision == "labels" and config.stage != "warm-up"
     if config.first_pseudo_labels is not None and config.training.rounds == 1:
         refines = False
-    return ComputesOn(
+    return ComputeEnvironment(
         device_name(device),
         torch.get_num_threads() if device.type == "cpu" else None,
         pick_engine(config.engine, str(device)).name if refines else None,

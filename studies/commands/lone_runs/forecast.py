@@ -12,7 +12,7 @@ from studies.commands.terminal.console import ConsoleProgress, console
 from studies.commands.terminal.tables import calm_table, inert, show
 from studies.storage.open import load_study
 from studies.trials.loop import finished
-from studies.workers.leases import seats
+from studies.workers.leases import device_slots
 from studies.workspace import Workspace
 
 _GIB = 2**30
@@ -70,7 +70,7 @@ def _study_sentence(workspace: Workspace, forecast: Forecast) -> str:
     left = max(0, config.loss.trials - done)
     if not left:
         return f"The loss study is done: all {config.loss.trials} trials have ended."
-    workers = min(len(seats(config.device, config.loss.runs_per_device)), left)
+    workers = min(len(device_slots(config.device, config.loss.runs_per_device)), left)
     total = (forecast.epoch_seconds.get(WARM_UP, 0.0) * config.training.warmup_epochs) + (
         left * study_run_seconds(workspace, forecast) / workers
     )

@@ -28,7 +28,7 @@ from studies.stages.loss import best_loss
 from studies.stages.open_studies import UNTUNED_CRF
 from studies.stages.warm_up import run_config
 from studies.storage.open import has_studies, load_study
-from studies.workers.leases import lease, seats
+from studies.workers.leases import device_slots, lease
 from studies.workspace import Workspace
 
 
@@ -140,11 +140,11 @@ def train_on_a_lease(run_dir: Path, progress: Progress) -> dict[str, Any]:
     UserError, RunFailed
         As `sonarseg.training.run.run` does.
     """
-    places = seats(read_config(run_dir).device)
-    with lease(places, progress) as seat:
-        if seat.visible is not None:
+    places = device_slots(read_config(run_dir).device)
+    with lease(places, progress) as slot:
+        if slot.visible is not None:
             # CUDA was asked for its devices already, and does not look at the environment again.
-            torch.cuda.set_device(places.index(seat))
+            torch.cuda.set_device(places.index(slot))
         return train(run_dir, progress, lower_batch_size=True)
 
 

@@ -23,7 +23,7 @@ from studies.commands.options.targets import crf_target, run_target
 from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.stages.open_studies import open_studies
 from studies.storage.open import has_studies, load_study, log_test_opening
-from studies.trials.ask_lock import turn
+from studies.trials.ask_lock import ask_lock
 from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
@@ -64,7 +64,7 @@ def score_target(
         scored = {"crf": found.model_dump(mode="json")}
         evaluation = _score_crf(workspace, survey, split, found, scaling, progress)
     if split == "test":
-        with turn(load_study(workspace.database, "loss"), workspace, progress):
+        with ask_lock(load_study(workspace.database, "loss"), workspace, progress):
             log_test_opening(workspace, f"sonarseg evaluate {target} --split test")
     return {
         "target": target,
@@ -95,7 +95,7 @@ def _score_crf(
             f"{workspace.root} has no finished warm-up, so there are no CAM scores to refine: "
             "run `sonarseg tune crf` first."
         )
-    with workspace.alone(progress):
+    with workspace.lock(progress):
         extract_cams(
             workspace.warm_up_dir, survey, [split], workspace.cams_dir, workspace.config.device, progress
         )

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 from reports.database import read_studies
 from reports.page.build import render
 from reports.sections.provenance import provenance
-from studies.trials.retry import revive
+from studies.trials.retry import requeue_dead_trials
 from tests.support.fake_studies import CRF_SPACE, LOSS_SPACE, add, fill_crf, new_study
 from tests.support.report_page import Page
 
@@ -56,7 +56,7 @@ def spent(page: Page) -> bool:
 def test_a_day_that_nobody_worked_is_not_counted(study: optuna.Study, tmp_path: Path, deaths: int) -> None:
     assert spent(told(tmp_path))
     begun(study, 5.0, deaths=deaths)
-    revive(study)
+    requeue_dead_trials(study)
     assert spent(told(tmp_path))
     died = read_studies(tmp_path)["crf"].trials[13]
     assert died.state == ("failed" if deaths else "interrupted")
@@ -86,7 +86,7 @@ def test_no_character_of_the_settings_turns_others_around(study: optuna.Study, t
 
 def test_trials_that_are_run_again_are_counted_once(study: optuna.Study, tmp_path: Path) -> None:
     begun(study, 5.0)
-    revive(study)
+    requeue_dead_trials(study)
     found = read_studies(tmp_path)["crf"]
     assert [trial.state for trial in found.trials[13:]] == ["interrupted", "waiting"]
     assert found.progress == "crf: 13 trials, 13 scored in full"

@@ -11,9 +11,9 @@ from sonarseg.training.config import RunConfig
 from studies.commands.lone_runs import settings as lone_run
 from studies.main import app
 from studies.workers import leases as devices
-from studies.workers.leases import Seat, lease
+from studies.workers.leases import DeviceSlot, lease
 
-GPUS = [Seat("cuda:0", 0, "0"), Seat("cuda:1", 0, "1")]
+GPUS = [DeviceSlot("cuda:0", 0, "0"), DeviceSlot("cuda:1", 0, "1")]
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     numbers: list[int] = []
     monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.02)
-    monkeypatch.setattr(lone_run, "seats", lambda device: GPUS)
+    monkeypatch.setattr(lone_run, "device_slots", lambda device: GPUS)
     monkeypatch.setattr(lone_run, "read_config", lambda run_dir: RunConfig(survey="."))
     monkeypatch.setattr(torch.cuda, "set_device", numbers.append)
 

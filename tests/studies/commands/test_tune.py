@@ -8,7 +8,7 @@ from studies.main import app
 from studies.stages import open_studies as stages
 from studies.workspace import Workspace
 from tests.support.report_page import Page
-from tests.support.workspaces import make_machinery
+from tests.support.workspaces import make_run_settings
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def _end(workspace: Workspace, *options: str) -> tuple[int, str]:
 
 @pytest.mark.usefixtures("without_pictures")
 def test_where_every_run_failed_the_report_says_so(tuned: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "Machinery", lambda **more: make_machinery("fail", **more))
+    monkeypatch.setattr(stages, "RunSettings", lambda **more: make_run_settings("fail", **more))
     code, output = _end(tuned)
     assert code == 3
     assert "No run is complete, so no maps were written: 6 trials failed" in output
@@ -35,7 +35,7 @@ def test_where_every_run_failed_the_report_says_so(tuned: Workspace, monkeypatch
 
 @pytest.mark.usefixtures("without_pictures")
 def test_out_of_time_before_the_first_run(tuned: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "Machinery", lambda **more: make_machinery("good", **more))
+    monkeypatch.setattr(stages, "RunSettings", lambda **more: make_run_settings("good", **more))
     code, output = _end(tuned, "--hours", "0")
     assert code == 0
     assert "No run is complete, so no maps were written. The same command goes on." in output
@@ -46,7 +46,7 @@ def test_out_of_time_before_the_first_run(tuned: Workspace, monkeypatch: pytest.
 def test_out_of_time_before_the_first_crf_trial(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stages, "Machinery", lambda **more: make_machinery("good", **more))
+    monkeypatch.setattr(stages, "RunSettings", lambda **more: make_run_settings("good", **more))
     code, output = _end(workspace, "--hours", "0")
     assert (code, "No run is complete" in output) == (0, True), output
     assert (workspace.root / "report.html").is_file()

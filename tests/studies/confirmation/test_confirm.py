@@ -19,11 +19,11 @@ from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
 from studies.confirmation.confirm import TestOpening, confirm
 from studies.confirmation.record import ATTRIBUTE
-from studies.stages.pipeline import Machinery, tune_loss
+from studies.stages.pipeline import RunSettings, tune_loss
 from studies.storage.open import load_study
-from studies.workers.leases import Seat
+from studies.workers.leases import DeviceSlot
 from studies.workspace import Workspace
-from tests.support.workspaces import make_machinery, make_workspace
+from tests.support.workspaces import make_run_settings, make_workspace
 
 WRONG = {"cross-entropy": 5, "focal": 3, "lovasz_softmax": 1}
 
@@ -43,9 +43,9 @@ def evaluate(run_dir: Path, survey: Survey, split: str, *, device: str) -> Evalu
 
 
 @pytest.fixture
-def both(tuned: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+def both(tuned: Workspace, run_settings: RunSettings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """Both studies done; runs are scored by `evaluate`."""
-    tune_loss(tuned, machinery)
+    tune_loss(tuned, run_settings)
     monkeypatch.setattr("studies.confirmation.confirm.evaluate_run", evaluate)
     yield tuned
 
@@ -60,9 +60,9 @@ def openings(workspace: Workspace) -> list[str]:
 
 
 def test_a_crf_winner_is_compared_with_the_best_untuned_setting(
-    tuned: Workspace, machinery: Machinery
+    tuned: Workspace, run_settings: RunSettings
 ) -> None:
-    record = confirm(tuned, "crf", machinery=machinery)
+    record = confirm(tuned, "crf", run_settings=run_settings)
     assert record == stored(tuned, "crf")
     study = load_study(tuned.database_path, "crf")
     untuned = max((t for t in study.trials if "name" in t.user_attrs), key=lambda t: (t.value, -t.number))
@@ -78,9 +78,9 @@ def test_a_crf_winner_is_compared_with_the_best_untuned_setting(
 
 
 def test_runs_have_new_seeds_and_the_figures_are_those_of_their_confusions(
-    both: Workspace, machinery: Machinery
+    both: Workspace, run_settings: RunSettings
 ) -> None:
-    record = confirm(both, "loss", seeds=3, machinery=machinery)
+    record = confirm(both, "loss", seeds=3, run_settings=run_settings)
     used = {trial.user_attrs["seed"] for trial in load_study(both.database_path, "loss").trials}
     assert record["seeds"] == [1004, 1005, 1006]
     assert not used & set(record["seeds"])
@@ -108,25 +108,25 @@ def test_runs_have_new_seeds_and_the_figures_are_those_of_their_confusions(
         assert found["difference"] == pytest.approx(found["winner"] - found["baseline"])
 
 
-def test_test_is_opened_once_and_only_when_asked_for(both: Workspace, machinery: Machinery) -> None:
+def test_test_is_opened_once_and_only_when_asked_for(both: Workspace, run_settings: RunSettings) -> None:
     for kind in ("crf", "loss"):
         for _ in range(2):
-            record = confirm(both, kind, seeds=2, test=True, machinery=machinery)  # type: ignore[arg-type]
+            record = confirm(both, kind, seeds=2, test=True, run_settings=run_settings)  # type: ignore[arg-type]
         assert list(record["results"]) == ["val", "test"]
         assert record["tiles"]["test"] == ["test0", "test1"]
     assert openings(both) == [f"sonarseg confirm --study {kind} --split test" for kind in ("crf", "loss")]
     assert "on test" in outcome(both, "loss")[-1].plain
 
 
-def test_one_command_for_both_studies_is_one_opening(both: Workspace, machinery: Machinery) -> None:
+def test_one_command_for_both_studies_is_one_opening(both: Workspace, run_settings: RunSettings) -> None:
     opening = TestOpening("sonarseg confirm --split test")
     for kind in ("crf", "loss"):
-        confirm(both, kind, seeds=1, test=True, opening=opening, machinery=machinery)  # type: ignore[arg-type]
+        confirm(both, kind, seeds=1, test=True, opening=opening, run_settings=run_settings)  # type: ignore[arg-type]
     assert openings(both) == ["sonarseg confirm --split test"]
 
 
 def test_an_opening_that_failed_is_not_logged(
-    both: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch
+    both: Workspace, run_settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(run_dir: Path, survey: Survey, split: str, *, device: str) -> Evaluation:
         if split == "test":
@@ -135,13 +135,13 @@ def test_an_opening_that_failed_is_not_logged(
 
     monkeypatch.setattr("studies.confirmation.confirm.evaluate_run", broken)
     with pytest.raises(UserError, match="missing"):
-        confirm(both, "loss", seeds=1, test=True, machinery=machinery)
+        confirm(both, "loss", seeds=1, test=True, run_settings=run_settings)
     assert openings(both) == []
 
 
-def test_what_was_measured_stays_and_more_seeds_are_added(both: Workspace, machinery: Machinery) -> None:
-    first = confirm(both, "loss", seeds=1, machinery=machinery)
-    again = confirm(both, "loss", seeds=2, machinery=machinery)
+def test_what_was_measured_stays_and_more_seeds_are_added(both: Workspace, run_settings: RunSettings) -> None:
+    first = confirm(both, "loss", seeds=1, run_settings=run_settings)
+    again = confirm(both, "loss", seeds=2, run_settings=run_settings)
     assert [run for run in again["runs"] if run["seed"] == 1004] == first["runs"]
     for run in again["runs"]:
         assert len((both.root / run["run"] / "starts.txt").read_text().splitlines()) == 1
@@ -149,59 +149,59 @@ def test_what_was_measured_stays_and_more_seeds_are_added(both: Workspace, machi
     assert again["results"]["val"]["miou"]["pairs"] == 2
 
 
-def test_ctrl_c_loses_nothing(both: Workspace, machinery: Machinery) -> None:
+def test_ctrl_c_loses_nothing(both: Workspace, run_settings: RunSettings) -> None:
     def interrupt(what: str, done: int, total: int, note: str = "") -> None:
         if what.startswith("baseline") and "1005" in what:
             raise KeyboardInterrupt
 
-    broken = Machinery(1, machinery.command, machinery.timing, interrupt)
+    broken = RunSettings(1, run_settings.command, run_settings.timing, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        confirm(both, "loss", seeds=2, machinery=broken)
+        confirm(both, "loss", seeds=2, run_settings=broken)
     partial = stored(both, "loss")
     assert [bool(run["confusions"]) for run in partial["runs"]] == [True, True, True, False]
     assert not partial["finished"]
-    whole = confirm(both, "loss", seeds=2, machinery=machinery)
+    whole = confirm(both, "loss", seeds=2, run_settings=run_settings)
     assert whole["runs"][:3] == partial["runs"][:3]
     assert whole["finished"]
 
 
-def test_a_failed_run_is_told_and_tried_again(both: Workspace, machinery: Machinery) -> None:
-    record = confirm(both, "loss", seeds=1, machinery=make_machinery("crash"))
+def test_a_failed_run_is_told_and_tried_again(both: Workspace, run_settings: RunSettings) -> None:
+    record = confirm(both, "loss", seeds=1, run_settings=make_run_settings("crash"))
     assert [bool(run["reason"]) for run in record["runs"]] == [True, True]
     assert record["results"] == {}
     assert not record["finished"]
     assert "failed" in outcome(both, "loss")[-1].plain
-    assert confirm(both, "loss", seeds=1, machinery=machinery)["finished"]
+    assert confirm(both, "loss", seeds=1, run_settings=run_settings)["finished"]
 
 
-def test_a_winner_that_is_the_baseline_is_refused(tuned: Workspace, machinery: Machinery) -> None:
+def test_a_winner_that_is_the_baseline_is_refused(tuned: Workspace, run_settings: RunSettings) -> None:
     best = load_study(tuned.database_path, "crf").best_trial
     same = ("again", CrfParameters.model_validate(best.params))
     with pytest.raises(UserError, match=r"the baseline itself .*--against"):
-        confirm(tuned, "crf", against=same, machinery=machinery)
+        confirm(tuned, "crf", against=same, run_settings=run_settings)
 
 
 def test_nothing_tuned_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     workspace = make_workspace(tmp_path, monkeypatch, val_masks=False)
     with pytest.raises(UserError, match="start a study"):
         confirm(workspace, "crf")
-    tune_loss(workspace, make_machinery("good"))
+    tune_loss(workspace, make_run_settings("good"))
     with pytest.raises(UserError, match="no winner to confirm: the survey"):
         confirm(workspace, "crf")
 
 
-def test_other_settings_in_a_run_folder_are_refused(both: Workspace, machinery: Machinery) -> None:
-    record = confirm(both, "loss", seeds=1, machinery=machinery)
+def test_other_settings_in_a_run_folder_are_refused(both: Workspace, run_settings: RunSettings) -> None:
+    record = confirm(both, "loss", seeds=1, run_settings=run_settings)
     path = both.root / record["runs"][0]["run"] / "config.json"
     path.write_text(path.read_text().replace('"batch_size": 16', '"batch_size": 8'))
     study = load_study(both.database_path, "loss")
     study.set_user_attr(ATTRIBUTE, {})
     with pytest.raises(UserError, match="move the folder away"):
-        confirm(both, "loss", seeds=1, machinery=machinery)
+        confirm(both, "loss", seeds=1, run_settings=run_settings)
 
 
 def test_runs_are_trained_on_a_leased_device(
-    both: Workspace, machinery: Machinery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    both: Workspace, run_settings: RunSettings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str | None] = []
 
@@ -210,9 +210,11 @@ def test_runs_are_trained_on_a_leased_device(
         return evaluate(run_dir, survey, split, device=device)
 
     monkeypatch.setattr("studies.confirmation.confirm.evaluate_run", spy)
-    monkeypatch.setattr("studies.confirmation.confirm.seats", lambda device, places: [Seat("cuda:3", 0, "3")])
+    monkeypatch.setattr(
+        "studies.confirmation.confirm.device_slots", lambda device, places: [DeviceSlot("cuda:3", 0, "3")]
+    )
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    confirm(both, "loss", seeds=1, machinery=machinery)
+    confirm(both, "loss", seeds=1, run_settings=run_settings)
     assert seen == ["3", "3"]
     assert "CUDA_VISIBLE_DEVICES" not in os.environ

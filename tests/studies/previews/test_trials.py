@@ -24,7 +24,7 @@ from studies.previews import rows as picture_rows
 from studies.previews import trials as trial_pictures
 from studies.previews.rows import chosen_tiles
 from studies.previews.trials import write_trial_pictures
-from studies.stages.pipeline import Machinery, tune_loss
+from studies.stages.pipeline import RunSettings, tune_loss
 from studies.storage.open import load_studies, load_study
 from studies.workspace import Workspace
 
@@ -94,9 +94,9 @@ def test_pictures_are_made_by_the_engine_of_the_study(
 
 
 def test_a_loss_trial_shows_what_its_run_predicted(
-    tuned: Workspace, machinery: Machinery, drawn: list[list[list[PicturePanel]]]
+    tuned: Workspace, run_settings: RunSettings, drawn: list[list[list[PicturePanel]]]
 ) -> None:
-    study = tune_loss(tuned, machinery)
+    study = tune_loss(tuned, run_settings)
     masks = tuned.root / study.best_trial.user_attrs["run"] / "masks"
     masks.mkdir(exist_ok=True)
     predicted = np.tile(np.arange(24, dtype=np.uint8) % 2, (20, 1))

@@ -32,10 +32,10 @@ from studies.stages.finish_races import finish_races, has_unfinished
 from studies.stages.pipeline import tune_crf
 from studies.stages.race_remainder import RACE_FINISHED
 from studies.storage.open import load_study
-from studies.trials.loop import DERIVED, Watch, finished
+from studies.trials.loop import DERIVED, TrialCallbacks, finished
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
-from tests.support.workspaces import make_machinery
+from tests.support.workspaces import make_run_settings
 
 STRIPS, TILES = 8, 4
 GROUPS = [f"strip{tile // TILES}" for tile in range(STRIPS * TILES)]
@@ -103,8 +103,8 @@ class Case:
         def progress(what: str, done: int, total: int, note: str = "") -> None:
             self.told.append((what, done, total, note))
 
-        watch = Watch(progress=progress, ended=lambda _, trial: self.ended.append(trial.number))
-        finish_races(self.study, self.scorer, self.workspace, stop=stop, watch=watch)
+        callbacks = TrialCallbacks(progress=progress, ended=lambda _, trial: self.ended.append(trial.number))
+        finish_races(self.study, self.scorer, self.workspace, stop=stop, callbacks=callbacks)
         return [t.user_attrs[DERIVED] for t in self.study.trials if t.user_attrs.get("finished_race")]
 
 
@@ -280,7 +280,7 @@ def test_a_study_whose_budget_is_spent_finishes_its_races(
     for name, value in {"proposal": "random", "worker": {}, "seconds": 0.001}.items():
         trial.set_user_attr(name, value)
     study.tell(trial, state=TrialState.PRUNED)
-    after = tune_crf(tuned, make_machinery("good"))
+    after = tune_crf(tuned, make_run_settings("good"))
     (added,) = [t for t in after.trials if t.user_attrs.get("finished_race")]
     assert added.user_attrs[DERIVED] == trial.number
     assert added.state == TrialState.COMPLETE

@@ -7,19 +7,19 @@ from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.config import RunConfig
 from studies.stages.loss import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
-from studies.stages.open_studies import Machinery
+from studies.stages.open_studies import RunSettings
 from studies.stages.pipeline import tune_loss
 from studies.storage.open import load_study
 from studies.workspace import Workspace
-from tests.support.workspaces import make_machinery, rewrite
+from tests.support.workspaces import make_run_settings, rewrite
 
 
 def _settings(study: optuna.Study) -> list[str]:
     return [trial.user_attrs["setting"] for trial in study.trials]
 
 
-def test_named_losses_first_then_the_search(tuned: Workspace, machinery: Machinery) -> None:
-    study = tune_loss(tuned, machinery)
+def test_named_losses_first_then_the_search(tuned: Workspace, run_settings: RunSettings) -> None:
+    study = tune_loss(tuned, run_settings)
     assert len(study.trials) == 6
     assert [t.user_attrs.get("name") for t in study.trials] == [*NAMED_LOSSES, None, None]
     assert best_loss(study) == LossConfig(name="lovasz_softmax")
@@ -28,10 +28,10 @@ def test_named_losses_first_then_the_search(tuned: Workspace, machinery: Machine
 
 
 def test_every_trial_starts_from_the_same_warm_up_pseudo_labels_and_crf(
-    tuned: Workspace, machinery: Machinery
+    tuned: Workspace, run_settings: RunSettings
 ) -> None:
     crf = load_study(tuned.database_path, "crf")
-    study = tune_loss(tuned, machinery)
+    study = tune_loss(tuned, run_settings)
     chosen = study.user_attrs["crf"]
     assert chosen["trial"] == crf.best_trial.number
     for trial in study.trials:
@@ -46,9 +46,11 @@ def test_every_trial_starts_from_the_same_warm_up_pseudo_labels_and_crf(
         assert config.crf.sigma_alpha == crf.best_params["sigma_alpha"]
 
 
-def test_the_end_of_the_budget_gives_every_loss_its_seeds(tuned: Workspace, machinery: Machinery) -> None:
+def test_the_end_of_the_budget_gives_every_loss_its_seeds(
+    tuned: Workspace, run_settings: RunSettings
+) -> None:
     tuned = rewrite(tuned, "trials = 6", "trials = 10\nseeds = 3")
-    study = tune_loss(tuned, machinery)
+    study = tune_loss(tuned, run_settings)
     assert len(study.trials) == 10
     settings = _settings(study)
     assert settings[:4] == [
@@ -65,11 +67,11 @@ def test_the_end_of_the_budget_gives_every_loss_its_seeds(tuned: Workspace, mach
 
 
 def test_a_grid_that_is_done_before_the_budget_gives_every_loss_its_seeds(
-    tuned: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch
+    tuned: Workspace, run_settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("studies.stages.loss.loss_grid", lambda: [{"loss": "cross-entropy"}])
     tuned = rewrite(tuned, "trials = 6", 'trials = 30\nseeds = 2\nsampler = "grid"')
-    study = tune_loss(tuned, machinery)
+    study = tune_loss(tuned, run_settings)
     settings = _settings(study)
     assert len(settings) == len(NAMED_LOSSES) + 3
     for setting in ("cross-entropy", "focal gamma=0 alpha=1", "lovasz_softmax"):
@@ -97,14 +99,14 @@ def test_repetitions_wait_for_the_end_of_the_budget() -> None:
     assert waiting() == 1
 
 
-def test_an_interrupted_study_goes_on_where_it_was(tuned: Workspace, machinery: Machinery) -> None:
+def test_an_interrupted_study_goes_on_where_it_was(tuned: Workspace, run_settings: RunSettings) -> None:
 
     def interrupt(what: str, done: int, total: int, note: str = "") -> None:
         if what.startswith("trial 2,") and done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        tune_loss(tuned, make_machinery("good", progress=interrupt))
+        tune_loss(tuned, make_run_settings("good", progress=interrupt))
     study = load_study(tuned.database_path, "loss")
     assert [t.state for t in study.trials[:4]] == [
         TrialState.COMPLETE,
@@ -112,7 +114,7 @@ def test_an_interrupted_study_goes_on_where_it_was(tuned: Workspace, machinery: 
         TrialState.FAIL,
         TrialState.WAITING,
     ]
-    study = tune_loss(tuned, machinery)
+    study = tune_loss(tuned, run_settings)
     states = [t.state for t in study.trials]
     assert states.count(TrialState.COMPLETE) == 6
     assert len(states) == 7
@@ -123,19 +125,19 @@ def test_an_interrupted_study_goes_on_where_it_was(tuned: Workspace, machinery: 
     assert again.user_attrs["seed"] == 4
     starts = (tuned.runs_dir / "loss-0000" / "starts.txt").read_text().split()
     assert len(starts) == 1
-    assert tune_loss(tuned, machinery).trials == study.trials
+    assert tune_loss(tuned, run_settings).trials == study.trials
 
 
-def test_runs_that_fail_do_not_take_the_study_along(tuned: Workspace, machinery: Machinery) -> None:
-    study = tune_loss(tuned, make_machinery("killed"))
+def test_runs_that_fail_do_not_take_the_study_along(tuned: Workspace, run_settings: RunSettings) -> None:
+    study = tune_loss(tuned, make_run_settings("killed"))
     assert [t.state for t in study.trials] == [TrialState.FAIL] * 6
     assert all("signal 9" in t.user_attrs["reason"] for t in study.trials)
     with pytest.raises(UserError, match="no trial of the loss study is complete"):
         best_loss(study)
 
 
-def test_a_refused_input_costs_no_trial(tuned: Workspace, machinery: Machinery) -> None:
+def test_a_refused_input_costs_no_trial(tuned: Workspace, run_settings: RunSettings) -> None:
     with pytest.raises(UserError, match=r"classes\.txt is missing"):
-        tune_loss(tuned, make_machinery("refuse"))
-    study = tune_loss(tuned, machinery)
+        tune_loss(tuned, make_run_settings("refuse"))
+    study = tune_loss(tuned, run_settings)
     assert [t.state for t in study.trials].count(TrialState.COMPLETE) == 6

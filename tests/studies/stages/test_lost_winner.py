@@ -10,15 +10,15 @@ from typer.testing import CliRunner
 from studies.main import app
 from studies.stages import pipeline
 from studies.stages.loss import best_run_dir
-from studies.stages.open_studies import Machinery
-from studies.stages.pipeline import Crew, tune_loss
-from studies.workers.worker import Errand, work
+from studies.stages.open_studies import RunSettings
+from studies.stages.pipeline import WorkerOptions, tune_loss
+from studies.workers.worker import WorkerTask, work
 from studies.workspace import Workspace
 
 
 @pytest.fixture
-def winner(tuned: Workspace, machinery: Machinery) -> Path:
-    tune_loss(tuned, machinery)
+def winner(tuned: Workspace, run_settings: RunSettings) -> Path:
+    tune_loss(tuned, run_settings)
     return best_run_dir(tuned)
 
 
@@ -28,11 +28,11 @@ def contents(run_dir: Path) -> dict[str, object]:
 
 
 def test_a_lost_winner_is_trained_again_from_its_trial(
-    tuned: Workspace, machinery: Machinery, winner: Path
+    tuned: Workspace, run_settings: RunSettings, winner: Path
 ) -> None:
     before = contents(winner)
     shutil.rmtree(tuned.runs_dir)
-    study = tune_loss(tuned, machinery)
+    study = tune_loss(tuned, run_settings)
     assert best_run_dir(tuned) == winner
     assert contents(winner) == before
     assert sorted(path.name for path in tuned.runs_dir.iterdir()) == [winner.name, "warm-up"]
@@ -40,40 +40,40 @@ def test_a_lost_winner_is_trained_again_from_its_trial(
 
 
 def test_on_a_cluster_a_worker_trains_it_again(
-    tuned: Workspace, machinery: Machinery, winner: Path, monkeypatch: pytest.MonkeyPatch
+    tuned: Workspace, run_settings: RunSettings, winner: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The launcher may be a login node: it computes nothing."""
     before = contents(winner)
-    sent: list[Errand] = []
+    sent: list[WorkerTask] = []
 
-    def run_on_dask(place: Workspace, errand: Errand, *rest: object) -> None:
-        sent.append(errand)
-        assert work(errand) == "done"
+    def run_on_dask(place: Workspace, task: WorkerTask, *rest: object) -> None:
+        sent.append(task)
+        assert work(task) == "done"
 
     monkeypatch.setattr(pipeline, "run_on_dask", run_on_dask)
     monkeypatch.setattr(pipeline, "train_lost_winner", None)
-    crew = Crew(engine="dask", scheduler="tcp://ship:8786")
-    tune_loss(tuned, machinery, crew)
+    worker_options = WorkerOptions(engine="dask", scheduler="tcp://ship:8786")
+    tune_loss(tuned, run_settings, worker_options)
     shutil.rmtree(winner)
-    tune_loss(tuned, machinery, crew)
-    assert [errand.lost_winner for errand in sent] == [False, False, True]
+    tune_loss(tuned, run_settings, worker_options)
+    assert [task.lost_winner for task in sent] == [False, False, True]
     assert contents(winner) == before
 
 
 def test_another_run_in_its_folder_is_moved_aside(
-    tuned: Workspace, machinery: Machinery, winner: Path
+    tuned: Workspace, run_settings: RunSettings, winner: Path
 ) -> None:
     before = contents(winner)
     config = json.loads((winner / "config.json").read_text())
     (winner / "config.json").write_text(json.dumps(config | {"loss": {"name": "cross-entropy"}}))
-    tune_loss(tuned, machinery)
+    tune_loss(tuned, run_settings)
     assert contents(winner) == before
     aside = tuned.runs_dir / f"other-1-{winner.name}"
     assert json.loads((aside / "config.json").read_text())["loss"]["name"] == "cross-entropy"
 
 
-def test_a_winner_that_is_there_stays(tuned: Workspace, machinery: Machinery, winner: Path) -> None:
-    tune_loss(tuned, machinery)
+def test_a_winner_that_is_there_stays(tuned: Workspace, run_settings: RunSettings, winner: Path) -> None:
+    tune_loss(tuned, run_settings)
     assert len((winner / "starts.txt").read_text().split()) == 1
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from sonarseg.survey.fingerprint import survey_fingerprint
-from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.open_studies import RunSettings, open_studies
 from studies.stages.pipeline import tune_all, tune_crf
 from studies.storage.open import load_studies
 from studies.workspace import Workspace
@@ -43,10 +43,10 @@ def test_before_any_run_the_studies_are_tuned(unmasked: Workspace) -> None:
 
 
 @pytest.mark.parametrize("after", ["warm-up", "final"])
-def test_the_warm_up_is_kept(unmasked: Workspace, machinery: Machinery, after: str) -> None:
-    (tune_crf if after == "warm-up" else tune_all)(unmasked, machinery)
+def test_the_warm_up_is_kept(unmasked: Workspace, run_settings: RunSettings, after: str) -> None:
+    (tune_crf if after == "warm-up" else tune_all)(unmasked, run_settings)
     draw_masks(unmasked)
-    study = tune_crf(Workspace(unmasked.root), machinery)
+    study = tune_crf(Workspace(unmasked.root), run_settings)
     assert starts(unmasked, "warm-up") == 1
     assert len(study.trials) >= 7
     assert study.best_value > 0

@@ -6,7 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.proposals import is_searched
 from reports.database import read_studies
 from sonarseg.errors import UserError
-from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.open_studies import RunSettings, open_studies
 from studies.stages.pipeline import tune_crf
 from studies.stages.warm_start import BEST, take_over
 from studies.trials.loop import ORIGIN, finished
@@ -30,7 +30,9 @@ def _searched(workspace: Workspace) -> list[FrozenTrial]:
     return [t for t in trials if t.state == TrialState.COMPLETE and not t.user_attrs.get("name")]
 
 
-def test_trials_of_the_same_question_are_taken_over_whole(tuned: Workspace, machinery: Machinery) -> None:
+def test_trials_of_the_same_question_are_taken_over_whole(
+    tuned: Workspace, run_settings: RunSettings
+) -> None:
     second = _beside(tuned)
     _, studies = open_studies(second)
     theirs = _searched(tuned)
@@ -40,18 +42,20 @@ def test_trials_of_the_same_question_are_taken_over_whole(tuned: Workspace, mach
     assert [(t.params, t.value) for t in ours] == [(t.params, t.value) for t in theirs]
     assert [t.user_attrs[ORIGIN]["trial"] for t in ours] == [t.number for t in theirs]
     assert finished(studies["crf"]) == []
-    study = tune_crf(second, machinery)
+    study = tune_crf(second, run_settings)
     assert len(finished(study)) == 7
 
 
-def test_of_another_question_the_best_settings_are_tried_anew(tuned: Workspace, machinery: Machinery) -> None:
+def test_of_another_question_the_best_settings_are_tried_anew(
+    tuned: Workspace, run_settings: RunSettings
+) -> None:
     second = _beside(tuned, ("seed = 4", "seed = 5"))
     _, studies = open_studies(second)
     theirs = _searched(tuned)
     best = sorted(theirs, key=lambda t: (-t.value, t.number))[:BEST]
     assert take_over(studies, second, tuned.root) == BEST
     assert take_over(studies, second, tuned.root) == 0
-    study = tune_crf(second, machinery)
+    study = tune_crf(second, run_settings)
     again = [t for t in finished(study) if ORIGIN in t.user_attrs]
     assert [t.user_attrs[ORIGIN]["trial"] for t in again] == [t.number for t in best][: len(again)]
     assert all(t.params == b.params for t, b in zip(again, best, strict=False))

@@ -12,12 +12,12 @@ from reports.database import read_studies
 from studies.confirmation.contenders import contenders
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_loss_trial
-from studies.stages.open_studies import Machinery, open_studies
+from studies.stages.open_studies import RunSettings, open_studies
 from studies.stages.pipeline import tune_crf, tune_loss
 from studies.stages.warm_start import take_over
 from studies.storage.open import StudyKind, load_studies, load_study
 from studies.trials.loop import best_note, finished
-from studies.workers.progress import standing
+from studies.workers.progress import study_progress
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite
 
@@ -40,26 +40,30 @@ def add_foreign(workspace: Workspace, kind: StudyKind) -> list[int]:
 
 
 @pytest.mark.parametrize("sampler", ["auto", "cmaes"])
-def test_the_crf_study_goes_on_without_them(tuned: Workspace, machinery: Machinery, sampler: str) -> None:
+def test_the_crf_study_goes_on_without_them(
+    tuned: Workspace, run_settings: RunSettings, sampler: str
+) -> None:
     best = best_crf_trial(load_study(tuned.database_path, "crf"))
     foreign = add_foreign(tuned, "crf")
     more = rewrite(rewrite(tuned, "trials = 7", "trials = 10"), "[crf]", f'[crf]\nsampler = "{sampler}"')
-    study = tune_crf(more, machinery)
+    study = tune_crf(more, run_settings)
     assert len(finished(study)) == 10
     assert not {trial.number for trial in study.get_trials()} & set(foreign)
     assert best_crf_trial(study).number not in foreign
     assert best_crf_trial(study).values[0] >= best.values[0]
     assert "(trial 1" not in best_note(study, study.trials) or best_crf_trial(study).number >= 10
-    assert standing(study, 10)["finished"] == 10
-    assert standing(study, 10)["workers"] == []
+    assert study_progress(study, 10)["finished"] == 10
+    assert study_progress(study, 10)["workers"] == []
     assert read_studies(tuned.root)["crf"].foreign == tuple(foreign)
 
 
-def test_the_loss_study_and_what_reads_it_go_on_without_them(tuned: Workspace, machinery: Machinery) -> None:
-    study = tune_loss(tuned, machinery)
+def test_the_loss_study_and_what_reads_it_go_on_without_them(
+    tuned: Workspace, run_settings: RunSettings
+) -> None:
+    study = tune_loss(tuned, run_settings)
     best = best_loss_trial(study).number
     foreign = add_foreign(tuned, "loss")
-    study = tune_loss(rewrite(tuned, "trials = 6", "trials = 7"), machinery)
+    study = tune_loss(rewrite(tuned, "trials = 6", "trials = 7"), run_settings)
     assert len(finished(study)) == 7
     assert best_loss_trial(study).number not in foreign
     assert best_loss_trial(study).number in (best, *(trial.number for trial in finished(study)))
@@ -97,13 +101,13 @@ def test_they_are_not_taken_over(tuned: Workspace, tmp_path: Path, monkeypatch: 
     ("kind", "wrong"), [("crf", {"unary": "hard"}), ("loss", {"loss": "focal", "gamma": 99})]
 )
 def test_a_wrong_setting_that_a_person_enqueued_fails_once(
-    tuned: Workspace, machinery: Machinery, kind: StudyKind, wrong: dict[str, object]
+    tuned: Workspace, run_settings: RunSettings, kind: StudyKind, wrong: dict[str, object]
 ) -> None:
     load_study(tuned.database_path, kind).enqueue_trial(wrong)
     more = rewrite(tuned, "trials = 7", "trials = 9")
     tune = tune_crf if kind == "crf" else tune_loss
     for _ in range(2):
-        study = tune(more, machinery)
+        study = tune(more, run_settings)
     refused = [t for t in study.get_trials() if t.system_attrs.get("fixed_params") == wrong]
     assert [t.state for t in refused] == [TrialState.FAIL]
     assert "was enqueued: expected" in refused[0].user_attrs["reason"]

@@ -17,8 +17,8 @@ from studies.commands.status import gather, log_tail
 from studies.main import app
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_run_dir, has_finished_run
-from studies.stages.open_studies import Machinery, open_studies
-from studies.stages.pipeline import Crew, tune_crf, tune_loss
+from studies.stages.open_studies import RunSettings, open_studies
+from studies.stages.pipeline import WorkerOptions, tune_crf, tune_loss
 from studies.stages.warm_start import take_over
 from studies.storage.open import (
     StudyKind,
@@ -71,29 +71,29 @@ def test_the_rest_is_shown_and_the_missing_study_named(tuned: Workspace, kind: S
         load_study(tuned.database_path, kind)
 
 
-def test_tune_makes_a_removed_loss_study_again(tuned: Workspace, machinery: Machinery) -> None:
-    tune_loss(tuned, machinery)
+def test_tune_makes_a_removed_loss_study_again(tuned: Workspace, run_settings: RunSettings) -> None:
+    tune_loss(tuned, run_settings)
     warm_up = (tuned.warm_up_dir / "summary.json").stat().st_mtime_ns
     best = best_crf_trial(load_study(tuned.database_path, "crf")).number
     remove(tuned, "loss")
     assert not has_finished_run(tuned)
     with pytest.raises(UserError, match="it was removed"):
         best_run_dir(tuned)
-    study = tune_loss(tuned, machinery)
+    study = tune_loss(tuned, run_settings)
     assert len(finished(study)) == 6
     assert study.user_attrs["crf"]["trial"] == best
     assert (tuned.warm_up_dir / "summary.json").stat().st_mtime_ns == warm_up
     assert best_run_dir(tuned).is_dir()
 
 
-def test_tune_makes_a_removed_crf_study_again(tuned: Workspace, machinery: Machinery) -> None:
-    tune_loss(tuned, machinery)
+def test_tune_makes_a_removed_crf_study_again(tuned: Workspace, run_settings: RunSettings) -> None:
+    tune_loss(tuned, run_settings)
     chosen = load_study(tuned.database_path, "loss").user_attrs["crf"]
     remove(tuned, "crf")
     with pytest.raises(UserError, match="no trial of the crf study is complete"):
-        tune_loss(rewrite(tuned, "trials = 6", "trials = 7"), machinery)
-    assert len(finished(tune_crf(tuned, machinery))) == 7
-    study = tune_loss(tuned, machinery)
+        tune_loss(rewrite(tuned, "trials = 6", "trials = 7"), run_settings)
+    assert len(finished(tune_crf(tuned, run_settings))) == 7
+    study = tune_loss(tuned, run_settings)
     assert study.user_attrs["crf"] == chosen
 
 
@@ -126,12 +126,12 @@ def test_a_file_with_studies_of_another_program_only_is_refused(tmp_path: Path) 
 
 @pytest.mark.parametrize("number", [0, 3])
 def test_a_removed_crf_trial_leaves_a_gap_that_nothing_trips_over(
-    tuned: Workspace, machinery: Machinery, number: int
+    tuned: Workspace, run_settings: RunSettings, number: int
 ) -> None:
     remove_trial(tuned, "crf", number)
     ended: list[int] = []
-    crew = Crew(workers=1, ended=lambda study, trial: ended.append(trial.number))
-    study = tune_crf(rewrite(tuned, "trials = 7", "trials = 8"), machinery, crew)
+    worker_options = WorkerOptions(workers=1, ended=lambda study, trial: ended.append(trial.number))
+    study = tune_crf(rewrite(tuned, "trials = 7", "trials = 8"), run_settings, worker_options)
     numbers = [trial.number for trial in study.get_trials()]
     assert number not in numbers
     assert len(set(numbers)) == len(numbers)
@@ -140,8 +140,8 @@ def test_a_removed_crf_trial_leaves_a_gap_that_nothing_trips_over(
         crf_target(tuned, f"crf:{number}", None)  # type: ignore[arg-type]
 
 
-def test_a_removed_loss_trial_keeps_the_others_logs(tuned: Workspace, machinery: Machinery) -> None:
-    study = tune_loss(tuned, machinery)
+def test_a_removed_loss_trial_keeps_the_others_logs(tuned: Workspace, run_settings: RunSettings) -> None:
+    study = tune_loss(tuned, run_settings)
     last = max(trial.number for trial in study.get_trials())
     log = tuned.root / study.get_trials()[-1].user_attrs["run"] / "log.txt"
     log.write_text("epoch 1\n")
@@ -149,4 +149,4 @@ def test_a_removed_loss_trial_keeps_the_others_logs(tuned: Workspace, machinery:
     assert log_tail(tuned, last, 1) == "epoch 1"
     with pytest.raises(UserError, match=rf"--log 1: the loss study has the trials 0 and 2 to {last}\."):
         log_tail(tuned, 1, 1)
-    assert len(finished(tune_loss(tuned, machinery))) == 6
+    assert len(finished(tune_loss(tuned, run_settings))) == 6

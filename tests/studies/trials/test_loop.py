@@ -18,8 +18,8 @@ from studies.commands.terminal.trial_lines import trial_facts
 from studies.storage.open import create_database, load_study
 from studies.trials import loop as trial_loop
 from studies.trials import retry
-from studies.trials.loop import STOPPED, Watch, finished, run_trials
-from studies.trials.retry import DIED, revive, worker_identity
+from studies.trials.loop import STOPPED, TrialCallbacks, finished, run_trials
+from studies.trials.retry import DIED, requeue_dead_trials, worker_identity
 from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 
@@ -141,7 +141,7 @@ def test_a_trial_of_a_living_program_is_left_alone_and_waited_for(
                     other.wait()
 
         study.ask().set_user_attr("worker", process_identity(other.pid))
-        run_trials(study, _plain, 2, place, watch=Watch(progress))
+        run_trials(study, _plain, 2, place, callbacks=TrialCallbacks(progress))
     assert seen[:3] == [[TrialState.RUNNING, TrialState.COMPLETE]] * 3
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
     assert study.trials[2].user_attrs["retry_of"] == 0
@@ -176,7 +176,9 @@ def test_a_crf_study_out_of_patience_waits_for_what_others_still_find(
                     study.tell(0, 7.0)
 
         study.ask().set_user_attr("worker", process_identity(other.pid))
-        run_trials(study, lambda trial: 0.5, 9, place, stop=StopRules(patience=2), watch=Watch(progress))
+        run_trials(
+            study, lambda trial: 0.5, 9, place, stop=StopRules(patience=2), callbacks=TrialCallbacks(progress)
+        )
         other.kill()
     # With a better value there is reason to go on.
     assert study.best_trial.number == 0
@@ -211,7 +213,7 @@ def test_an_enqueued_trial_that_died_before_it_chose_keeps_its_parameters(place:
     study = load_study(place.database_path, "crf")
     study.enqueue_trial({"x": 0.75}, user_attrs={"name": "PSA"})
     study.ask()
-    revive(study)
+    requeue_dead_trials(study)
     run_trials(study, _plain, 1, place)
     assert study.trials[1].params == {"x": 0.75}
     assert study.trials[1].user_attrs["name"] == "PSA"
@@ -220,7 +222,7 @@ def test_an_enqueued_trial_that_died_before_it_chose_keeps_its_parameters(place:
 def test_this_programs_own_leftover_is_dead(place: Workspace) -> None:
     study = load_study(place.database_path, "crf")
     study.ask().set_user_attr("worker", worker_identity())
-    revive(study)
+    requeue_dead_trials(study)
     assert study.trials[0].user_attrs["reason"] == DIED
 
 
@@ -239,7 +241,7 @@ def test_a_trial_that_ends_while_it_is_taken_for_dead_keeps_its_value(
         return trials[::-1]
 
     monkeypatch.setattr(retry, "_dead", dead)
-    revive(study)
+    requeue_dead_trials(study)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.WAITING]
     assert study.trials[1].value == 0.5
 
@@ -261,7 +263,7 @@ def test_the_best_is_told(place: Workspace) -> None:
     notes: list[tuple[str, int, int, str]] = []
     study = load_study(place.database_path, "crf")
     study.enqueue_trial({"x": 0.5}, user_attrs={"name": "IRN"})
-    run_trials(study, _plain, 1, place, watch=Watch(lambda *args: notes.append(args)))
+    run_trials(study, _plain, 1, place, callbacks=TrialCallbacks(lambda *args: notes.append(args)))
     assert notes == [("crf study", 0, 1, ""), ("crf study", 1, 1, "best miou 0.500 (trial 0, IRN)")]
 
 

@@ -8,7 +8,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from studies.trials.stopping import StopRules, without_gain
-from studies.workers.progress import seconds_a_trial, standing
+from studies.workers.progress import seconds_a_trial, study_progress
 
 START = datetime(2026, 5, 4, 12)
 
@@ -60,9 +60,9 @@ def test_the_forecast_is_the_rest_of_the_budget_at_the_latest_pace() -> None:
     for number in range(5):
         study.add_trial(_trial(number, 0.5))
     now = START + timedelta(minutes=10)
-    assert standing(study, 9, now)["ends"] is None
+    assert study_progress(study, 9, now)["ends"] is None
     study.ask()
-    facts = standing(study, 9, now)
+    facts = study_progress(study, 9, now)
     assert facts["trials_per_hour"] == 60
     assert facts["ends"] == (now + timedelta(minutes=4)).isoformat(timespec="seconds")
     assert len(facts["workers"]) == 1

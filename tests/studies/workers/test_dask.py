@@ -13,13 +13,13 @@ import pytest
 from optuna.trial import TrialState
 
 from sonarseg.errors import UserError
-from studies.stages.open_studies import Machinery
+from studies.stages.open_studies import RunSettings
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import create_database, load_study
 from studies.trials.loop import finished
 from studies.workers.dask import run_on_dask
 from studies.workers.observer import Observer, ignore
-from studies.workers.worker import Errand
+from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
 from tests.support import toy_cluster, toy_study
 from tests.support.sudden_death import kill_a_worker
@@ -57,7 +57,7 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
     create_database(workspace.database, {"crf": ATTRS})
     study = load_study(workspace.database, "crf")
     monkeypatch.setattr("studies.workers.dask.work", toy_study.toy_work)
-    errand = Errand(str(tmp_path), "crf", 1, Machinery(command=(str(budget), "0.3")))
+    task = WorkerTask(str(tmp_path), "crf", 1, RunSettings(command=(str(budget), "0.3")))
     survived: list[int] = []
 
     def disturb() -> None:
@@ -69,7 +69,7 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
 
     disturbing = threading.Thread(target=disturb)
     disturbing.start()
-    run_on_dask(workspace, errand, None, cluster, Observer(study, budget, lambda *args: None, ignore))
+    run_on_dask(workspace, task, None, cluster, Observer(study, budget, lambda *args: None, ignore))
     disturbing.join()
     assert 6 <= survived[0] < budget
     assert len(finished(study)) == budget
@@ -87,7 +87,7 @@ def test_workers_that_dask_gave_up_are_one_sentence(
     with distributed.Client(cluster) as client:
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     with pytest.raises(UserError, match=r"Dask gave up workers of the crf study"):
-        run_on_dask(place, Errand(str(place.root), "crf", 1), 2, cluster, lambda: 0)
+        run_on_dask(place, WorkerTask(str(place.root), "crf", 1), 2, cluster, lambda: 0)
 
 
 @pytest.mark.timeout(60)
@@ -104,7 +104,7 @@ def test_a_second_ctrl_c_waits_for_no_worker(
         return 0
 
     with pytest.raises(KeyboardInterrupt):
-        run_on_dask(place, Errand(str(place.root), "crf", 1), 1, cluster, observe)
+        run_on_dask(place, WorkerTask(str(place.root), "crf", 1), 1, cluster, observe)
     assert again.finished.is_set()
     assert len(load_study(place.database_path, "crf").user_attrs["stop_requests"]) == 1
 
@@ -113,4 +113,4 @@ def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr("studies.workers.dask._CONNECT_SECONDS", 1)
     workspace = toy_workspace(tmp_path)
     with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
-        run_on_dask(workspace, Errand(str(tmp_path), "crf", 1), 1, "tcp://127.0.0.1:9", lambda: 0)
+        run_on_dask(workspace, WorkerTask(str(tmp_path), "crf", 1), 1, "tcp://127.0.0.1:9", lambda: 0)

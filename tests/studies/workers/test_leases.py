@@ -8,28 +8,28 @@ import pytest
 import torch
 
 from studies.workers import leases as devices
-from studies.workers.leases import Seat, crf_workers, lease, seats
+from studies.workers.leases import DeviceSlot, crf_workers, device_slots, lease
 
-GPUS = [Seat("cuda:0", 0, "0"), Seat("cuda:1", 0, "1")]
+GPUS = [DeviceSlot("cuda:0", 0, "0"), DeviceSlot("cuda:1", 0, "1")]
 
 
 def test_without_a_gpu_runs_share_the_processor() -> None:
-    assert seats("cpu", 3) == [Seat("cpu")]
+    assert device_slots("cpu", 3) == [DeviceSlot("cpu")]
 
 
 def test_every_visible_gpu_has_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert seats("auto", 2) == [
-        Seat("cuda:0", 0, "0"),
-        Seat("cuda:1", 0, "1"),
-        Seat("cuda:0", 1, "0"),
-        Seat("cuda:1", 1, "1"),
+    assert device_slots("auto", 2) == [
+        DeviceSlot("cuda:0", 0, "0"),
+        DeviceSlot("cuda:1", 0, "1"),
+        DeviceSlot("cuda:0", 1, "0"),
+        DeviceSlot("cuda:1", 1, "1"),
     ]
-    assert seats("cuda:1") == [Seat("cuda:1")]
+    assert device_slots("cuda:1") == [DeviceSlot("cuda:1")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
-    assert [seat.visible for seat in seats("cuda")] == ["4", "7"]
+    assert [slot.visible for slot in device_slots("cuda")] == ["4", "7"]
 
 
 def test_a_lease_takes_the_next_free_gpu_and_shows_it_alone(
@@ -49,8 +49,8 @@ def test_a_lease_ends_with_its_process_and_is_waited_for(
 ) -> None:
     monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.05)
     code = (
-        "import sys, time; from pathlib import Path; from studies.workers.leases import Seat, lease\n"
-        "with lease([Seat('cuda:0', 0, '0')], folder=Path(sys.argv[1])):\n"
+        "import sys, time; from pathlib import Path; from studies.workers.leases import DeviceSlot, lease\n"
+        "with lease([DeviceSlot('cuda:0', 0, '0')], folder=Path(sys.argv[1])):\n"
         "    print('leased', flush=True); time.sleep(60)\n"
     )
     holder = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
@@ -62,8 +62,8 @@ def test_a_lease_ends_with_its_process_and_is_waited_for(
         notes.append(what)
         holder.kill()
 
-    with lease(GPUS[:1], progress, folder=tmp_path) as seat:
-        assert seat == GPUS[0]
+    with lease(GPUS[:1], progress, folder=tmp_path) as slot:
+        assert slot == GPUS[0]
     assert notes == ["waiting for a free GPU: other studies have them all"]
     holder.wait()
     holder.stdout.close()
@@ -83,7 +83,7 @@ def test_jobs_that_number_their_own_gpus_from_0_share_none(
         raise TimeoutError
 
     with lease(GPUS[:1], folder=tmp_path):
-        with pytest.raises(TimeoutError), lease([Seat("cuda:0")], progress, folder=tmp_path):
+        with pytest.raises(TimeoutError), lease([DeviceSlot("cuda:0")], progress, folder=tmp_path):
             raise AssertionError("it was leased twice")
         seen[0] = "GPU-2"
         with lease(GPUS[:1], progress, folder=tmp_path):

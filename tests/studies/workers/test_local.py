@@ -9,9 +9,9 @@ import pytest
 from sonarseg.errors import UserError
 from studies.workers import local as launch
 from studies.workers.local import run_workers
-from studies.workers.worker import Ending, Errand
+from studies.workers.worker import Ending, WorkerTask
 
-ERRAND = Errand("nowhere", "crf", 1)
+ERRAND = WorkerTask("nowhere", "crf", 1)
 
 
 class Executor:
@@ -27,14 +27,14 @@ def no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(launch, "_signal", lambda pid, number: None)
 
 
-def living(future: "Future[Ending]") -> launch._Slot:
-    return launch._Slot(Executor(), os.getpid(), future)  # type: ignore[arg-type]
+def living(future: "Future[Ending]") -> launch._WorkerProcess:
+    return launch._WorkerProcess(Executor(), os.getpid(), future)  # type: ignore[arg-type]
 
 
 def test_a_start_that_fails_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[str] = []
 
-    def start(errand: Errand) -> launch._Slot | None:
+    def start(task: WorkerTask) -> launch._WorkerProcess | None:
         starts.append("failed" if len(starts) < 3 else "well")
         if starts[-1] == "failed":
             return None
@@ -51,7 +51,7 @@ def test_workers_go_on_while_others_cannot_be_started(monkeypatch: pytest.Monkey
     futures: list[Future[Ending]] = []
     failed = 0
 
-    def start(errand: Errand) -> launch._Slot | None:
+    def start(task: WorkerTask) -> launch._WorkerProcess | None:
         nonlocal failed
         if futures:
             failed += 1
@@ -78,6 +78,6 @@ def test_workers_go_on_while_others_cannot_be_started(monkeypatch: pytest.Monkey
 
 
 def test_it_ends_when_no_worker_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_start", lambda errand: None)
+    monkeypatch.setattr(launch, "_start", lambda task: None)
     with pytest.raises(UserError, match="13 workers of the crf study died"):
         run_workers(ERRAND, 2, lambda: 0)

@@ -9,13 +9,13 @@ from optuna.trial import TrialState
 
 from objectives.run_monitor import follow_run
 from sonarseg.errors import DeviceLost
-from studies.stages.open_studies import Machinery
+from studies.stages.open_studies import RunSettings
 from studies.storage.open import load_study
 from studies.trials.loop import finished
 from studies.workers import local as launch
 from studies.workers.local import run_workers
 from studies.workers.observer import Observer, ignore
-from studies.workers.worker import Errand
+from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
 from tests.support import toy_study
 
@@ -29,8 +29,8 @@ def run_with_losses(place: Workspace, monkeypatch: pytest.MonkeyPatch, losses: i
     for number in range(losses):
         (place.root / f"faulty-{number}").touch()
     study = load_study(place.database_path, "crf")
-    errand = Errand(str(place.root), "crf", 1, Machinery(command=(str(BUDGET), "0.1")))
-    run_workers(errand, 2, Observer(study, BUDGET, lambda *args: None, ignore))
+    task = WorkerTask(str(place.root), "crf", 1, RunSettings(command=(str(BUDGET), "0.1")))
+    run_workers(task, 2, Observer(study, BUDGET, lambda *args: None, ignore))
 
 
 @pytest.mark.timeout(120)

@@ -16,8 +16,8 @@ from studies.commands.results.write import write_results
 from studies.confirmation.confirm import confirm
 from studies.confirmation.record import ATTRIBUTE
 from studies.main import app
-from studies.stages.open_studies import Machinery
-from studies.stages.superseded import begin_anew, successor
+from studies.stages.open_studies import RunSettings
+from studies.stages.superseded import restart, successor
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import KINDS, open_storage, remove_database, study_name
 from studies.storage.snapshot import studies_on_server
@@ -49,9 +49,9 @@ def has_note(study: optuna.Study) -> bool:
 
 
 def test_all_that_looks_at_studies_reads_and_writes_the_server(
-    moved: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    moved: Workspace, run_settings: RunSettings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    record = confirm(moved, "crf", machinery=machinery)
+    record = confirm(moved, "crf", run_settings=run_settings)
     studies = studies_on_server(moved)
     assert studies is not None
     assert studies["crf"].user_attrs[ATTRIBUTE] == record
@@ -79,7 +79,7 @@ def test_all_that_looks_at_studies_reads_and_writes_the_server(
             if len(read_studies(moved.root)["crf"].trials) == len(complete) + 1:
                 break
             stop.wait(0.05)
-        begin_anew(studies["loss"], "moved/loss, before", {}, first=0)
+        restart(studies["loss"], "moved/loss, before", {}, first=0)
         anew = successor(studies["loss"])
         for _ in range(1200):
             if has_note(anew):

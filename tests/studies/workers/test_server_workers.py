@@ -21,7 +21,7 @@ from sonarseg.processes.identity import process_identity
 from studies.commands.dashboard import _open_url
 from studies.main import app
 from studies.stages.open_studies import open_studies
-from studies.stages.superseded import begin_anew, is_set_aside, successor
+from studies.stages.superseded import is_superseded, restart, successor
 from studies.storage.address import (
     ADDRESS_VARIABLE,
     ServerAddress,
@@ -90,10 +90,10 @@ def test_a_worker_of_another_machine_is_dead_when_it_beats_no_more(  # type: ign
     trial.suggest_float("x", 0, 1)
     trial.set_user_attr("worker", {"host": "elsewhere", "pid": 1, "started": "0", "thread": 1})
     study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
-    retry.revive(study)
+    retry.requeue_dead_trials(study)
     assert study.trials[0].state == TrialState.RUNNING
     monkeypatch.setattr(study._storage._backend, "grace_period", -1)  # type: ignore[attr-defined]
-    retry.revive(study)
+    retry.requeue_dead_trials(study)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.WAITING]
     assert study.trials[1].user_attrs["retry_of"] == 0
 
@@ -112,11 +112,11 @@ def test_a_worker_that_lives_counts_by_its_beats_too(  # type: ignore[no-untyped
         trial.suggest_float("x", 0, 1)
         trial.set_user_attr("worker", worker)
         study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
-    retry.revive(study)
+    retry.requeue_dead_trials(study)
     states = [trial.state for trial in study.trials]
     assert states == [TrialState.RUNNING, TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING]
     monkeypatch.setattr(study._storage._backend, "grace_period", -1)  # type: ignore[attr-defined]
-    retry.revive(study)
+    retry.requeue_dead_trials(study)
     assert [trial.state for trial in study.trials[:3]] == [TrialState.FAIL] * 3
 
 
@@ -333,9 +333,9 @@ def test_a_study_on_a_server_begins_anew_under_its_name(postgres, tmp_path: Path
     create_database(here.database, {"crf": ATTRS})
     study, elsewhere = (load_study(workspace.database, "crf") for workspace in (here, there))
     study.enqueue_trial({"x": 0.25}, user_attrs={"name": "mine"})
-    begin_anew(study, "anew set aside", {"batch_size": 4}, first=0)
-    assert is_set_aside(study)
-    assert is_set_aside(elsewhere)
+    restart(study, "anew set aside", {"batch_size": 4}, first=0)
+    assert is_superseded(study)
+    assert is_superseded(elsewhere)
     new = successor(elsewhere)
     assert new.study_name == study.study_name
     assert new.user_attrs == study.user_attrs | {"batch_size": 4}

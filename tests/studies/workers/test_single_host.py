@@ -13,7 +13,7 @@ from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
 from studies.commands.dashboard_server import at_work
 from studies.confirmation.confirm import confirm
-from studies.stages.open_studies import Machinery
+from studies.stages.open_studies import RunSettings
 from studies.stages.pipeline import tune_crf
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import load_study, log_test_opening
@@ -36,13 +36,15 @@ def signed(workspace: Workspace, host: str, age: float) -> Path:
     return path
 
 
-def test_trials_are_refused_while_another_machine_works(workspace: Workspace, machinery: Machinery) -> None:
+def test_trials_are_refused_while_another_machine_works(
+    workspace: Workspace, run_settings: RunSettings
+) -> None:
     path = signed(workspace, "ship", STALE_SECONDS - 5)
     with pytest.raises(UserError, match=r"worked on by the machine ship .* docs/cluster\.md"):
-        tune_crf(workspace, machinery)
+        tune_crf(workspace, run_settings)
     assert path.is_file()
     signed(workspace, "ship", STALE_SECONDS + 1)
-    assert tune_crf(workspace, machinery).trials
+    assert tune_crf(workspace, run_settings).trials
     assert not path.exists()
 
 
@@ -50,11 +52,13 @@ def signs(workspace: Workspace) -> list[Path]:
     return sorted(workspace.root.glob(f"{SIGN}*"))
 
 
-def test_nothing_is_written_while_another_machine_works(workspace: Workspace, machinery: Machinery) -> None:
+def test_nothing_is_written_while_another_machine_works(
+    workspace: Workspace, run_settings: RunSettings
+) -> None:
     signed(workspace, "ship", 0)
     before = sorted(workspace.root.iterdir())
     with pytest.raises(UserError, match="worked on by the machine ship"):
-        tune_crf(workspace, machinery)
+        tune_crf(workspace, run_settings)
     assert sorted(workspace.root.iterdir()) == before
 
 

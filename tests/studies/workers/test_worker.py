@@ -11,14 +11,14 @@ import pytest
 from sonarseg.survey import layout
 from sonarseg.survey.layout import Survey, open_survey
 from studies.stages import pipeline
-from studies.stages.open_studies import Machinery
-from studies.stages.pipeline import Crew, tune_all, tune_crf, tune_loss
+from studies.stages.open_studies import RunSettings
+from studies.stages.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
 from studies.workers import worker
 from studies.workers.dask import _sharing
-from studies.workers.worker import Errand, work
+from studies.workers.worker import WorkerTask, work
 from studies.workspace import Workspace
 
-Begun = list[tuple[Workspace, Machinery]]
+Begun = list[tuple[Workspace, RunSettings]]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
     monkeypatch.setattr(
         worker,
         "work_on",
-        lambda workspace, kind, machinery, stop, watch: found.append((workspace, machinery)),
+        lambda workspace, kind, run_settings, stop, callbacks: found.append((workspace, run_settings)),
     )
     return found
 
@@ -48,19 +48,19 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_a_survey_is_read_once_a_command(
-    workspace: Workspace, machinery: Machinery, hashed: list[Path]
+    workspace: Workspace, run_settings: RunSettings, hashed: list[Path]
 ) -> None:
-    tune_all(workspace, machinery)
+    tune_all(workspace, run_settings)
     assert hashed == [workspace.survey_path]
-    tune_all(Workspace(workspace.root), machinery)
+    tune_all(Workspace(workspace.root), run_settings)
     assert hashed == 2 * [workspace.survey_path]
 
 
 def test_nobody_waits_while_a_survey_is_read(
-    workspace: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, run_settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fingerprints, locked = layout.survey_fingerprints, []
-    alone = Workspace.alone
+    alone = Workspace.lock
 
     def lock(self: Workspace, *arguments: Any) -> Any:
         locked.append(True)
@@ -72,7 +72,7 @@ def test_nobody_waits_while_a_survey_is_read(
 
     monkeypatch.setattr(Workspace, "alone", lock)
     monkeypatch.setattr(layout, "survey_fingerprints", read)
-    tune_crf(workspace, machinery)
+    tune_crf(workspace, run_settings)
     assert locked
 
 
@@ -81,8 +81,8 @@ def test_a_worker_does_not_read_the_survey_again(
 ) -> None:
     survey = open_survey(workspace.survey_path)
     known = survey.fingerprint
-    errand = pickle.loads(pickle.dumps(Errand(str(workspace.root), "crf", 1, survey=survey)))
-    assert work(errand) == "done"
+    task = pickle.loads(pickle.dumps(WorkerTask(str(workspace.root), "crf", 1, survey=survey)))
+    assert work(task) == "done"
     assert begun[0][0].survey().fingerprint == known
     assert len(hashed) == 1
 
@@ -92,7 +92,7 @@ def test_a_worker_counts_the_cores_of_its_own_machine(
     workspace: Workspace, begun: Begun, monkeypatch: pytest.MonkeyPatch, jobs: int, sharing: int, share: int
 ) -> None:
     monkeypatch.setattr(worker, "cpu_count", lambda: 8)
-    assert work(Errand(str(workspace.root), "crf", jobs, sharing=sharing)) == "done"
+    assert work(WorkerTask(str(workspace.root), "crf", jobs, sharing=sharing)) == "done"
     assert begun[0][1].processes == share
 
 
@@ -105,22 +105,30 @@ def test_workers_of_one_machine_share_it() -> None:
 
 @pytest.mark.parametrize("tune", [tune_crf, tune_loss], ids=["crf", "loss"])
 def test_the_launcher_of_a_cluster_computes_nothing(
-    workspace: Workspace, machinery: Machinery, monkeypatch: pytest.MonkeyPatch, tune: Callable[..., Any]
+    workspace: Workspace, run_settings: RunSettings, monkeypatch: pytest.MonkeyPatch, tune: Callable[..., Any]
 ) -> None:
     """It may be a login node, without GPU and with other cores."""
 
     def computed(*arguments: Any, **more: Any) -> None:
         pytest.fail("the launcher computes")
 
-    for name in ("prepare", "prepare_loss", "work_on", "run_workers", "pick_engine", "seats", "crf_workers"):
+    for name in (
+        "prepare",
+        "prepare_loss",
+        "work_on",
+        "run_workers",
+        "pick_engine",
+        "device_slots",
+        "crf_workers",
+    ):
         monkeypatch.setattr(pipeline, name, computed)
-    sent: list[tuple[Errand, int | None]] = []
+    sent: list[tuple[WorkerTask, int | None]] = []
     monkeypatch.setattr(
         pipeline,
         "run_on_dask",
-        lambda workspace, errand, workers, scheduler, observe: sent.append((errand, workers)),
+        lambda workspace, task, workers, scheduler, observe: sent.append((task, workers)),
     )
-    tune(workspace, replace(machinery, jobs=0), Crew(engine="dask", scheduler="tcp://ship:8786"))
-    ((errand, workers),) = sent
-    assert (errand.jobs, workers) == (0, None)
+    tune(workspace, replace(run_settings, jobs=0), WorkerOptions(engine="dask", scheduler="tcp://ship:8786"))
+    ((task, workers),) = sent
+    assert (task.jobs, workers) == (0, None)
     assert not workspace.runs_dir.exists()
