@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from objectives.enqueued import suggested
 from objectives.outcome import TrialFailed
-from objectives.partial import PARTIAL, partial_scores
+from objectives.partial import partial_scores
 from objectives.racing import FindIncumbent, Race, counted_tiles, race_order
+from objectives.records import attributes as attr
 from objectives.space import CrfRanges, suggest_crf
 from objectives.tuning_tiles import TuningTile, class_shares, informative_order
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
@@ -225,7 +226,7 @@ class CrfObjective:
             parameters = suggested(
                 trial, lambda t: suggest_crf(t, self.ranges, self.background_id is not None)
             )
-        incumbent = None if trial.user_attrs.get("enqueued") else self.incumbent()
+        incumbent = None if trial.user_attrs.get(attr.ENQUEUED) else self.incumbent()
         race = None if incumbent is None else Race(incumbent, self._race_shares)
         longest = parameters.iterations
         if not self.weigh_seconds:
@@ -234,8 +235,10 @@ class CrfObjective:
         order = race_order(self._race_shares, np.random.default_rng([self.seed, trial.number])).tolist()
         histories, scored = self._raced(parameters, longest, order, race)
         if race is not None and len(scored) < len(self.tiles):
-            trial.set_user_attr(PARTIAL, partial_scores(scored, histories[scored, parameters.iterations]))
-            trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
+            trial.set_user_attr(
+                attr.PARTIAL, partial_scores(scored, histories[scored, parameters.iterations])
+            )
+            trial.set_user_attr(attr.SECONDS, round(time.monotonic() - started, 3))
             trial.report(race.expected(), race.scored)
             raise optuna.TrialPruned(
                 f"after {race.scored} of {race.total} tiles that need a CRF no number of iterations promised "
@@ -246,12 +249,12 @@ class CrfObjective:
         if value is None:
             raise TrialFailed(f"{self.metric} is undefined on these tiles: their masks have no valid pixel.")
         confusions = histories[:, parameters.iterations]
-        trial.set_user_attr("metrics", dict(survey_scores(confusions, self.classes)))
-        trial.set_user_attr("confusions", pack_confusions(confusions))
-        trial.set_user_attr("curve", curve)
+        trial.set_user_attr(attr.SCORES, dict(survey_scores(confusions, self.classes)))
+        trial.set_user_attr(attr.CONFUSIONS, pack_confusions(confusions))
+        trial.set_user_attr(attr.CURVE, curve)
         if not self.weigh_seconds:
             self._note_better_iterations(trial, parameters, histories, curve)
-        trial.set_user_attr("seconds", round(time.monotonic() - started, 3))
+        trial.set_user_attr(attr.SECONDS, round(time.monotonic() - started, 3))
         return (value, self.seconds_a_tile(parameters)) if self.weigh_seconds else value
 
     def _note_better_iterations(
@@ -272,7 +275,7 @@ class CrfObjective:
                 "metrics": dict(survey_scores(confusions, self.classes)),
                 "confusions": pack_confusions(confusions),
             }
-            trial.set_user_attr("better_iterations", better)
+            trial.set_user_attr(attr.BETTER_ITERATIONS, better)
 
 
 def score_tiles(

@@ -11,11 +11,12 @@ from optuna.distributions import CategoricalChoiceType
 from optuna.trial import BaseTrial, FixedTrial
 
 from objectives.outcome import SettingRefused
+from objectives.records import attributes as attr
 
 Chosen = TypeVar("Chosen")
 # User attributes of enqueued trials that may lie outside the ranges searched: settings with a name, and
 # those of another study
-_ANY_RANGE = ("enqueued", "warm_start")
+_ANY_RANGE = (attr.ENQUEUED, attr.ORIGIN)
 # No categorical parameter has more choices.
 _MOST_CHOICES = 8
 _HIGHEST = sys.float_info.max

@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from objectives.enqueued import suggested
 from objectives.outcome import OutOfMemory, TrialFailed
+from objectives.records import attributes as attr
 from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
 from objectives.space import setting_text, suggest_loss
 from sonarseg.files.whole import write_atomically
@@ -22,9 +23,6 @@ from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import smaller
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.config import CONFIG
-
-# User attribute of a trial that has chosen its loss and seed
-SETTING = "setting"
 
 
 def _never() -> bool:
@@ -87,7 +85,7 @@ class LossObjective:
         UserError
             Where the run refused its input.
         """
-        if SETTING not in trial.user_attrs:
+        if attr.SETTING not in trial.user_attrs:
             self.choose(trial)
         run_dir = self._prepare(trial)
         watcher = self._watcher(trial, judged_before(trial))
@@ -97,12 +95,12 @@ class LossObjective:
             if smaller(self.base.training.tiles_a_step) is None:
                 raise TrialFailed(str(error)) from error
             raise
-        trial.set_user_attr("metrics", summary["metrics"])
-        trial.set_user_attr("confusions", summary["confusions"])
-        trial.set_user_attr("confusions_shown", summary.get("confusions_shown"))
-        trial.set_user_attr("seconds", summary["seconds"])
-        trial.set_user_attr("joules", summary.get("joules"))
-        trial.set_user_attr("frequencies", summary["frequencies"])
+        trial.set_user_attr(attr.SCORES, summary["metrics"])
+        trial.set_user_attr(attr.CONFUSIONS, summary["confusions"])
+        trial.set_user_attr(attr.CONFUSIONS_SHOWN, summary.get("confusions_shown"))
+        trial.set_user_attr(attr.SECONDS, summary["seconds"])
+        trial.set_user_attr(attr.JOULES, summary.get("joules"))
+        trial.set_user_attr(attr.FREQUENCIES, summary["frequencies"])
         value = summary["metrics"].get(self.metric)
         if value is None or not math.isfinite(value):
             raise TrialFailed(f"{self.metric} of the finished run is undefined.")
@@ -114,35 +112,35 @@ class LossObjective:
         A trial that goes on with a dead one brings its seed along.
         """
         setting = setting_text(suggested(trial, suggest_loss))
-        if "seed" not in trial.user_attrs:
+        if attr.SEED not in trial.user_attrs:
             others = [other for other in trial.study.get_trials(deepcopy=False) if is_of(other, setting)]
-            earlier = sum("retry_of" not in other.user_attrs for other in others)
-            taken = {other.user_attrs.get("seed") for other in others}
-            trial.set_user_attr("seed", next(n for n in count(self.seed + earlier) if n not in taken))
-            trial.set_user_attr("repetition", earlier > 0)
-        trial.set_user_attr("batch_size", self.base.training.tiles_a_step)
+            earlier = sum(attr.RETRY_OF not in other.user_attrs for other in others)
+            taken = {other.user_attrs.get(attr.SEED) for other in others}
+            trial.set_user_attr(attr.SEED, next(n for n in count(self.seed + earlier) if n not in taken))
+            trial.set_user_attr(attr.REPETITION, earlier > 0)
+        trial.set_user_attr(attr.BATCH_SIZE, self.base.training.tiles_a_step)
         # Last: it tells that all is chosen.
-        trial.set_user_attr(SETTING, setting)
+        trial.set_user_attr(attr.SETTING, setting)
 
     def _prepare(self, trial: optuna.Trial) -> Path:
         """Name the run folder, and write config.json; one that goes on with a dead trial brings it along."""
-        goes_on = "run" in trial.user_attrs
+        goes_on = attr.RUN in trial.user_attrs
         if not goes_on:
-            trial.set_user_attr("run", f"{self.runs_dir.name}/{self.folder}-{trial.number:04d}")
-        run_dir = self.runs_dir / Path(trial.user_attrs["run"]).name
+            trial.set_user_attr(attr.RUN, f"{self.runs_dir.name}/{self.folder}-{trial.number:04d}")
+        run_dir = self.runs_dir / Path(trial.user_attrs[attr.RUN]).name
         if not goes_on:
             # A folder of this name is left from an older database: nothing in it belongs to this trial.
             shutil.rmtree(run_dir, ignore_errors=True)
         run_dir.mkdir(parents=True, exist_ok=True)
         if not (run_dir / CONFIG).is_file():
             # What is chosen already is given again.
-            chosen = {"loss": suggest_loss(trial), "seed": trial.user_attrs["seed"]}
+            chosen = {"loss": suggest_loss(trial), "seed": trial.user_attrs[attr.SEED]}
             config = self.base.model_copy(update=chosen)
             write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
         return run_dir
 
     def _watcher(self, trial: optuna.Trial, judged: int) -> Callable[[dict[str, Any]], None]:
-        title = f"trial {trial.number}, {trial.user_attrs[SETTING]}, seed {trial.user_attrs['seed']}"
+        title = f"trial {trial.number}, {trial.user_attrs[attr.SETTING]}, seed {trial.user_attrs[attr.SEED]}"
         self.progress(title, 0, self.epochs, "")
 
         def on_epoch(line: dict[str, Any]) -> None:
@@ -172,7 +170,7 @@ class LossObjective:
 
 def is_of(trial: FrozenTrial, setting: str) -> bool:
     """Whether a trial, running ones included, has chosen a setting."""
-    return trial.user_attrs.get(SETTING) == setting
+    return trial.user_attrs.get(attr.SETTING) == setting
 
 
 def judged_before(trial: optuna.Trial) -> int:
@@ -182,8 +180,8 @@ def judged_before(trial: optuna.Trial) -> int:
     """
     trials = {other.number: other for other in trial.study.get_trials(deepcopy=False)}
     judged = 0
-    before = trials.get(trial.user_attrs.get("retry_of", -1))
+    before = trials.get(trial.user_attrs.get(attr.RETRY_OF, -1))
     while before is not None:
         judged = max(judged, before.last_step or 0)
-        before = trials.get(before.user_attrs.get("retry_of", -1))
+        before = trials.get(before.user_attrs.get(attr.RETRY_OF, -1))
     return judged

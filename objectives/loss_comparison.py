@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
 from objectives.space import LOSSES, WEIGHTED
 from sonarseg.metrics.compared_runs import Run, compare_rows
 
@@ -62,7 +63,7 @@ def runs_by_setting(trials: Sequence[FrozenTrial]) -> dict[str, SettingRuns]:
     grouped: dict[str, list[FrozenTrial]] = {}
     for trial in sorted(trials, key=lambda t: t.number):
         if trial.state == TrialState.COMPLETE:
-            grouped.setdefault(trial.user_attrs["setting"], []).append(trial)
+            grouped.setdefault(trial.user_attrs[attr.SETTING], []).append(trial)
     return {setting: SettingRuns(setting, tuple(runs)) for setting, runs in grouped.items()}
 
 
@@ -94,7 +95,7 @@ def compare_losses(trials: Sequence[FrozenTrial]) -> LossComparison:
     weighted = {
         setting
         for setting, runs in settings.items()
-        if any(trial.user_attrs.get("name") == WEIGHTED for trial in runs.trials)
+        if any(trial.user_attrs.get(attr.NAME) == WEIGHTED for trial in runs.trials)
     }
     comparison = compare_rows(
         [
@@ -103,7 +104,7 @@ def compare_losses(trials: Sequence[FrozenTrial]) -> LossComparison:
                 runs.loss,
                 WEIGHTED if setting in weighted else runs.loss,
                 setting,
-                trial.user_attrs.get("seed"),
+                trial.user_attrs.get(attr.SEED),
                 float(trial.value or 0.0),
             )
             for setting, runs in settings.items()

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from objectives.records import attributes as attr
 from sonarseg.metrics.confusion import pack_confusions, unpack_confusions
-
-PARTIAL = "partial"
 
 
 def partial_scores(tiles: Sequence[int], confusions: NDArray[np.int64]) -> dict[str, Any]:
@@ -38,7 +37,7 @@ def read_partial(
     """
     scored = np.zeros(tiles, dtype=np.bool_)
     confusions = np.zeros((tiles, num_classes, num_classes), dtype=np.int64)
-    stored = attributes.get(PARTIAL)
+    stored = attributes.get(attr.PARTIAL)
     if stored is not None:
         places = np.array(stored["tiles"], dtype=np.int64)
         scored[places] = True

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from optuna.trial import FrozenTrial
 
-# User attribute of a trial, written when it is asked for
-PROPOSAL = "proposal"
+from objectives.records import attributes as attr
+
 RANDOM, ADAPTIVE = "random", "adaptive"
 # User attributes of trials that were added whole: read off another trial, run elsewhere before
-_NOT_SEARCHED = ("derived_from", "warm_start")
+_NOT_SEARCHED = (attr.DERIVED, attr.ORIGIN)
 
 
 def is_searched(trial: FrozenTrial) -> bool:
     """Whether the search proposed the trial's setting, noted or, in older studies, not noted."""
-    if "derived_from" in trial.user_attrs:
+    if attr.DERIVED in trial.user_attrs:
         return False
-    if PROPOSAL in trial.user_attrs:
+    if attr.PROPOSAL in trial.user_attrs:
         return True
     fixed = bool(trial.system_attrs.get("fixed_params"))
     return not fixed and not any(name in trial.user_attrs for name in _NOT_SEARCHED)

@@ -8,8 +8,10 @@ import optuna
 from optuna.pruners import BasePruner
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
+
 # User attributes of trials that are run to their end whatever they look like on the way.
-PROTECTED = ("enqueued", "repetition")
+PROTECTED = (attr.ENQUEUED, attr.REPETITION)
 
 
 class SameLossMedianPruner(BasePruner):

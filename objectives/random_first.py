@@ -9,7 +9,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.proposals import ADAPTIVE, PROPOSAL, RANDOM, is_searched
+from objectives.proposals import ADAPTIVE, RANDOM, is_searched
+from objectives.records import attributes as attr
 
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
@@ -41,10 +42,10 @@ class RandomFirst(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Decide who proposes this setting, and note it with the trial."""
-        if PROPOSAL not in trial.user_attrs and not trial.system_attrs.get("fixed_params"):
+        if attr.PROPOSAL not in trial.user_attrs and not trial.system_attrs.get("fixed_params"):
             proposal = RANDOM if self._draws_on(study, trial) else ADAPTIVE
-            study._storage.set_trial_user_attr(trial._trial_id, PROPOSAL, proposal)
-            trial.set_user_attr(PROPOSAL, proposal)
+            study._storage.set_trial_user_attr(trial._trial_id, attr.PROPOSAL, proposal)
+            trial.set_user_attr(attr.PROPOSAL, proposal)
         self._of(trial).before_trial(study, trial)
 
     def _draws_on(self, study: optuna.Study, trial: FrozenTrial) -> bool:
@@ -57,7 +58,7 @@ class RandomFirst(BaseSampler):
         return not self._all_drawn
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
-        return self.random if trial.user_attrs.get(PROPOSAL) == RANDOM else self.adaptive
+        return self.random if trial.user_attrs.get(attr.PROPOSAL) == RANDOM else self.adaptive
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial

@@ -21,12 +21,11 @@ from optuna.samplers import (
 from optuna.trial import TrialState
 
 from objectives.enqueued import enqueued_params
-from objectives.proposals import PROPOSAL, RANDOM
+from objectives.proposals import RANDOM
 from objectives.random_first import RandomFirst
+from objectives.records import attributes as attr
 from objectives.space import SamplerName
 
-# User attribute of a study: how many workers have drawn for it
-DRAWS = "draws"
 # NSGA-II draws its first population of 50 at random; named and derived settings are part of it.
 _NSGA_RANDOM = 30
 
@@ -93,8 +92,8 @@ def draws_so_far(study: optuna.Study) -> int:
 
     Call it in this worker's turn.
     """
-    draws = int(study.user_attrs.get(DRAWS, 0)) + 1
-    study.set_user_attr(DRAWS, draws)
+    draws = int(study.user_attrs.get(attr.DRAWS, 0)) + 1
+    study.set_user_attr(attr.DRAWS, draws)
     return draws - 1
 
 
@@ -117,7 +116,7 @@ def enqueue_grid_point(study: optuna.Study, points: Sequence[dict[str, Any]], se
     if free is None:
         return False
     # The order is drawn without looking at scores.
-    study.enqueue_trial(free, user_attrs={PROPOSAL: RANDOM})
+    study.enqueue_trial(free, user_attrs={attr.PROPOSAL: RANDOM})
     return True
 
 

@@ -17,6 +17,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
 from reports.foreign_trials import is_foreign
 from reports.study_attributes import refuse_overwritten
 from reports.study_records import INTERRUPTED, STATES, Study, Trial, workspace_name
@@ -165,59 +166,59 @@ def refuse_foreign(path: Path) -> None:
 
 def _is_ours(kind: str, study: optuna.Study) -> bool:
     # What a study is may be noted a moment after it was made, on a server.
-    return study.user_attrs.get("kind") == kind or not study.get_trials(deepcopy=False)
+    return study.user_attrs.get(attr.KIND) == kind or not study.get_trials(deepcopy=False)
 
 
 def _read_study(kind: str, study: optuna.Study) -> Study:
     attrs = study.user_attrs
     frozen = sorted(study.get_trials(deepcopy=False), key=lambda trial: trial.number)
-    survey = attrs.get("survey")
+    survey = attrs.get(attr.SURVEY)
     classes = [plain(name) for name in survey.get("classes", [])] if isinstance(survey, dict) else []
     objectives = len(study.directions)
     foreign = {trial.number for trial in frozen if is_foreign(trial, {**attrs, "kind": kind}, objectives)}
     own = tuple(trial for trial in frozen if trial.number not in foreign)
-    unscored = {plain(name) for name in attrs.get("unscored") or []}
+    unscored = {plain(name) for name in attrs.get(attr.UNSCORED) or []}
     trials = tuple(_read_trial(trial, classes, kind, unscored) for trial in own)
     return Study(study.study_name, kind, attrs, trials, own, objectives > 1, tuple(sorted(foreign)))
 
 
 def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set[str]) -> Trial:
     attrs = trial.user_attrs
-    confusions = _confusions(trial, kind, "confusions")
-    scores, iou = _stored_scores(attrs.get("metrics"))
+    confusions = _confusions(trial, kind, attr.CONFUSIONS)
+    scores, iou = _stored_scores(attrs.get(attr.SCORES))
     if confusions is not None:
         scores = {name: metric(confusions) for name, metric in METRICS.items()}
         if len(classes) == confusions.shape[1]:
             iou = dict(zip(classes, class_iou(confusions), strict=True))
     values = trial.values if trial.state is TrialState.COMPLETE and trial.values else [None, None]
-    interrupted = trial.state is TrialState.FAIL and attrs.get("interrupted")
+    interrupted = trial.state is TrialState.FAIL and attrs.get(attr.INTERRUPTED)
     return Trial(
         number=trial.number,
         state=INTERRUPTED if interrupted else STATES[trial.state],
         value=_known(values[0]),
         tile_seconds=_known(values[1]) if len(values) > 1 else None,
         params=trial.params,
-        name=plain_or_none(attrs.get("name")),
-        enqueued=bool(attrs.get("enqueued")),
+        name=plain_or_none(attrs.get(attr.NAME)),
+        enqueued=bool(attrs.get(attr.ENQUEUED)),
         scores=scores,
         iou={name: None if name in unscored else value for name, value in iou.items()},
         confusions=confusions,
-        confusions_shown=_confusions(trial, kind, "confusions_shown"),
+        confusions_shown=_confusions(trial, kind, attr.CONFUSIONS_SHOWN),
         seconds=_seconds(trial),
-        joules=_number(attrs.get("joules")),
-        reason=plain_or_none(attrs.get("reason")),
-        run=attrs.get("run"),
-        seed=attrs.get("seed"),
-        setting=plain(attrs.get("setting") or sorted(trial.params.items())),
-        retry_of=attrs.get("retry_of"),
-        derived_from=attrs.get("derived_from"),
-        drawn_at_random=attrs.get("proposal") == "random",
-        finished_race=bool(attrs.get("finished_race")),
-        taken_from=_origin(attrs.get("warm_start")),
-        inherited=_is_inherited(attrs.get("warm_start")),
-        host=_host(attrs.get("worker")),
-        worker=_worker(attrs.get("worker")),
-        device=plain_or_none(attrs.get("device")),
+        joules=_number(attrs.get(attr.JOULES)),
+        reason=plain_or_none(attrs.get(attr.REASON)),
+        run=attrs.get(attr.RUN),
+        seed=attrs.get(attr.SEED),
+        setting=plain(attrs.get(attr.SETTING) or sorted(trial.params.items())),
+        retry_of=attrs.get(attr.RETRY_OF),
+        derived_from=attrs.get(attr.DERIVED),
+        drawn_at_random=attrs.get(attr.PROPOSAL) == "random",
+        finished_race=bool(attrs.get(attr.FINISHED_RACE)),
+        taken_from=_origin(attrs.get(attr.ORIGIN)),
+        inherited=_is_inherited(attrs.get(attr.ORIGIN)),
+        host=_host(attrs.get(attr.WORKER)),
+        worker=_worker(attrs.get(attr.WORKER)),
+        device=plain_or_none(attrs.get(attr.DEVICE)),
         intermediate={
             step: value for step, value in trial.intermediate_values.items() if math.isfinite(value)
         },
@@ -249,17 +250,17 @@ def _stored_scores(metrics: object) -> tuple[dict[str, float | None], dict[str, 
 def _seconds(trial: FrozenTrial) -> float | None:
     """Time that a trial took here; None where nobody knows it or another trial counts it."""
     attrs = trial.user_attrs
-    read_off = "derived_from" in attrs and not attrs.get("finished_race")
-    if read_off or _is_inherited(attrs.get("warm_start")):
+    read_off = attr.DERIVED in attrs and not attrs.get(attr.FINISHED_RACE)
+    if read_off or _is_inherited(attrs.get(attr.ORIGIN)):
         return None
     # An interrupted run is gone on with, and its time counted, by the next trial.
-    if attrs.get("interrupted"):
+    if attrs.get(attr.INTERRUPTED):
         return None
-    stored = _number(attrs.get("seconds"))
+    stored = _number(attrs.get(attr.SECONDS))
     if stored is not None:
         return stored
     # The end of a trial whose program died is when that was noticed, perhaps days later.
-    died = trial.state is TrialState.FAIL and "deaths" in attrs
+    died = trial.state is TrialState.FAIL and attr.DEATHS in attrs
     return None if died or trial.duration is None else trial.duration.total_seconds()
 
 

@@ -12,11 +12,21 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
 from reports.style.formatting import count, listing
 from sonarseg.metrics.confusion import unpack_confusions
 
 # User attributes that every trial of this program has some of once it has begun or ended
-_MARKS = ("worker", "reason", "interrupted", "deaths", "derived_from", "warm_start", "run", "curve")
+_MARKS = (
+    attr.WORKER,
+    attr.REASON,
+    attr.INTERRUPTED,
+    attr.DEATHS,
+    attr.DERIVED,
+    attr.ORIGIN,
+    attr.RUN,
+    attr.CURVE,
+)
 _CRF_PARAMETERS = {
     "sigma_alpha",
     "sigma_beta",
@@ -33,16 +43,8 @@ _LOSS_PARAMETERS: dict[str, set[str]] = {
     "lovasz_softmax": set(),
 }
 
-# What the attributes of a complete trial are, if it has them
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "curve": list,
-    "derived_from": int,
-    "metrics": dict,
-    "reason": str,
-    "retry_of": int,
-    "seconds": (int, float),
-    "seed": int,
-}
+# Attributes of a complete trial that must be of the right kind, if it has them
+_CHECKED = (attr.CURVE, attr.DERIVED, attr.SCORES, attr.REASON, attr.RETRY_OF, attr.SECONDS, attr.SEED)
 
 
 def is_foreign(trial: FrozenTrial, attrs: Mapping[str, Any], objectives: int = 1) -> bool:
@@ -71,7 +73,7 @@ def is_foreign(trial: FrozenTrial, attrs: Mapping[str, Any], objectives: int = 1
     values = trial.values or []
     if len(values) != objectives or not all(math.isfinite(value) for value in values):
         return True
-    if not attrs.get("tiles"):
+    if not attrs.get(attr.TILES):
         return not marked
     return not (_has_parameters(trial, attrs) and _has_result(trial, attrs))
 
@@ -89,9 +91,9 @@ def foreign_note(numbers: Sequence[int]) -> str | None:
 
 def _has_kinds(attrs: Mapping[str, Any]) -> bool:
     """Whether no attribute was overwritten with something of another kind."""
-    known = ((attrs[name], kind) for name, kind in _KINDS.items() if attrs.get(name) is not None)
-    curve = attrs.get("curve") or []
-    return all(isinstance(value, kind) for value, kind in known) and all(
+    known = ((attrs[name], attr.TRIAL[name].kinds) for name in _CHECKED if attrs.get(name) is not None)
+    curve = attrs.get(attr.CURVE) or []
+    return all(isinstance(value, kinds) for value, kinds in known) and all(
         value is None or isinstance(value, int | float) for value in curve
     )
 
@@ -100,16 +102,16 @@ def _has_parameters(trial: FrozenTrial, attrs: Mapping[str, Any]) -> bool:
     params = trial.params
     if any(isinstance(value, float) and not math.isfinite(value) for value in params.values()):
         return False
-    if attrs.get("kind") == "crf":
+    if attrs.get(attr.KIND) == "crf":
         return params.keys() >= _CRF_PARAMETERS
     needed = _LOSS_PARAMETERS.get(str(params.get("loss")))
-    noted = all(isinstance(trial.user_attrs.get(name), str) for name in ("setting", "run"))
+    noted = all(isinstance(trial.user_attrs.get(name), str) for name in (attr.SETTING, attr.RUN))
     return needed is not None and params.keys() >= needed and noted
 
 
 def _has_result(trial: FrozenTrial, attrs: Mapping[str, Any]) -> bool:
     """Whether the confusions are those of the study's tiles and classes."""
-    packed, survey = trial.user_attrs.get("confusions"), attrs.get("survey")
+    packed, survey = trial.user_attrs.get(attr.CONFUSIONS), attrs.get(attr.SURVEY)
     if not isinstance(packed, str):
         return False
     try:
@@ -117,4 +119,4 @@ def _has_result(trial: FrozenTrial, attrs: Mapping[str, Any]) -> bool:
     except ValueError:
         return False
     classes = survey.get("classes") if isinstance(survey, dict) else None
-    return shape[0] == len(attrs["tiles"]) and (not classes or shape[1] == len(classes))
+    return shape[0] == len(attrs[attr.TILES]) and (not classes or shape[1] == len(classes))

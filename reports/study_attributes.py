@@ -7,12 +7,13 @@ from typing import Any
 
 from optuna import Study
 
+from objectives.records import attributes as attr
 from sonarseg.errors import UserError
 from sonarseg.metrics.iou import METRICS
 
-_MAPPINGS = ("config", "survey", "versions", "confirm")
-_TEXTS = ("created", "device", "engine", "metric", "metric_note", "untuned")
-_LISTS_OF_TEXTS = ("tiles", "unscored")
+_MAPPINGS = (attr.CONFIG, attr.SURVEY, attr.VERSIONS, attr.CONFIRM)
+_TEXTS = (attr.CREATED, attr.DEVICE, attr.ENGINE, attr.METRIC, attr.METRIC_NOTE, attr.UNTUNED)
+_LISTS_OF_TEXTS = (attr.TILES, attr.UNSCORED)
 _SHOWN = 60
 
 
@@ -46,23 +47,23 @@ def _expected(name: str, value: object) -> str | None:
     """What an attribute should be; None if it is that, or not known."""
     if name in _MAPPINGS and not isinstance(value, dict):
         return "names with values"
-    if name == "survey" and isinstance(value, dict) and not _are_texts(value.get("classes", [])):
+    if name == attr.SURVEY and isinstance(value, dict) and not _are_texts(value.get("classes", [])):
         return "a list of class names in it"
-    if name == "versions" and isinstance(value, dict) and not _are_texts(list(value.values())):
+    if name == attr.VERSIONS and isinstance(value, dict) and not _are_texts(list(value.values())):
         return "a version for each package"
     if name in _TEXTS and not isinstance(value, str):
         return "a text"
-    if name == "metric" and value not in METRICS:
+    if name == attr.METRIC and value not in METRICS:
         return f"one of {', '.join(METRICS)}"
     if name in _LISTS_OF_TEXTS and not _are_texts(value):
         return "a list of names"
-    if name == "groups" and not isinstance(value, list):
+    if name == attr.GROUPS and not isinstance(value, list):
         return "a list of strips"
-    if name == "test_openings" and not (
+    if name == attr.TEST_OPENINGS and not (
         isinstance(value, list) and all(isinstance(entry, dict) for entry in value)
     ):
         return "a list of times with what was scored"
-    if name in ("draws", "seed") and (isinstance(value, bool) or not isinstance(value, int)):
+    if name in (attr.DRAWS, attr.SEED) and (isinstance(value, bool) or not isinstance(value, int)):
         return "a whole number"
     return None
 

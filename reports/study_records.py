@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
 from reports.foreign_trials import foreign_note
 from reports.style.formatting import count, listing, plain, plain_or_none
 
@@ -146,22 +147,22 @@ class Study:
     @property
     def metric(self) -> str:
         """Name of the metric that the trials maximise."""
-        return plain(self.attrs.get("metric", "miou_multiclass"))
+        return plain(self.attrs.get(attr.METRIC, "miou_multiclass"))
 
     @property
     def metric_note(self) -> str | None:
         """Why the metric is not the usual one."""
-        return plain_or_none(self.attrs.get("metric_note"))
+        return plain_or_none(self.attrs.get(attr.METRIC_NOTE))
 
     @property
     def unscored(self) -> list[str]:
         """Classes that the labels of val show and its masks never hold: no score tells of them."""
-        return [plain(name) for name in self.attrs.get("unscored") or []]
+        return [plain(name) for name in self.attrs.get(attr.UNSCORED) or []]
 
     @property
     def untuned(self) -> str | None:
         """Why nothing could be tuned."""
-        return plain_or_none(self.attrs.get("untuned"))
+        return plain_or_none(self.attrs.get(attr.UNTUNED))
 
     @property
     def val_is_empty(self) -> bool:
@@ -172,12 +173,12 @@ class Study:
     @property
     def sources(self) -> list[str]:
         """Workspaces that it was begun with, without the way to them on the machine where they were."""
-        return [workspace_name(source) for source in self.attrs.get("warm_starts") or []]
+        return [workspace_name(source) for source in self.attrs.get(attr.WARM_STARTS) or []]
 
     @property
     def survey(self) -> dict[str, Any]:
         """Name, fingerprint, classes and tile counts of the survey."""
-        survey = self.attrs.get("survey")
+        survey = self.attrs.get(attr.SURVEY)
         return survey if isinstance(survey, dict) else {}
 
     @property
@@ -188,7 +189,7 @@ class Study:
     @property
     def groups(self) -> list[str | None] | None:
         """Strip of each scored tile, or None where the survey does not tell."""
-        groups = self.attrs.get("groups")
+        groups = self.attrs.get(attr.GROUPS)
         return groups if groups and any(group is not None for group in groups) else None
 
     def in_state(self, state: str) -> list[Trial]:
@@ -249,7 +250,7 @@ def test_openings(studies: Iterable[Study]) -> list[tuple[str, str]]:
         {
             (str(opening.get("time", "")), str(opening.get("what", "")))
             for study in studies
-            for opening in study.attrs.get("test_openings") or []
+            for opening in study.attrs.get(attr.TEST_OPENINGS) or []
         }
     )
 

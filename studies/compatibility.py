@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import optuna
 
+from objectives.records import attributes as attr
 from sonarseg.errors import UserError
 from sonarseg.survey.checks.scored_classes import mask_pixels, unscored_classes
 from sonarseg.survey.layout import Survey
@@ -54,7 +55,7 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
     seen = np.sum(counts, axis=0) if counts else np.zeros(survey.num_classes, dtype=np.int64)
     shared: dict[str, Any] = {
         **_metric(config, len(tiles), several),
-        "survey": {
+        attr.SURVEY: {
             "name": survey.name,
             "fingerprint": survey.fingerprint,
             "classes": list(survey.classes),
@@ -65,26 +66,26 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
                 "val": several,
             },
         },
-        "unscored": list(unscored_classes(survey, "val", seen)),
-        "tiles": list(tiles),
-        "groups": [survey.groups.get(tile) for tile in tiles],
-        "versions": _versions(),
-        "seed": config.seed,
-        "device": config.device,
-        "config": config.model_dump(mode="json"),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "test_openings": [],
+        attr.UNSCORED: list(unscored_classes(survey, "val", seen)),
+        attr.TILES: list(tiles),
+        attr.GROUPS: [survey.groups.get(tile) for tile in tiles],
+        attr.VERSIONS: _versions(),
+        attr.SEED: config.seed,
+        attr.DEVICE: config.device,
+        attr.CONFIG: config.model_dump(mode="json"),
+        attr.CREATED: datetime.now(UTC).isoformat(timespec="seconds"),
+        attr.TEST_OPENINGS: [],
     }
     if not tiles:
         masked = any(survey.has_mask(tile) for tile in survey.splits["val"])
         lacks = "no pixel with data in the masks of" if masked else "no masks for"
         if not survey.splits["val"]:
             lacks = "no tile in"
-        shared["untuned"] = (
+        shared[attr.UNTUNED] = (
             f"the survey {survey.name} has {lacks} its val split, so no setting could be scored: "
             "the published settings of w-s3Tseg were used."
         )
-    return {kind: {"kind": kind, **shared} for kind in KINDS}
+    return {kind: {attr.KIND: kind, **shared} for kind in KINDS}
 
 
 def directions_of(config: StudyConfig) -> dict[StudyKind, tuple[Direction, ...]]:
@@ -94,10 +95,10 @@ def directions_of(config: StudyConfig) -> dict[StudyKind, tuple[Direction, ...]]
 
 def _metric(config: StudyConfig, tiles: int, several: int) -> dict[str, str]:
     if config.metric == "miou" or several or not tiles:
-        return {"metric": config.metric}
+        return {attr.METRIC: config.metric}
     return {
-        "metric": "miou",
-        "metric_note": "miou is used in place of miou_multiclass: no val tile shows two or more classes.",
+        attr.METRIC: "miou",
+        attr.METRIC_NOTE: "miou is used in place of miou_multiclass: no val tile shows two or more classes.",
     }
 
 
@@ -134,21 +135,21 @@ def _beside(workspace: Path) -> str:
 
 
 def _first_change(before: Mapping[str, Any], survey: Survey, config: StudyConfig) -> str | None:
-    if before["survey"]["classes"] != list(survey.classes):
+    if before[attr.SURVEY]["classes"] != list(survey.classes):
         return (
-            f"the class list changed from {', '.join(before['survey']['classes'])} "
+            f"the class list changed from {', '.join(before[attr.SURVEY]['classes'])} "
             f"to {', '.join(survey.classes)}"
         )
     # A study begun by an earlier version, without fields of today, had their defaults.
     defaults = StudyConfig(name="-", survey="-").model_dump(mode="json")
-    old, new = _flat(defaults) | _flat(before["config"]), _flat(config.model_dump(mode="json"))
+    old, new = _flat(defaults) | _flat(before[attr.CONFIG]), _flat(config.model_dump(mode="json"))
     for name in sorted(old.keys() | new.keys()):
         if name not in FREE and old.get(name) != new.get(name):
             return f"{name} in study.toml changed from {_shown(old.get(name))} to {_shown(new.get(name))}"
-    if before["survey"]["fingerprint"] != survey.fingerprint:
+    if before[attr.SURVEY]["fingerprint"] != survey.fingerprint:
         return f"the survey {survey.root} changed (images, labels, splits or val masks)"
-    if before["versions"]["optuna"].split(".")[0] != version("optuna").split(".")[0]:
-        return f"Optuna changed from {before['versions']['optuna']} to {version('optuna')}"
+    if before[attr.VERSIONS]["optuna"].split(".")[0] != version("optuna").split(".")[0]:
+        return f"Optuna changed from {before[attr.VERSIONS]['optuna']} to {version('optuna')}"
     return None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from plotly import graph_objects
 
+from objectives.records import attributes as attr
 from reports.figures.base import FONT, Figure, axis, layout, value_axis
 from reports.sections.crf import crf_section
 from reports.sections.loss import loss_section
@@ -38,7 +39,7 @@ def _crf_figures(study: Study) -> dict[str, graph_objects.Figure]:
     if best is not None and best.confusions is not None:
         title = f"Confusion on val, best trial ({best.number})"
         figures["crf-confusion"] = confusion_figure(best.confusions.sum(axis=0), study.classes, title)
-    curves = [trial for trial in study.frozen if trial.user_attrs.get("curve")]
+    curves = [trial for trial in study.frozen if trial.user_attrs.get(attr.CURVE)]
     if curves and best is not None:
         figures["crf-iterations"] = _iterations_figure(study, best)
     return figures
@@ -127,7 +128,7 @@ def _iterations_figure(study: Study, best: Trial) -> graph_objects.Figure:
     """Draw the score after every mean-field iteration, the best setting and the untuned ones."""
     data: list[dict[str, Any]] = []
     for trial, frozen in zip(study.trials, study.frozen, strict=True):
-        curve = frozen.user_attrs.get("curve")
+        curve = frozen.user_attrs.get(attr.CURVE)
         chosen = trial.number == best.number
         # The first point of every curve is the map without a CRF.
         untuned = trial.name and trial.params.get("iterations") != 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from objectives.records import attributes as attr
 from reports.figures.epochs import read_trial
 from reports.findings.confirmed import confirmed
 from reports.study_records import Study, Trial
@@ -76,7 +77,7 @@ def _value(value: object) -> object:
 
 def _tile_rows(study: Study) -> Iterator[dict[str, Any]]:
     """List the mIoU of every tile in every complete trial, as far as the trials tell."""
-    tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
+    tiles = [plain(tile) for tile in study.attrs.get(attr.TILES) or []]
     groups = study.groups or [None] * len(tiles)
     for trial in study.complete:
         if trial.confusions is None or len(trial.confusions) != len(tiles):

@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
+from objectives.records import attributes as attr
 from reports.figures.base import (
     Figure,
     Key,
@@ -30,7 +31,7 @@ _SILENT: dict[str, Any] = {"hoverinfo": "skip", "hovertemplate": None}
 def stored_curve(study: Study, trial: Trial) -> list[float | None]:
     """Score after 0, 1, ... iterations as the trial stored it; empty where it stored none."""
     attrs = next((f.user_attrs for f in study.frozen if f.number == trial.number), {})
-    found = attrs.get("curve")
+    found = attrs.get(attr.CURVE)
     return [finite(value) for value in found] if isinstance(found, list) else []
 
 

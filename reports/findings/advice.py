@@ -7,6 +7,7 @@ import math
 import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
+from objectives.records import attributes as attr
 from reports.figures.confusion import ConfusionTable
 from reports.figures.tiles import tile_scores
 from reports.findings.confirmed import confirmed
@@ -47,7 +48,7 @@ def where_it_fails(crf: CrfSection | None, loss: LossSection | None) -> list[str
     if len(runs) == len(trials) and len({run.shape for run in runs}) == 1:
         of_tile = np.mean([tile_scores(run) for run in runs], axis=0)
         place = int(np.nanargmin(of_tile))
-        tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
+        tiles = [plain(tile) for tile in study.attrs.get(attr.TILES) or []]
         name = tiles[place] if place < len(tiles) else f"number {place}"
         poor = int((of_tile < 0.5 * float(np.nanmedian(of_tile))).sum())
         more = f"; {count(poor, 'tile')} of {len(of_tile)} reach less than half of the median" if poor else ""

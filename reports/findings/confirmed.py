@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from objectives.records import attributes as attr
 from reports.study_records import Study
 from reports.style.formatting import count, plain, score
 from reports.style.interval_words import gain_sentence, scope
@@ -17,7 +18,6 @@ from sonarseg.metrics.bootstrap import Interval
 from sonarseg.metrics.confirmed_runs import CHOOSING_SPLIT, confirmed_differences
 from sonarseg.metrics.confusion import unpack_confusions
 
-ATTRIBUTE = "confirm"
 _NAMES = {"crf": "dense CRF", "loss": "loss"}
 
 
@@ -117,7 +117,7 @@ def winner_runs(record: Mapping[str, Any], split: str) -> list[NDArray[np.int64]
 
 def confirmed(study: Study) -> Confirmed | None:
     """Read the confirmation of a study; None where there was none."""
-    record = study.attrs.get(ATTRIBUTE)
+    record = study.attrs.get(attr.CONFIRM)
     if not isinstance(record, dict) or "winner" not in record:
         return None
     rows = [

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from objectives.records import attributes as attr
 from reports.figures.epochs import read_run
-from reports.findings.confirmed import ATTRIBUTE, winner_runs
+from reports.findings.confirmed import winner_runs
 from reports.findings.guess_beaten import Guess, best_guess, mean_score
 from reports.sections.loss_table import LossRow, loss_table
 from reports.study_records import Study, Trial
@@ -90,7 +91,7 @@ def _judged(
     guess = best_guess(runs, metric, study.groups, study.classes, "val")
     shown, pseudo_labels = _beside_pseudo_labels(study, crf, row, runs)
     fell = _loss_fall(workspace, row.trials[0])
-    unscored = [plain(name) for name in study.attrs.get("unscored") or []]
+    unscored = [plain(name) for name in study.attrs.get(attr.UNSCORED) or []]
     weak = _weaknesses(shown, pseudo_labels, fell, unscored)
     figures: dict[str, Any] = {
         "metric": metric,
@@ -156,7 +157,7 @@ def _beside_pseudo_labels(
     """
     truth = runs[0].sum(axis=-1)
     shown = _stacked([trial.confusions_shown for trial in row.trials])
-    started = study.attrs.get("crf")
+    started = study.attrs.get(attr.CRF)
     number = started.get("trial") if isinstance(started, dict) else None
     trials = () if crf is None else crf.trials
     first = _stacked([trial.confusions for trial in trials if trial.number == number])
@@ -186,7 +187,7 @@ def _loss_fall(workspace: Path, trial: Trial) -> float | None:
 
 def _on_test(study: Study, row: LossRow) -> Guess | None:
     """Compare this winner, not one before it, with a guess on test; None if it was not measured there."""
-    record = study.attrs.get(ATTRIBUTE)
+    record = study.attrs.get(attr.CONFIRM)
     if not isinstance(record, dict) or "winner" not in record:
         return None
     loss, params = record["winner"].get("loss"), row.trials[0].params

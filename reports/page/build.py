@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from objectives.records import attributes as attr
 from reports.database import read_studies
 from reports.figures.base import Figure
 from reports.findings.advice import what_next, where_it_fails
@@ -122,7 +123,7 @@ def _title(study: Study | None) -> str:
     """Name the page after the study, or after its survey where the study has no name."""
     if study is None:
         return "No study yet"
-    config = study.attrs.get("config")
+    config = study.attrs.get(attr.CONFIG)
     name = config.get("name") if isinstance(config, dict) else None
     return formatting.plain(name or study.survey.get("name") or "Study")
 

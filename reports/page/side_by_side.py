@@ -6,6 +6,7 @@ import statistics
 from dataclasses import dataclass
 from pathlib import Path
 
+from objectives.records import attributes as attr
 from reports.database import read_studies
 from reports.figures.base import Figure, axis, layout, line, padded, value_axis, whole_ticks
 from reports.figures.classes import ClassScores, class_figure
@@ -57,7 +58,7 @@ class Side:
     def tiles(self) -> list[str]:
         """Tiles that the scores are counted over."""
         first = next(iter(self.studies.values()), None)
-        return [] if first is None else [plain(tile) for tile in first.attrs.get("tiles") or []]
+        return [] if first is None else [plain(tile) for tile in first.attrs.get(attr.TILES) or []]
 
     @property
     def trials(self) -> str:

@@ -8,6 +8,7 @@ import optuna
 from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
 
+from objectives.records import attributes as attr
 from reports.figures.base import Figure
 from reports.figures.classes import ClassScores, class_figure
 from reports.figures.confusion import ConfusionTable, confusion_table
@@ -85,7 +86,7 @@ class CrfSection:
     @property
     def unfinished(self) -> int:
         """Settings that races stopped, that might matter, and that were not scored whole."""
-        finished = self.study.attrs.get("race_finished")
+        finished = self.study.attrs.get(attr.RACE_FINISHED)
         return int(finished.get("left_out", 0)) if isinstance(finished, dict) else 0
 
     @property
@@ -251,7 +252,7 @@ def _tiles_figure(study: Study, shown: list[_Shown]) -> Figure | None:
         for each in shown
         if each.trial.confusions is not None and len(each.trial.confusions)
     ]
-    tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
+    tiles = [plain(tile) for tile in study.attrs.get(attr.TILES) or []]
     return tiles_figure("crf-tiles", series, tiles) if series else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from objectives.records import attributes as attr
 from reports.figures.base import Figure, padded
 from reports.figures.classes import ClassScores, class_figure
 from reports.figures.confusion import ConfusionTable, confusion_table
@@ -137,7 +138,7 @@ def _tiles_figures(study: Study, rows: list[LossRow]) -> list[Figure]:
         for row in rows
         if (confusions := row.trials[0].confusions) is not None and len(confusions)
     ]
-    tiles = [plain(tile) for tile in study.attrs.get("tiles") or []]
+    tiles = [plain(tile) for tile in study.attrs.get(attr.TILES) or []]
     return [tiles_figure("loss-tiles", series, tiles)] if series else []
 
 

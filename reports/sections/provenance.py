@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from objectives.records import attributes as attr
 from reports.study_records import Study, test_openings
 from reports.style.formatting import count, moment, plain, seconds
 
@@ -49,11 +50,11 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         ("tiles of several classes", [_tiles(s.survey.get("multiclass")) for s in found]),
         ("tuned for", [s.metric for s in found]),
         ("note", [s.metric_note for s in found]),
-        ("seed", [s.attrs.get("seed") for s in found]),
-        ("device", [s.attrs.get("device") for s in found]),
-        ("dense CRF engine", [s.attrs["engine"] for s in found if "engine" in s.attrs]),
-        ("batch size", [_batch_sizes(s.attrs.get("batch_size")) for s in found]),
-        ("created", [moment(str(s.attrs.get("created") or "")) for s in found]),
+        ("seed", [s.attrs.get(attr.SEED) for s in found]),
+        ("device", [s.attrs.get(attr.DEVICE) for s in found]),
+        ("dense CRF engine", [s.attrs[attr.ENGINE] for s in found if attr.ENGINE in s.attrs]),
+        ("batch size", [_batch_sizes(s.attrs.get(attr.BATCH_SIZE)) for s in found]),
+        ("created", [moment(str(s.attrs.get(attr.CREATED) or "")) for s in found]),
     ):
         different = list(dict.fromkeys(plain(value) for value in values if value not in (None, "")))
         if different:
@@ -73,9 +74,9 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
                 facts.append((f"{label} of the {study.kind} study", shared))
     versions: dict[str, list[str]] = {}
     for study in found:
-        for name, version in _dict(study.attrs.get("versions")).items():
+        for name, version in _dict(study.attrs.get(attr.VERSIONS)).items():
             versions.setdefault(plain(name), []).append(plain(version))
-    config = next((study.attrs["config"] for study in found if study.attrs.get("config")), None)
+    config = next((study.attrs[attr.CONFIG] for study in found if study.attrs.get(attr.CONFIG)), None)
     return Provenance(
         facts,
         sorted((name, " / ".join(dict.fromkeys(each))) for name, each in versions.items()),
@@ -100,7 +101,7 @@ def _commands(studies: list[Study], workspace: str) -> str:
     commands = [f"sonarseg tune {what} {named} --from {shlex.quote(source)}" for source in sources]
     commands = commands or [f"sonarseg tune {what} {named}"]
     for study in studies:
-        record = _dict(study.attrs.get("confirm"))
+        record = _dict(study.attrs.get(attr.CONFIRM))
         results, seeds = _dict(record.get("results")), record.get("seeds")
         if results:
             split = "test" if "test" in results else "val"

@@ -16,6 +16,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 from optuna_dashboard import wsgi
 
+from objectives.records import attributes as attr
 from reports.dashboard.notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
 from studies.commands.results.scaling import has_warm_up, workspace_scaling
@@ -157,7 +158,7 @@ def _ended(studies: Mapping[StudyKind, optuna.Study]) -> list[object]:
     for study in studies.values():
         trials = study.get_trials(deepcopy=False)
         found.append((len(trials), sum(trial.state.is_finished() for trial in trials)))
-        found.append(study.user_attrs.get("confirm", {}).get("time"))
+        found.append(study.user_attrs.get(attr.CONFIRM, {}).get("time"))
     return found
 
 

@@ -13,6 +13,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.live import Live
 
+from objectives.records import attributes as attr
 from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 from studies.commands.terminal.scores_table import figure
 from studies.commands.terminal.tables import FittingTable, calm_table, inert
@@ -122,7 +123,7 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
     if number not in trials:
         known = f"the trials {number_ranges(trials)}" if trials else "no trials yet"
         raise UserError(f"--log {number}: the loss study has {known}.")
-    run = trials[number].user_attrs.get("run")
+    run = trials[number].user_attrs.get(attr.RUN)
     path = workspace.root / run / "log.txt" if run else None
     if path is None or not path.is_file():
         raise UserError(
@@ -145,7 +146,7 @@ def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
     if not workspace.database_path.is_file():
         return []
     studies = present_studies(workspace.database_path).values()
-    noted = [study.user_attrs.get("test_openings", []) for study in studies]
+    noted = [study.user_attrs.get(attr.TEST_OPENINGS, []) for study in studies]
     openings: list[dict[str, str]] = max(noted, key=len, default=[])
     return openings
 

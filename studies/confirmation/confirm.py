@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 
 from objectives.outcome import TrialFailed
+from objectives.records import attributes as attr
 from objectives.run_monitor import follow_run
 from objectives.space import setting_text
 from sonarseg.densecrf.engines.base import pick_engine
@@ -26,7 +27,7 @@ from sonarseg.survey.layout import Survey
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.confirmation.contenders import Contender, contenders, slug
-from studies.confirmation.record import ATTRIBUTE, begin_record, new_seeds, results_of
+from studies.confirmation.record import begin_record, new_seeds, results_of
 from studies.stages.batch_size import study_batch_size
 from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, Prepared, RunSettings, prepare
 from studies.stages.warm_up import run_config
@@ -294,4 +295,4 @@ class _Measuring:
 
     def _store(self) -> None:
         self.record["time"] = datetime.now(UTC).isoformat(timespec="seconds")
-        self.study.set_user_attr(ATTRIBUTE, self.record)
+        self.study.set_user_attr(attr.CONFIRM, self.record)

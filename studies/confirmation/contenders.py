@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from objectives.records import attributes as attr
 from objectives.space import setting_text
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
@@ -59,8 +60,8 @@ def contenders(
         Where nothing was tuned, or the winner is the baseline.
     """
     studies = load_studies(workspace.database)
-    if "untuned" in studies[kind].user_attrs:
-        raise UserError(f"There is no winner to confirm: {studies[kind].user_attrs['untuned']}")
+    if attr.UNTUNED in studies[kind].user_attrs:
+        raise UserError(f"There is no winner to confirm: {studies[kind].user_attrs[attr.UNTUNED]}")
     untuned_name, untuned = against or _best_untuned(studies["crf"])
     if kind == "crf":
         trial = best_crf_trial(studies["crf"])
@@ -69,7 +70,7 @@ def contenders(
         baseline = Contender("baseline", untuned_name, slug(untuned_name), untuned)
     else:
         loss = best_loss(studies["loss"])
-        chosen = studies["loss"].user_attrs["crf"]
+        chosen = studies["loss"].user_attrs[attr.CRF]
         number, tuned = chosen["trial"], CrfParameters.model_validate(chosen["parameters"])
         name = f"{setting_text(loss)}, tuned CRF (trial {number})"
         winner = Contender("winner", name, f"crf-{number:04d}", tuned, loss)
@@ -86,11 +87,11 @@ def contenders(
 def _best_untuned(study: optuna.Study) -> tuple[str, CrfParameters]:
     """Find the named setting of the highest value: the opponent that is hardest to beat."""
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    named = [trial for trial in trials if trial.user_attrs.get("name")]
+    named = [trial for trial in trials if trial.user_attrs.get(attr.NAME)]
     if not named:
         raise UserError("no untuned setting of the crf study is complete: run `sonarseg tune crf` first.")
     best = max(named, key=lambda trial: (objective_value(trial), -trial.number))
-    return str(best.user_attrs["name"]), CrfParameters.model_validate(best.params)
+    return str(best.user_attrs[attr.NAME]), CrfParameters.model_validate(best.params)
 
 
 def slug(name: str) -> str:

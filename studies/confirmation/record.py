@@ -8,11 +8,10 @@ from typing import Any
 
 import optuna
 
+from objectives.records import attributes as attr
 from sonarseg.metrics.confirmed_runs import ConfirmedDifference, confirmed_differences
 from studies.confirmation.contenders import Contender
 
-# User attribute of the study
-ATTRIBUTE = "confirm"
 # Seeds of the study count up from its own; no setting is repeated a thousand times.
 FIRST_NEW_SEED = 1000
 
@@ -26,9 +25,9 @@ def begin_record(
     study: optuna.Study, winner: Contender, baseline: Contender, seeds: list[int | None]
 ) -> dict[str, Any]:
     """Make the record, with what an earlier call measured of the same settings."""
-    before = study.user_attrs.get(ATTRIBUTE, {})
+    before = study.user_attrs.get(attr.CONFIRM, {})
     record: dict[str, Any] = {
-        "metric": study.user_attrs["metric"],
+        "metric": study.user_attrs[attr.METRIC],
         "winner": {"name": winner.name, **winner.settings()},
         "baseline": {"name": baseline.name, **baseline.settings()},
         "seeds": seeds,

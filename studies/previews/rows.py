@@ -13,6 +13,7 @@ import optuna
 from numpy.typing import NDArray
 from PIL import Image
 
+from objectives.records import attributes as attr
 from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
@@ -59,7 +60,7 @@ def picture_engine(crf_study: optuna.Study | None) -> Engine:
 
     In place of torch it is numba, whose labels are the same but for ties: the device is the study's.
     """
-    if crf_study is not None and crf_study.user_attrs.get("engine") == "pydensecrf":
+    if crf_study is not None and crf_study.user_attrs.get(attr.ENGINE) == "pydensecrf":
         return Engine("pydensecrf")
     return DEFAULT_ENGINE
 

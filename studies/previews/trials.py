@@ -11,6 +11,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
 from reports.dashboard.pictures import PicturePanel, trial_picture
 from reports.dashboard.store import DashboardStore
 from sonarseg.cam.files import read_cam
@@ -124,7 +125,7 @@ class _Sheet:
     def loss_rows(self, trial: FrozenTrial) -> list[list[PicturePanel]]:
         """Tile, CAM, the run's prediction, truth; none where the run's folder is gone."""
         root = self.workspace.root.resolve()
-        masks = (root / str(trial.user_attrs.get("run", "")) / "masks").resolve()
+        masks = (root / str(trial.user_attrs.get(attr.RUN, "")) / "masks").resolve()
         if not masks.is_relative_to(root):
             return []
         return [

@@ -14,26 +14,23 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import OutOfMemory
+from objectives.records import attributes as attr
 from sonarseg.progress import Progress
 from sonarseg.training.batch_size import chosen_batch_size, smaller, start_over
 from sonarseg.training.run_folder.config import read_config
 from studies.config import StudyConfig
 from studies.stages.superseded import restart
-from studies.trials.retry import MEMORY_RAN_OUT
-
-# User attribute of the loss study: its batch sizes one after the other, and why each was chosen
-BATCH_SIZE = "batch_size"
 
 
 def study_batch_size(study: optuna.Study, config: StudyConfig) -> int | Literal["auto"]:
     """The batch size of all runs; before the warm-up has ended, what study.toml says."""
-    chosen = study.user_attrs.get(BATCH_SIZE)
+    chosen = study.user_attrs.get(attr.BATCH_SIZE)
     return config.training.batch_size if chosen is None else int(chosen[-1]["batch_size"])
 
 
 def runs_folder(study: optuna.Study) -> str:
     """How names of the study's run folders begin: not as those of the study that was set aside."""
-    chosen = study.user_attrs.get(BATCH_SIZE, [])
+    chosen = study.user_attrs.get(attr.BATCH_SIZE, [])
     return f"loss-batch-{chosen[-1]['batch_size']}" if len(chosen) > 1 else "loss"
 
 
@@ -48,14 +45,14 @@ def note_batch_size(study: optuna.Study, config: StudyConfig, warm_up: Mapping[s
     warm_up : mapping
         The warm-up's summary; those of earlier versions do not tell their batch size.
     """
-    if BATCH_SIZE in study.user_attrs:
+    if attr.BATCH_SIZE in study.user_attrs:
         return
     wanted = config.training.batch_size
     used = warm_up.get("batch_size", wanted)
     if used == "auto":
         return
     why = "set in study.toml" if used == wanted else "found by the warm-up"
-    study.set_user_attr(BATCH_SIZE, [{"batch_size": used, "why": why}])
+    study.set_user_attr(attr.BATCH_SIZE, [{"batch_size": used, "why": why}])
 
 
 def lower_where_memory_ran_out(study: optuna.Study, config: StudyConfig, progress: Progress) -> bool:
@@ -80,12 +77,12 @@ def lower_where_memory_ran_out(study: optuna.Study, config: StudyConfig, progres
     assert before != "auto"
     half = smaller(before)
     assert half is not None, "the objective fails such a trial for good"
-    why = f"memory ran out with {before} in trial {culprit.number}: {culprit.user_attrs.get('setting')}"
-    history = study.user_attrs.get(BATCH_SIZE, [{"batch_size": before, "why": "set in study.toml"}])
+    why = f"memory ran out with {before} in trial {culprit.number}: {culprit.user_attrs.get(attr.SETTING)}"
+    history = study.user_attrs.get(attr.BATCH_SIZE, [{"batch_size": before, "why": "set in study.toml"}])
     restart(
         study,
         f"{study.study_name}, batch size {before}",
-        {BATCH_SIZE: [*history, {"batch_size": half, "why": why}]},
+        {attr.BATCH_SIZE: [*history, {"batch_size": half, "why": why}]},
         # At once it shows whether it fits now: nothing else is trained in vain.
         first=culprit.number,
     )
@@ -94,7 +91,7 @@ def lower_where_memory_ran_out(study: optuna.Study, config: StudyConfig, progres
 
 
 def _does_not_fit(trial: FrozenTrial, fitted: set[Any]) -> bool:
-    times = trial.user_attrs.get(MEMORY_RAN_OUT, 0)
+    times = trial.user_attrs.get(attr.MEMORY_RAN_OUT, 0)
     return trial.state == TrialState.FAIL and times > int(trial.params.get("loss") in fitted)
 
 

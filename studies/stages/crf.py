@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from objectives.crf import CrfObjective, no_race
 from objectives.grid import crf_grid
 from objectives.racing import Incumbent, incumbent_of
+from objectives.records import attributes as attr
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
@@ -29,7 +30,7 @@ from studies.quality import objective_value
 from studies.stages.finish_races import finish_races, has_unfinished
 from studies.storage.open import storage_errors
 from studies.trials.ask_lock import ask_lock
-from studies.trials.loop import DERIVED, TrialCallbacks, finished, run_trials
+from studies.trials.loop import TrialCallbacks, finished, run_trials
 from studies.trials.retry import requeue_dead_trials
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
@@ -88,7 +89,7 @@ def run_crf_study(
     with storage_errors(workspace.database), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
         tiles = prepare_tiles(
             survey,
-            study.user_attrs["tiles"],
+            study.user_attrs[attr.TILES],
             workspace.cams_dir / "val",
             scaling,
             config.guides,
@@ -102,7 +103,7 @@ def run_crf_study(
             survey.classes,
             survey.background_id,
             config,
-            study.user_attrs["metric"],
+            study.user_attrs[attr.METRIC],
             engine,
             jobs,
             incumbent=partial(_incumbent, study) if races else no_race,
@@ -131,9 +132,9 @@ def _enqueue_grid(study: optuna.Study, workspace: Workspace, survey: Survey, lef
 
 def _same_engine(study: optuna.Study, engine: Engine, workspace: Workspace) -> Engine:
     """Note the engine of a new study; refuse another one later."""
-    begun_with = study.user_attrs.get("engine")
+    begun_with = study.user_attrs.get(attr.ENGINE)
     if begun_with is None:
-        study.set_user_attr("engine", engine.name)
+        study.set_user_attr(attr.ENGINE, engine.name)
     elif begun_with != engine.name:
         raise UserError(
             f"the crf study in {workspace.root} was begun with the engine {begun_with}, and its trials could "
@@ -149,8 +150,8 @@ def _incumbent(study: optuna.Study) -> Incumbent | None:
     if not complete:
         return None
     best = _best(complete)
-    confusions = unpack_confusions(best.user_attrs["confusions"])
-    return incumbent_of(confusions, study.user_attrs["metric"], objective_value(best))
+    confusions = unpack_confusions(best.user_attrs[attr.CONFUSIONS])
+    return incumbent_of(confusions, study.user_attrs[attr.METRIC], objective_value(best))
 
 
 def add_better_iterations(study: optuna.Study, workspace: Workspace) -> list[int]:
@@ -171,10 +172,10 @@ def add_missing_iterations(study: optuna.Study) -> list[int]:
         Numbers of the trials that were added.
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    done = {trial.user_attrs.get(DERIVED) for trial in trials}
+    done = {trial.user_attrs.get(attr.DERIVED) for trial in trials}
     sources = set[int]()
     for trial in trials:
-        better = trial.user_attrs.get("better_iterations")
+        better = trial.user_attrs.get(attr.BETTER_ITERATIONS)
         if better is None or trial.number in done:
             continue
         sources.add(trial.number)
@@ -185,25 +186,25 @@ def add_missing_iterations(study: optuna.Study) -> list[int]:
                 params={**trial.params, "iterations": better["iterations"]},
                 distributions=widened(trial.distributions, trial.params),
                 user_attrs={
-                    DERIVED: trial.number,
-                    "metrics": better["metrics"],
-                    "confusions": better["confusions"],
-                    "curve": trial.user_attrs["curve"],
-                    "seconds": 0.0,
+                    attr.DERIVED: trial.number,
+                    attr.SCORES: better["metrics"],
+                    attr.CONFUSIONS: better["confusions"],
+                    attr.CURVE: trial.user_attrs[attr.CURVE],
+                    attr.SECONDS: 0.0,
                 },
             )
         )
     if not sources:
         return []
-    return [t.number for t in study.get_trials(deepcopy=False) if t.user_attrs.get(DERIVED) in sources]
+    return [t.number for t in study.get_trials(deepcopy=False) if t.user_attrs.get(attr.DERIVED) in sources]
 
 
 def _enqueue_named(study: optuna.Study, settings: dict[str, dict[str, Any]]) -> None:
     """Enqueue the untuned settings that are not in the study yet."""
-    present = {trial.user_attrs.get("name") for trial in study.get_trials(deepcopy=False)}
+    present = {trial.user_attrs.get(attr.NAME) for trial in study.get_trials(deepcopy=False)}
     for name, params in settings.items():
         if name not in present:
-            study.enqueue_trial(params, user_attrs={"name": name, "enqueued": True})
+            study.enqueue_trial(params, user_attrs={attr.NAME: name, attr.ENQUEUED: True})
 
 
 def best_crf_trial(study: optuna.Study) -> FrozenTrial:
@@ -226,7 +227,7 @@ def best_crf_trial(study: optuna.Study) -> FrozenTrial:
 def ready_for_loss_study(study: optuna.Study) -> bool:
     """Whether the loss study can begin: a best trial is there, or nothing could be tuned at all."""
     complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return "untuned" in study.user_attrs or bool(complete)
+    return attr.UNTUNED in study.user_attrs or bool(complete)
 
 
 def _best(complete: Sequence[FrozenTrial]) -> FrozenTrial:

@@ -16,27 +16,20 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.outcome import TrialFailed
-from objectives.proposals import PROPOSAL, RANDOM
+from objectives.proposals import RANDOM
+from objectives.records import attributes as attr
 from objectives.widening import widened
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.processes.identity import is_alive, is_of_this_machine
-from studies.stages.race_remainder import (
-    FINISHED_RACE,
-    Candidate,
-    Remainder,
-    note_plan,
-    tell_remainder,
-)
+from studies.stages.race_remainder import Candidate, Remainder, note_plan, tell_remainder
 from studies.trials.ask_lock import ask_lock
-from studies.trials.loop import DERIVED, TrialCallbacks
+from studies.trials.loop import TrialCallbacks
 from studies.trials.retry import is_shared, worker_identity
 from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 
-# User attribute of the study: who scores which trial, or why it could not be scored
-CLAIMS = "race_claims"
 _LOOK_SECONDS = 1.0
 # A worker of another machine that has held a claim for so much longer than expected is taken for dead.
 _PATIENCE = 10.0
@@ -112,7 +105,7 @@ def has_unfinished(study: optuna.Study) -> bool:
 
 
 def _claims(study: optuna.Study) -> dict[str, Any]:
-    return dict(study.user_attrs.get(CLAIMS) or {})
+    return dict(study.user_attrs.get(attr.RACE_CLAIMS) or {})
 
 
 def _failed(study: optuna.Study, candidate: Candidate) -> bool:
@@ -121,7 +114,7 @@ def _failed(study: optuna.Study, candidate: Candidate) -> bool:
 
 def _claim(study: optuna.Study, candidate: Candidate) -> None:
     claim = {"worker": worker_identity(), "since": time.time()}
-    study.set_user_attr(CLAIMS, {**_claims(study), str(candidate.trial.number): claim})
+    study.set_user_attr(attr.RACE_CLAIMS, {**_claims(study), str(candidate.trial.number): claim})
 
 
 def _is_held(study: optuna.Study, candidate: Candidate) -> bool:
@@ -149,18 +142,18 @@ def _finish(
     except TrialFailed as failed:
         with ask_lock(study, workspace):
             claims = {**_claims(study), str(trial.number): {"failed": str(failed)}}
-            study.set_user_attr(CLAIMS, claims)
+            study.set_user_attr(attr.RACE_CLAIMS, claims)
         return None
     attributes = {
-        DERIVED: trial.number,
-        FINISHED_RACE: True,
-        PROPOSAL: RANDOM,
+        attr.DERIVED: trial.number,
+        attr.FINISHED_RACE: True,
+        attr.PROPOSAL: RANDOM,
         "metrics": dict(survey_scores(confusions, objective.classes)),
         "confusions": pack_confusions(confusions),
         "worker": worker_identity(),
         "seconds": round(time.monotonic() - started, 3),
     }
-    return _add(study, workspace, trial, METRICS[study.user_attrs["metric"]](confusions), attributes)
+    return _add(study, workspace, trial, METRICS[study.user_attrs[attr.METRIC]](confusions), attributes)
 
 
 def _add(
@@ -188,6 +181,6 @@ def _add(
 def _finished_as(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial | None:
     """Find the trial that a stopped one has become."""
     for other in study.get_trials(deepcopy=False):
-        if other.user_attrs.get(FINISHED_RACE) and other.user_attrs[DERIVED] == trial.number:
+        if other.user_attrs.get(attr.FINISHED_RACE) and other.user_attrs[attr.DERIVED] == trial.number:
             return other
     return None

@@ -14,6 +14,7 @@ from objectives.grid import loss_grid
 from objectives.loss import LossObjective
 from objectives.loss_comparison import compare_losses, first_choices
 from objectives.pruning import SameLossMedianPruner
+from objectives.records import attributes as attr
 from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import NAMED_LOSSES
@@ -102,7 +103,7 @@ def _run(
     objective = LossObjective(
         with_batch_size(base, batch_size),
         workspace.runs_dir,
-        study.user_attrs["metric"],
+        study.user_attrs[attr.METRIC],
         seed=workspace.config.seed,
         prune=config.prune,
         command=command,
@@ -143,10 +144,10 @@ def _prepare_next(study: optuna.Study, workspace: Workspace, progress: Progress,
 
 def _enqueue_named(study: optuna.Study) -> None:
     """Enqueue the losses that every study compares and that are not in the study yet."""
-    present = {trial.user_attrs.get("name") for trial in study.get_trials(deepcopy=False)}
+    present = {trial.user_attrs.get(attr.NAME) for trial in study.get_trials(deepcopy=False)}
     for name, params in NAMED_LOSSES.items():
         if name not in present:
-            study.enqueue_trial(params, user_attrs={"name": name, "enqueued": True})
+            study.enqueue_trial(params, user_attrs={attr.NAME: name, attr.ENQUEUED: True})
 
 
 def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> bool:
@@ -175,7 +176,7 @@ def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> bool:
     missing: list[tuple[int, FrozenTrial]] = []
     for choice in first_choices(trials).values():
         running = sum(
-            trial.state == TrialState.RUNNING and trial.user_attrs.get("setting") == choice.setting
+            trial.state == TrialState.RUNNING and trial.user_attrs.get(attr.SETTING) == choice.setting
             for trial in trials
         )
         lacking = seeds - len(choice.trials) - running
@@ -183,7 +184,7 @@ def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> bool:
             missing.append((lacking, choice.trials[0]))
     if missing and left <= sum(lacking for lacking, _ in missing):
         _, trial = max(missing, key=lambda item: item[0])
-        study.enqueue_trial(trial.params, user_attrs={"repetition": True})
+        study.enqueue_trial(trial.params, user_attrs={attr.REPETITION: True})
         return True
     return False
 
@@ -218,7 +219,7 @@ def has_finished_run(workspace: Workspace) -> bool:
     study = present_studies(workspace.database).get("loss")
     if study is None:
         return False
-    if "untuned" in study.user_attrs:
+    if attr.UNTUNED in study.user_attrs:
         return (workspace.final_dir / SUMMARY).is_file()
     return bool(compare_losses(study.get_trials(deepcopy=False)).best)
 
@@ -232,8 +233,8 @@ def best_run_dir(workspace: Workspace) -> Path:
         Where no run has finished.
     """
     study = load_study(workspace.database, "loss")
-    if "untuned" not in study.user_attrs:
-        return workspace.root / str(best_loss_trial(study).user_attrs["run"])
+    if attr.UNTUNED not in study.user_attrs:
+        return workspace.root / str(best_loss_trial(study).user_attrs[attr.RUN])
     if not (workspace.final_dir / SUMMARY).is_file():
         raise UserError(f"{workspace.final_dir} holds no finished run: run `sonarseg tune all` first.")
     return workspace.final_dir

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from objectives.loss_comparison import compare_losses
 from objectives.outcome import TrialFailed
+from objectives.records import attributes as attr
 from objectives.run_monitor import follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
@@ -69,14 +70,14 @@ def train_lost_winner(study: optuna.Study, workspace: Workspace, run_settings: R
 
 def is_winner_lost(study: optuna.Study, workspace: Workspace) -> bool:
     """Whether there is a best trial, and its run is not there whole."""
-    if "untuned" in study.user_attrs or not compare_losses(study.get_trials(deepcopy=False)).best:
+    if attr.UNTUNED in study.user_attrs or not compare_losses(study.get_trials(deepcopy=False)).best:
         return False
     trial = best_loss_trial(study)
     return not _is_there(trial, _run_dir(trial, workspace))
 
 
 def _run_dir(trial: FrozenTrial, workspace: Workspace) -> Path:
-    return workspace.root / str(trial.user_attrs["run"])
+    return workspace.root / str(trial.user_attrs[attr.RUN])
 
 
 def _train(
@@ -89,9 +90,9 @@ def _train(
             return False
         if run_dir.exists() and not is_run_of(trial, run_dir):
             _move_aside(run_dir, run_settings.progress)
-        batch_size = trial.user_attrs.get("batch_size", study_batch_size(study, workspace.config))
+        batch_size = trial.user_attrs.get(attr.BATCH_SIZE, study_batch_size(study, workspace.config))
         config = with_batch_size(base, batch_size).model_copy(
-            update={"loss": loss_of(trial), "seed": trial.user_attrs["seed"]}
+            update={"loss": loss_of(trial), "seed": trial.user_attrs[attr.SEED]}
         )
         run_dir.mkdir(parents=True, exist_ok=True)
         if not (run_dir / CONFIG).is_file():
@@ -113,13 +114,13 @@ def _move_aside(run_dir: Path, progress: Progress) -> None:
 
 
 def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, run_settings: RunSettings) -> None:
-    metric = study.user_attrs["metric"]
+    metric = study.user_attrs[attr.METRIC]
     title = f"trial {trial.number} again, whose run is lost"
 
     def on_epoch(total: int, line: dict[str, float]) -> None:
         run_settings.progress(title, int(line["epoch"]), total, f"{metric} {line.get(metric, math.nan):.3f}")
 
-    epochs = study.user_attrs["config"]["training"]
+    epochs = study.user_attrs[attr.CONFIG]["training"]
     total = epochs["rounds"] * epochs["epochs_per_round"]
     run_settings.progress(title, 0, total, "")
     follow = partial(on_epoch, total)

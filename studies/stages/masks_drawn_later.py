@@ -9,14 +9,14 @@ import sqlalchemy
 from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyUserAttributeModel
 
+from objectives.records import attributes as attr
 from sonarseg.survey.layout import Survey
 from studies.compatibility import describe, val_tiles
 from studies.config import StudyConfig
 from studies.storage.open import StudyKind
 
-UNTUNED = "untuned"
 # What masks change of what a study knows of itself
-_OF_MASKS = ("metric", "metric_note", "survey", "unscored", "tiles", "groups")
+_OF_MASKS = (attr.METRIC, attr.METRIC_NOTE, attr.SURVEY, attr.UNSCORED, attr.TILES, attr.GROUPS)
 
 
 def take_masks_in(studies: Mapping[StudyKind, optuna.Study], survey: Survey, config: StudyConfig) -> int:
@@ -35,11 +35,11 @@ def take_masks_in(studies: Mapping[StudyKind, optuna.Study], survey: Survey, con
     int
         Val tiles that have a mask now; 0 if the studies stay as they are.
     """
-    untuned = [study for study in studies.values() if UNTUNED in study.user_attrs]
+    untuned = [study for study in studies.values() if attr.UNTUNED in study.user_attrs]
     tiles = val_tiles(survey)
     if not untuned or not tiles:
         return 0
-    before = untuned[0].user_attrs["survey"]["fingerprint"]
+    before = untuned[0].user_attrs[attr.SURVEY]["fingerprint"]
     known = {survey.fingerprint_without_masks, survey.fingerprint}
     if before not in known:
         return 0
@@ -48,7 +48,7 @@ def take_masks_in(studies: Mapping[StudyKind, optuna.Study], survey: Survey, con
             if name in attributes:
                 studies[kind].set_user_attr(name, attributes[name])
         # Last: until then the same call begins again.
-        _forget(studies[kind], UNTUNED)
+        _forget(studies[kind], attr.UNTUNED)
     return len(tiles)
 
 

@@ -12,6 +12,7 @@ from joblib import cpu_count
 from optuna.trial import TrialState
 
 from objectives.outcome import TrialFailed
+from objectives.records import attributes as attr
 from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
@@ -115,8 +116,8 @@ def open_studies(
             progress("val", masks, masks, "tiles have masks now, so settings are tuned; the warm-up is kept")
         for study in studies.values():
             check_compatible(study, survey, config, str(workspace.root))
-            if study.user_attrs["config"] != config.model_dump(mode="json"):
-                study.set_user_attr("config", config.model_dump(mode="json"))
+            if study.user_attrs[attr.CONFIG] != config.model_dump(mode="json"):
+                study.set_user_attr(attr.CONFIG, config.model_dump(mode="json"))
     return survey, studies
 
 
@@ -144,8 +145,8 @@ def prepare(workspace: Workspace, run_settings: RunSettings = DEFAULT_RUN_SETTIN
         note_batch_size(studies["loss"], workspace.config, summary)
         device = summary["device"]
         for study in studies.values():
-            if study.user_attrs["device"] != device:
-                study.set_user_attr("device", device)
+            if study.user_attrs[attr.DEVICE] != device:
+                study.set_user_attr(attr.DEVICE, device)
         extract_workspace_cams(workspace, survey, run_settings.progress)
     return Prepared(survey, scaling, studies["crf"], studies["loss"])
 
@@ -171,8 +172,8 @@ def run_stage(
     """
     ready = prepare(workspace, run_settings)
     if kind == "crf":
-        if "untuned" in ready.crf.user_attrs:
-            run_settings.progress("crf study", 1, 1, ready.crf.user_attrs["untuned"])
+        if attr.UNTUNED in ready.crf.user_attrs:
+            run_settings.progress("crf study", 1, 1, ready.crf.user_attrs[attr.UNTUNED])
             return ready.crf
         run_crf_study(
             ready.crf,
@@ -185,7 +186,7 @@ def run_stage(
         )
         return ready.crf
     base = prepare_loss(workspace, ready, run_settings)
-    if "untuned" in ready.loss.user_attrs:
+    if attr.UNTUNED in ready.loss.user_attrs:
         with workspace.lock(run_settings.progress), storage_errors(workspace.database):
             _final_run(workspace, ready.loss, base, run_settings)
         return ready.loss
@@ -230,17 +231,17 @@ def _crf_for_runs(workspace: Workspace, ready: Prepared, progress: Progress) -> 
     pseudo-labels, even where the crf study went on later.
     """
     study = ready.loss
-    if "untuned" in study.user_attrs:
+    if attr.UNTUNED in study.user_attrs:
         return UNTUNED_CRF, published(UNTUNED_CRF, ready.scaling.channels)
     best = best_crf_trial(ready.crf)
-    chosen = study.user_attrs.get("crf")
+    chosen = study.user_attrs.get(attr.CRF)
     begun = any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
     if chosen is None or (not begun and chosen["trial"] != best.number):
         chosen = {
             "trial": best.number,
             "parameters": CrfParameters.model_validate(best.params).model_dump(mode="json"),
         }
-        study.set_user_attr("crf", chosen)
+        study.set_user_attr(attr.CRF, chosen)
     elif chosen["trial"] != best.number:
         progress(
             "loss study",

@@ -9,6 +9,7 @@ from typing import Literal
 
 import optuna
 
+from objectives.records import attributes as attr
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
 from studies.stages.lost_winner import is_winner_lost, train_lost_winner
@@ -144,7 +145,7 @@ def _here(
     ready = prepare(workspace, run_settings)
     study = ready.crf if kind == "crf" else ready.loss
     workers = worker_options.workers or _workers(workspace, study, kind)
-    untuned = "untuned" in study.user_attrs
+    untuned = attr.UNTUNED in study.user_attrs
     if kind == "crf" and not untuned:
         run_settings.progress("dense CRF", 1, 1, str(_engine(workspace)))
     if untuned or workers == 1:
@@ -174,7 +175,7 @@ def _on_cluster(
     study = studies[kind]
     observer = _observer(workspace, kind, study, run_settings, worker_options)
     # One is enough for what is done where nothing can be tuned.
-    workers = 1 if "untuned" in study.user_attrs else worker_options.workers
+    workers = 1 if attr.UNTUNED in study.user_attrs else worker_options.workers
     task = _task(workspace, kind, run_settings, stop, run_settings.jobs)
     run_on_dask(workspace, task, workers, worker_options.scheduler, observer)
     return observer.study
@@ -211,7 +212,7 @@ def _workers(workspace: Workspace, study: optuna.Study, kind: StudyKind) -> int:
     config = workspace.config
     if kind == "loss":
         return len(device_slots(config.device, config.loss.runs_per_device))
-    return crf_workers(_engine(workspace).name, config.device, len(study.user_attrs["tiles"]))
+    return crf_workers(_engine(workspace).name, config.device, len(study.user_attrs[attr.TILES]))
 
 
 def _engine(workspace: Workspace) -> Engine:

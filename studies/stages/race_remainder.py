@@ -14,19 +14,14 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.partial import read_partial
-from objectives.proposals import PROPOSAL, RANDOM
+from objectives.proposals import RANDOM
+from objectives.records import attributes as attr
 from objectives.unfinished_races import LEAST_CHANCE, Stopped, chances
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.strip_counts import Floats, strip_counts
 from sonarseg.progress import Progress
 from studies.quality import objective_value
-from studies.trials.loop import DERIVED
 
-# User attribute of a trial: it is the one that it is derived from, scored on all tiles
-FINISHED_RACE = "finished_race"
-# User attribute of the study: how many trials were scored so; how many are planned, and in how many seconds;
-# how many are left out for lack of time
-RACE_FINISHED = "race_finished"
 # Of the time that the study's trials took
 MOST_TIME = 0.25
 
@@ -61,19 +56,19 @@ class Remainder:
 
     def __init__(self, study: optuna.Study) -> None:
         self.study = study
-        self.metric = str(study.user_attrs["metric"])
-        self.groups: list[str | None] = study.user_attrs.get("groups") or []
+        self.metric = str(study.user_attrs[attr.METRIC])
+        self.groups: list[str | None] = study.user_attrs.get(attr.GROUPS) or []
         self._strips: dict[int, Floats] = {}
 
     def plan(self) -> Plan:
         """Choose what is scored next from the trials as they are now."""
         trials = self.study.get_trials(deepcopy=False)
-        done = {t.user_attrs[DERIVED]: t for t in trials if t.user_attrs.get(FINISHED_RACE)}
+        done = {t.user_attrs[attr.DERIVED]: t for t in trials if t.user_attrs.get(attr.FINISHED_RACE)}
         lost = [t for t in trials if _matters(t) and t.state == TrialState.PRUNED and t.number not in done]
         compared = [t for t in trials if t.state == TrialState.COMPLETE and _matters(t)]
         if not (lost and compared and self.groups):
             return Plan(len(done), [], 0)
-        best = unpack_confusions(max(compared, key=objective_value).user_attrs["confusions"])
+        best = unpack_confusions(max(compared, key=objective_value).user_attrs[attr.CONFUSIONS])
         stopped = [Stopped(*read_partial(t.user_attrs, len(best), best.shape[-1])) for t in lost]
         complete = np.stack([self._strip_counts(trial) for trial in compared])
         found = chances(stopped, best, complete, self.metric, self.groups)
@@ -81,13 +76,13 @@ class Remainder:
         usual = float(np.median([_seconds(trial) for trial in compared]))
         ordered = [Candidate(lost[i], stopped[i], _rest_seconds(lost[i], stopped[i], usual)) for i in order]
         spent = sum(_seconds(trial) for trial in done.values())
-        budget = MOST_TIME * sum(_seconds(t) for t in trials if not t.user_attrs.get(FINISHED_RACE))
+        budget = MOST_TIME * sum(_seconds(t) for t in trials if not t.user_attrs.get(attr.FINISHED_RACE))
         fitting = int((spent + np.cumsum([each.seconds for each in ordered]) <= budget).sum())
         return Plan(len(done), ordered[:fitting], len(ordered) - fitting)
 
     def _strip_counts(self, trial: FrozenTrial) -> Floats:
         if trial.number not in self._strips:
-            confusions = unpack_confusions(trial.user_attrs["confusions"])
+            confusions = unpack_confusions(trial.user_attrs[attr.CONFUSIONS])
             self._strips[trial.number] = strip_counts(confusions, self.metric, self.groups)
         return self._strips[trial.number]
 
@@ -95,12 +90,12 @@ class Remainder:
 def _matters(trial: FrozenTrial) -> bool:
     """Whether a trial is among those that tell the gain of the search: named, or proposed at random."""
     attributes = trial.user_attrs
-    named = attributes.get("name") is not None and trial.state == TrialState.COMPLETE
-    return named or attributes.get(PROPOSAL) == RANDOM
+    named = attributes.get(attr.NAME) is not None and trial.state == TrialState.COMPLETE
+    return named or attributes.get(attr.PROPOSAL) == RANDOM
 
 
 def _seconds(trial: FrozenTrial) -> float:
-    return float(trial.user_attrs.get("seconds") or 0.0)
+    return float(trial.user_attrs.get(attr.SECONDS) or 0.0)
 
 
 def _rest_seconds(trial: FrozenTrial, stopped: Stopped, usual: float) -> float:
@@ -114,14 +109,14 @@ def note_plan(study: optuna.Study, plan: Plan, *, late: bool) -> None:
     facts = plan.facts
     if late:
         facts |= {"planned": 0, "left_out": plan.left_out + len(plan.candidates), "seconds": 0.0}
-    known = study.user_attrs.get(RACE_FINISHED)
+    known = study.user_attrs.get(attr.RACE_FINISHED)
     if facts != known and (known is not None or any(facts.values())):
-        study.set_user_attr(RACE_FINISHED, facts)
+        study.set_user_attr(attr.RACE_FINISHED, facts)
 
 
 def tell_remainder(study: optuna.Study, progress: Progress) -> None:
     """Tell how many stopped trials were scored on their remaining tiles, and how long the others take."""
-    facts = study.user_attrs.get(RACE_FINISHED) or {}
+    facts = study.user_attrs.get(attr.RACE_FINISHED) or {}
     scored, planned = facts.get("scored", 0), facts.get("planned", 0)
     if not scored + planned:
         return

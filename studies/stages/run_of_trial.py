@@ -8,6 +8,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from objectives.records import attributes as attr
 from objectives.space import setting_text
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
@@ -30,7 +31,7 @@ def is_run_of(trial: FrozenTrial, run_dir: Path) -> bool:
         loss, seed = LossConfig.model_validate(config["loss"]), config["seed"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return setting_text(loss) == setting_text(loss_of(trial)) and seed == trial.user_attrs.get("seed")
+    return setting_text(loss) == setting_text(loss_of(trial)) and seed == trial.user_attrs.get(attr.SEED)
 
 
 def trained_run(workspace: Workspace, trial: FrozenTrial) -> Path:
@@ -51,7 +52,7 @@ def trained_run(workspace: Workspace, trial: FrozenTrial) -> Path:
     UserError
         If its network is lost, or the folder holds another run.
     """
-    run_dir = workspace.root / str(trial.user_attrs["run"])
+    run_dir = workspace.root / str(trial.user_attrs[attr.RUN])
     if not (run_dir / CHECKPOINT).is_file():
         problem = f"{run_dir}, the run of trial {trial.number}, is lost"
     elif not is_run_of(trial, run_dir):
@@ -66,5 +67,5 @@ def trained_run(workspace: Workspace, trial: FrozenTrial) -> Path:
 
 def has_masks_of(workspace: Workspace, trial: FrozenTrial) -> bool:
     """Whether the masks in a trial's run folder are those that it predicted for val."""
-    run_dir = workspace.root / str(trial.user_attrs["run"])
+    run_dir = workspace.root / str(trial.user_attrs[attr.RUN])
     return (run_dir / SUMMARY).is_file() and is_run_of(trial, run_dir)

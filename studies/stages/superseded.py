@@ -16,12 +16,13 @@ from optuna.storages._rdb.models import StudyModel
 from optuna.trial import FrozenTrial
 
 from objectives.enqueued import enqueued_params
+from objectives.records import attributes as attr
 from studies.storage.own_trials import OwnStudy
 
 # User attributes of a study that say something of its trials
-_OF_TRIALS = ("confirm", "stopped")
+_OF_TRIALS = (attr.CONFIRM, attr.STOPPED)
 # User attributes of a trial that say what it is for
-_OF_SETTING = ("name", "enqueued", "warm_start")
+_OF_SETTING = (attr.NAME, attr.ENQUEUED, attr.ORIGIN)
 
 
 class StudySuperseded(Exception):
@@ -66,16 +67,16 @@ def _settings(trials: Sequence[FrozenTrial], first: int) -> list[tuple[dict[str,
     """Parameters and user attributes of every setting, each once, in the order in which they were begun."""
     begun: dict[int, int] = {}
     for trial in trials:
-        retry_of = trial.user_attrs.get("retry_of")
+        retry_of = trial.user_attrs.get(attr.RETRY_OF)
         # The trial that was gone on with may have been removed.
         begun[trial.number] = begun.get(-1 if retry_of is None else int(retry_of), trial.number)
-    gone_on_with = {trial.user_attrs.get("retry_of") for trial in trials}
+    gone_on_with = {trial.user_attrs.get(attr.RETRY_OF) for trial in trials}
     wanted = [
         trial
         for trial in trials
         if trial.number not in gone_on_with
-        and not trial.user_attrs.get("repetition")
-        and not trial.user_attrs.get("refused")
+        and not trial.user_attrs.get(attr.REPETITION)
+        and not trial.user_attrs.get(attr.REFUSED)
     ]
     wanted.sort(key=lambda trial: (begun[trial.number] != begun.get(first), begun[trial.number]))
     return [

@@ -9,6 +9,7 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
 from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
@@ -16,13 +17,10 @@ from studies.config import STUDY_TOML
 from studies.quality import objective_value
 from studies.storage.open import Location, StudyKind, present_studies, storage_errors
 from studies.trials.ask_lock import ask_lock
-from studies.trials.loop import ORIGIN
 from studies.workspace import Workspace
 
 # Settings that are tried again on the new survey: the best of the other study.
 BEST = 5
-# User attribute of a study: the databases it was begun with
-SOURCES = "warm_starts"
 
 
 def take_over(studies: Mapping[StudyKind, optuna.Study], workspace: Workspace, source: Path) -> int:
@@ -81,22 +79,22 @@ def _told(place: Location) -> str:
 
 
 def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Workspace) -> int:
-    sources = study.user_attrs.get(SOURCES, [])
+    sources = study.user_attrs.get(attr.WARM_STARTS, [])
     if source in sources:
         return 0
     complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    new = [trial for trial in complete if not trial.user_attrs.get("name")]
+    new = [trial for trial in complete if not trial.user_attrs.get(attr.NAME)]
     # The runs of two loss studies start from pseudo-labels of their own.
-    comparable = study.user_attrs["kind"] == "crf" and _same_question(study.user_attrs, other.user_attrs)
+    comparable = study.user_attrs[attr.KIND] == "crf" and _same_question(study.user_attrs, other.user_attrs)
     comparable = comparable and study.directions == other.directions
-    comparable = comparable and _engine(study, workspace) == other.user_attrs.get("engine")
+    comparable = comparable and _engine(study, workspace) == other.user_attrs.get(attr.ENGINE)
     if not comparable:
         new = sorted(new, key=lambda trial: (-objective_value(trial), trial.number))[:BEST]
     # What was taken before an earlier start was killed half way
     known = {
         (origin["database"], origin["trial"])
         for trial in study.get_trials(deepcopy=False)
-        if (origin := trial.user_attrs.get(ORIGIN)) is not None
+        if (origin := trial.user_attrs.get(attr.ORIGIN)) is not None
     }
     new = [trial for trial in new if (source, trial.number) not in known]
     for trial in new:
@@ -109,26 +107,26 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
         if comparable:
             study.add_trial(_inherited(trial, origin))
         else:
-            study.enqueue_trial(trial.params, user_attrs={ORIGIN: origin})
-    study.set_user_attr(SOURCES, [*sources, source])
+            study.enqueue_trial(trial.params, user_attrs={attr.ORIGIN: origin})
+    study.set_user_attr(attr.WARM_STARTS, [*sources, source])
     return len(new)
 
 
 def _same_question(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
     """Whether a value means the same in both studies."""
     if (
-        here["survey"] != there["survey"]
-        or here["metric"] != there["metric"]
-        or here["tiles"] != there["tiles"]
+        here[attr.SURVEY] != there[attr.SURVEY]
+        or here[attr.METRIC] != there[attr.METRIC]
+        or here[attr.TILES] != there[attr.TILES]
     ):
         return False
     settled = ("seed", "network", "cam", "training", "sonar", "background")
-    return all(here["config"].get(name) == there["config"].get(name) for name in settled)
+    return all(here[attr.CONFIG].get(name) == there[attr.CONFIG].get(name) for name in settled)
 
 
 def _engine(study: optuna.Study, workspace: Workspace) -> str:
     """Engine that the crf study was begun with, or will be."""
-    if (begun_with := study.user_attrs.get("engine")) is not None:
+    if (begun_with := study.user_attrs.get(attr.ENGINE)) is not None:
         return str(begun_with)
     return pick_engine(workspace.config.crf.engine, workspace.config.device).name
 
@@ -136,18 +134,18 @@ def _engine(study: optuna.Study, workspace: Workspace) -> str:
 def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
     # The numbers of trials that some of them hold are those of the other study, and so is what they cost.
     dropped = (
-        "worker",
-        "device",
-        "seconds",
-        "run",
-        "enqueued",
+        attr.WORKER,
+        attr.DEVICE,
+        attr.SECONDS,
+        attr.RUN,
+        attr.ENQUEUED,
         # What races stopped there is missing here: the others are no random draw any more.
-        "proposal",
-        "derived_from",
-        "finished_race",
-        "better_iterations",
-        "retry_of",
-        "deaths",
+        attr.PROPOSAL,
+        attr.DERIVED,
+        attr.FINISHED_RACE,
+        attr.BETTER_ITERATIONS,
+        attr.RETRY_OF,
+        attr.DEATHS,
     )
     attributes = {name: value for name, value in trial.user_attrs.items() if name not in dropped}
     return optuna.trial.create_trial(
@@ -155,6 +153,6 @@ def _inherited(trial: FrozenTrial, origin: dict[str, Any]) -> FrozenTrial:
         values=trial.values,
         params=trial.params,
         distributions=widened(trial.distributions, trial.params),
-        user_attrs={**attributes, ORIGIN: origin},
+        user_attrs={**attributes, attr.ORIGIN: origin},
         intermediate_values=trial.intermediate_values,
     )

@@ -16,6 +16,7 @@ import sqlalchemy
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 
+from objectives.records import attributes as attr
 from reports.database import NOT_OURS, REMOVED, refuse_foreign
 from reports.study_attributes import refuse_overwritten
 from sonarseg.errors import UserError
@@ -178,7 +179,7 @@ def create_removed(
 
 def _holds_ours(storage: RDBStorage) -> bool:
     """Whether there is at least a study that was set aside."""
-    return any(study.user_attrs.get("kind") in KINDS for study in storage.get_all_studies())
+    return any(study.user_attrs.get(attr.KIND) in KINDS for study in storage.get_all_studies())
 
 
 def remove_database(path: Path) -> None:
@@ -235,7 +236,9 @@ def _load(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optun
         kind: OwnStudy(name, storage) for kind in kinds if (name := study_name(path, kind)) in names
     }
     # On a server another machine may be about to note what its studies are.
-    if isinstance(path, Path) and any(study.user_attrs.get("kind") != kind for kind, study in found.items()):
+    if isinstance(path, Path) and any(
+        study.user_attrs.get(attr.KIND) != kind for kind, study in found.items()
+    ):
         raise UserError(NOT_OURS.format(path))
     refuse_overwritten(path, found)
     return found
@@ -305,4 +308,4 @@ def log_test_opening(workspace: Workspace, what: str) -> None:
     entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
     with only_machine(workspace), storage_errors(location):
         for study in present_studies(location).values():
-            study.set_user_attr("test_openings", [*study.user_attrs.get("test_openings", []), entry])
+            study.set_user_attr(attr.TEST_OPENINGS, [*study.user_attrs.get(attr.TEST_OPENINGS, []), entry])

@@ -8,6 +8,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.records import attributes as attr
 from reports.foreign_trials import is_foreign
 
 
@@ -50,7 +51,7 @@ class OwnStudy(optuna.Study):
             if foreign is None:
                 foreign = is_foreign(trial, attrs, objectives)
                 # On a server what a study is may be noted a moment after it was made.
-                if trial.state.is_finished() and "kind" in attrs:
+                if trial.state.is_finished() and attr.KIND in attrs:
                     self._judged[trial._trial_id] = foreign
             if not foreign:
                 own.append(trial)

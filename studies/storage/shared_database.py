@@ -10,6 +10,8 @@ from optuna.storages._rdb.models import TrialModel, TrialParamModel, TrialUserAt
 from optuna.trial import FrozenTrial
 from sqlalchemy import func
 
+from objectives.records import attributes as attr
+
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
@@ -56,7 +58,7 @@ def _own_distribution(session: Session, trial_id: int, name: str) -> BaseDistrib
         .join(TrialModel, TrialModel.trial_id == TrialParamModel.trial_id)
         .join(TrialUserAttributeModel, TrialUserAttributeModel.trial_id == TrialModel.trial_id)
         .filter(TrialModel.study_id == study, TrialParamModel.param_name == name)
-        .filter(TrialUserAttributeModel.key == "worker")
+        .filter(TrialUserAttributeModel.key == attr.WORKER)
         .first()
     )
     return None if found is None else json_to_distribution(found[0])
@@ -64,6 +66,6 @@ def _own_distribution(session: Session, trial_id: int, name: str) -> BaseDistrib
 
 def _is_own(session: Session, trial_id: int) -> bool:
     worker = session.query(TrialUserAttributeModel.trial_user_attribute_id).filter(
-        TrialUserAttributeModel.trial_id == trial_id, TrialUserAttributeModel.key == "worker"
+        TrialUserAttributeModel.trial_id == trial_id, TrialUserAttributeModel.key == attr.WORKER
     )
     return worker.first() is not None

@@ -15,30 +15,17 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
+from objectives.records import attributes as attr
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from studies.quality import objective_value
 from studies.storage.open import storage_errors
 from studies.trials.ask_lock import ask_lock
 from studies.trials.heartbeat import heartbeat
-from studies.trials.retry import (
-    INTERRUPTED,
-    MEMORY_RAN_OUT,
-    is_interrupted,
-    is_shared,
-    requeue_dead_trials,
-    worker_identity,
-)
+from studies.trials.retry import is_interrupted, is_shared, requeue_dead_trials, worker_identity
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
-# User attribute of a trial that is read off another one and costs nothing: the other one's number
-DERIVED = "derived_from"
-# User attribute of a trial that was run in another study: where it comes from
-ORIGIN = "warm_start"
-STOPPED = "stopped"
-# User attribute of a trial that was enqueued with a setting it cannot have
-REFUSED = "refused"
 # So often a worker looks whether the last trials, which others run, have ended.
 _LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
@@ -153,27 +140,27 @@ def run_trials(
 
 def _awaited(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
     """Whether others' trials may still change what follows: the loss study starts from the best CRF."""
-    return study.user_attrs.get("kind") == "crf" and any(t.state == TrialState.RUNNING for t in trials)
+    return study.user_attrs.get(attr.KIND) == "crf" and any(t.state == TrialState.RUNNING for t in trials)
 
 
 def _note_stop(study: optuna.Study, reason: str, progress: Progress, done: int, budget: int) -> None:
-    if study.user_attrs.get(STOPPED) != reason:
-        study.set_user_attr(STOPPED, reason)
+    if study.user_attrs.get(attr.STOPPED) != reason:
+        study.set_user_attr(attr.STOPPED, reason)
     progress(study_title(study), done, budget, f"stopped: {reason}")
 
 
 def _ask(study: optuna.Study, device: str) -> optuna.Trial:
     trial = study.ask()
-    if study.user_attrs.get(STOPPED) is not None:
-        study.set_user_attr(STOPPED, None)
+    if study.user_attrs.get(attr.STOPPED) is not None:
+        study.set_user_attr(attr.STOPPED, None)
     storage = study._storage
     if is_shared(storage):
         assert isinstance(storage, BaseHeartbeat)
         # Before its worker has a name: a trial that has one and never beat would not count as dead.
         storage.record_heartbeat(trial._trial_id)
-    trial.set_user_attr("worker", worker_identity())
+    trial.set_user_attr(attr.WORKER, worker_identity())
     if device:
-        trial.set_user_attr("device", device)
+        trial.set_user_attr(attr.DEVICE, device)
     return trial
 
 
@@ -202,18 +189,18 @@ def _run_and_tell(
     except UpdateFinishedTrialError:
         raise
     except optuna.TrialPruned as pruned:
-        trial.set_user_attr("reason", str(pruned))
+        trial.set_user_attr(attr.REASON, str(pruned))
         study.tell(trial, state=TrialState.PRUNED)
     except OutOfMemory as failed:
         # It is no part of the budget: it is run again, perhaps with smaller batches.
-        trial.set_user_attr(MEMORY_RAN_OUT, trial.user_attrs.get(MEMORY_RAN_OUT, 0) + 1)
-        trial.set_user_attr(INTERRUPTED, True)
-        trial.set_user_attr("reason", str(failed))
+        trial.set_user_attr(attr.MEMORY_RAN_OUT, trial.user_attrs.get(attr.MEMORY_RAN_OUT, 0) + 1)
+        trial.set_user_attr(attr.INTERRUPTED, True)
+        trial.set_user_attr(attr.REASON, str(failed))
         study.tell(trial, state=TrialState.FAIL)
     except TrialFailed as failed:
         if isinstance(failed, SettingRefused):
-            trial.set_user_attr(REFUSED, True)
-        trial.set_user_attr("reason", str(failed))
+            trial.set_user_attr(attr.REFUSED, True)
+        trial.set_user_attr(attr.REASON, str(failed))
         study.tell(trial, state=TrialState.FAIL)
     else:
         if study._storage.get_trial(trial._trial_id).state.is_finished():
@@ -231,8 +218,8 @@ def _ended_with_this(study: optuna.Study, trial: optuna.Trial) -> Iterator[None]
         raise
     except BaseException as error:
         with suppress(UpdateFinishedTrialError):
-            trial.set_user_attr(INTERRUPTED, True)
-            trial.set_user_attr("reason", _why_stopped(error))
+            trial.set_user_attr(attr.INTERRUPTED, True)
+            trial.set_user_attr(attr.REASON, _why_stopped(error))
             study.tell(trial, state=TrialState.FAIL)
         raise
 
@@ -256,12 +243,12 @@ def _finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def in_budget(trial: FrozenTrial) -> bool:
     """Whether a trial is one of those that the budget counts."""
-    return not is_interrupted(trial) and DERIVED not in trial.user_attrs and not is_inherited(trial)
+    return not is_interrupted(trial) and attr.DERIVED not in trial.user_attrs and not is_inherited(trial)
 
 
 def is_inherited(trial: FrozenTrial) -> bool:
     """Whether a trial was taken over complete from another study."""
-    return bool(trial.user_attrs.get(ORIGIN, {}).get("complete"))
+    return bool(trial.user_attrs.get(attr.ORIGIN, {}).get("complete"))
 
 
 def spent(study: optuna.Study) -> int:
@@ -275,7 +262,7 @@ def _spent(trials: Sequence[FrozenTrial]) -> int:
 
 def study_title(study: optuna.Study) -> str:
     """Name a study as a person reads it."""
-    return f"{study.user_attrs.get('kind', study.study_name)} study"
+    return f"{study.user_attrs.get(attr.KIND, study.study_name)} study"
 
 
 def _show(
@@ -291,9 +278,9 @@ def best_note(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
     if not complete:
         return ""
     best = max(complete, key=objective_value)
-    called = best.user_attrs.get("name")
+    called = best.user_attrs.get(attr.NAME)
     value = objective_value(best)
     shown = "undefined" if math.isnan(value) else f"{value:.3f}"
-    return f"best {study.user_attrs['metric']} {shown} (trial {best.number}" + (
+    return f"best {study.user_attrs[attr.METRIC]} {shown} (trial {best.number}" + (
         f", {called})" if called else ")"
     )

@@ -24,17 +24,25 @@ from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.enqueued import enqueued_params
+from objectives.records import attributes as attr
 from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
 from studies.storage.server import GRACE_SECONDS
 
-INTERRUPTED = "interrupted"
-# How often memory ran out in a trial
-MEMORY_RAN_OUT = "memory_ran_out"
 DIED = "the program ended before this trial did."
 # A trial that has killed so many workers is failed for good.
 MOST_DEATHS = 3
 # What a trial that is run again keeps: it is the same run, gone on with.
-_KEPT = ("name", "enqueued", "proposal", "repetition", "seed", "run", "deaths", MEMORY_RAN_OUT, "warm_start")
+_KEPT = (
+    attr.NAME,
+    attr.ENQUEUED,
+    attr.PROPOSAL,
+    attr.REPETITION,
+    attr.SEED,
+    attr.RUN,
+    attr.DEATHS,
+    attr.MEMORY_RAN_OUT,
+    attr.ORIGIN,
+)
 
 
 def worker_identity() -> dict[str, Any]:
@@ -60,7 +68,7 @@ def requeue_dead_trials(study: optuna.Study) -> list[FrozenTrial]:
             _fail(study, trial)
     if dead:
         trials = study.get_trials(deepcopy=False)
-    retried = {trial.user_attrs.get("retry_of") for trial in trials}
+    retried = {trial.user_attrs.get(attr.RETRY_OF) for trial in trials}
     for trial in trials:
         if is_interrupted(trial) and trial.number not in retried:
             _enqueue_again(study, trial)
@@ -69,14 +77,14 @@ def requeue_dead_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 def _fail(study: optuna.Study, trial: FrozenTrial) -> None:
     storage = study._storage
-    deaths = trial.user_attrs.get("deaths", 0) + 1
-    storage.set_trial_user_attr(trial._trial_id, "deaths", deaths)
+    deaths = trial.user_attrs.get(attr.DEATHS, 0) + 1
+    storage.set_trial_user_attr(trial._trial_id, attr.DEATHS, deaths)
     if deaths <= MOST_DEATHS:
-        storage.set_trial_user_attr(trial._trial_id, INTERRUPTED, True)
-        storage.set_trial_user_attr(trial._trial_id, "reason", DIED)
+        storage.set_trial_user_attr(trial._trial_id, attr.INTERRUPTED, True)
+        storage.set_trial_user_attr(trial._trial_id, attr.REASON, DIED)
     else:
         reason = f"its program ended {deaths} times before this trial did; it is not tried again."
-        storage.set_trial_user_attr(trial._trial_id, "reason", reason)
+        storage.set_trial_user_attr(trial._trial_id, attr.REASON, reason)
     study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
@@ -97,7 +105,7 @@ def _stale_ids(storage: BaseStorage, study_id: int) -> list[int]:
 
 
 def _is_dead(trial: FrozenTrial, shared: bool, stale: set[int]) -> bool:
-    worker = trial.user_attrs.get("worker")
+    worker = trial.user_attrs.get(attr.WORKER)
     if worker is None:
         # It died between asking and saying who it is. On one machine nobody else is there now; on a server
         # whoever asked may have lost its turn with its connection, and is about to say it.
@@ -118,14 +126,14 @@ def _is_old(trial: FrozenTrial) -> bool:
 
 def died_here(trial: FrozenTrial) -> bool:
     """Whether a running trial's worker was a process of this machine that is gone."""
-    worker = trial.user_attrs.get("worker")
+    worker = trial.user_attrs.get(attr.WORKER)
     return worker is not None and is_of_this_machine(worker) and not is_alive(worker)
 
 
 def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     again = copy.copy(trial)
     again.user_attrs = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
-    again.user_attrs["retry_of"] = trial.number
+    again.user_attrs[attr.RETRY_OF] = trial.number
     # What it had chosen, and what it was told to choose and had not come to; ranges are left to the search.
     fixed = {**enqueued_params(trial.system_attrs), **trial.params}
     again.system_attrs = {**copy.deepcopy(trial.system_attrs), "fixed_params": fixed}
@@ -137,4 +145,4 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def is_interrupted(trial: FrozenTrial) -> bool:
     """Whether a trial ended without an end of its own, and is no part of the budget."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(INTERRUPTED))
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(attr.INTERRUPTED))

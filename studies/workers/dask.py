@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from joblib import Parallel, delayed, parallel_config
 
+from objectives.records import attributes as attr
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes.signals import interruptible
 from studies.storage.open import load_study
 from studies.workers.local import GRACE_SECONDS, new_launch
-from studies.workers.worker import STOP_REQUESTS, Ending, Lost, WorkerTask, work
+from studies.workers.worker import Ending, Lost, WorkerTask, work
 from studies.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _sharing(threads: Mapping[str, int], workers: int) -> int:
 
 def _ask_to_stop(workspace: Workspace, task: WorkerTask) -> None:
     study = load_study(workspace.database, task.kind)
-    study.set_user_attr(STOP_REQUESTS, [*study.user_attrs.get(STOP_REQUESTS, []), task.launch])
+    study.set_user_attr(attr.STOP_REQUESTS, [*study.user_attrs.get(attr.STOP_REQUESTS, []), task.launch])
 
 
 def _connect(scheduler: str) -> Client:

@@ -7,8 +7,9 @@ from collections.abc import Callable
 import optuna
 from optuna.trial import FrozenTrial
 
+from objectives.records import attributes as attr
 from sonarseg.progress import Progress
-from studies.stages.batch_size import BATCH_SIZE, anew_sentence
+from studies.stages.batch_size import anew_sentence
 from studies.stages.race_remainder import tell_remainder
 from studies.stages.superseded import is_superseded, successor
 from studies.trials.loop import best_note, in_budget, study_title
@@ -68,7 +69,7 @@ class Observer:
         self.progress(study_title(self.study), min(counted, self.budget), self.budget, note)
 
     def _begin_anew(self) -> None:
-        known = len(self.study.user_attrs[BATCH_SIZE])
+        known = len(self.study.user_attrs[attr.BATCH_SIZE])
         self.study, self._told = successor(self.study), set()
-        for step in self.study.user_attrs[BATCH_SIZE][known:]:
+        for step in self.study.user_attrs[attr.BATCH_SIZE][known:]:
             self.progress("batch size", 1, 1, anew_sentence(step["batch_size"], step["why"]))

@@ -11,7 +11,8 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.trials.loop import STOPPED, in_budget
+from objectives.records import attributes as attr
+from studies.trials.loop import in_budget
 from studies.trials.retry import died_here
 
 # Trials from whose ends the pace is read
@@ -49,11 +50,11 @@ def study_progress(study: optuna.Study, budget: int, now: datetime | None = None
     return {
         "finished": len(done),
         "budget": budget,
-        "interrupted": sum(bool(trial.user_attrs.get("interrupted")) for trial in trials),
+        "interrupted": sum(bool(trial.user_attrs.get(attr.INTERRUPTED)) for trial in trials),
         "died": sum(trial.state == TrialState.RUNNING for trial in trials) - len(running),
         "trials_per_hour": None if not seconds else round(3600 / seconds, 1),
         "ends": None if ends is None else ends.isoformat(timespec="seconds"),
-        "stopped": study.user_attrs.get(STOPPED) if left and not running else None,
+        "stopped": study.user_attrs.get(attr.STOPPED) if left and not running else None,
         "workers": [_worker(trial, now) for trial in running],
     }
 
@@ -74,15 +75,15 @@ def seconds_a_trial(finished: Sequence[FrozenTrial]) -> float | None:
 
 def _worker(trial: FrozenTrial, now: datetime) -> dict[str, Any]:
     # Between asking for a trial and saying who it is, a worker has no name yet.
-    identity = trial.user_attrs.get("worker", {})
+    identity = trial.user_attrs.get(attr.WORKER, {})
     step = trial.last_step
     return {
         "trial": trial.number,
-        "setting": trial.user_attrs.get("setting") or trial.user_attrs.get("name"),
+        "setting": trial.user_attrs.get(attr.SETTING) or trial.user_attrs.get(attr.NAME),
         "host": identity.get("host"),
         "pid": identity.get("pid"),
-        "device": trial.user_attrs.get("device"),
-        "run": trial.user_attrs.get("run"),
+        "device": trial.user_attrs.get(attr.DEVICE),
+        "run": trial.user_attrs.get(attr.RUN),
         "seconds": None
         if trial.datetime_start is None
         else round((now - trial.datetime_start).total_seconds(), 1),

@@ -9,6 +9,7 @@ from typing import Literal
 
 from joblib import cpu_count
 
+from objectives.records import attributes as attr
 from sonarseg.errors import DeviceLost
 from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
@@ -33,8 +34,6 @@ class Lost:
 
 
 Ending = Literal["done", "interrupted"] | Lost
-# User attribute of a study: launches whose workers are asked to stop
-STOP_REQUESTS = "stop_requests"
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ def _asked_to_stop(workspace: Workspace, task: WorkerTask) -> Progress:
         nonlocal study
         if is_superseded(study):
             study = successor(study)
-        if task.launch in study.user_attrs.get(STOP_REQUESTS, []):
+        if task.launch in study.user_attrs.get(attr.STOP_REQUESTS, []):
             raise KeyboardInterrupt
 
     return look

@@ -3,9 +3,10 @@ import pytest
 from optuna.trial import TrialState
 
 from objectives.grid import CRF_STEPS, LOSS_STEPS, crf_grid, loss_grid
+from objectives.records.attributes import INTERRUPTED
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import CrfRanges, suggest_crf, suggest_loss
-from studies.trials.retry import INTERRUPTED, requeue_dead_trials
+from studies.trials.retry import requeue_dead_trials
 
 NAMES = ("auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid")
 

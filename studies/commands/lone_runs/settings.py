@@ -12,6 +12,7 @@ import torch
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
+from objectives.records import attributes as attr
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.files.setting_errors import wrong_setting
@@ -112,7 +113,7 @@ def dry_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunCo
 def _crf(workspace: Workspace, named: str, scaling: GreyScaling) -> CrfParameters:
     """Find the setting; where no val mask lets anything be tuned, the published one stands in."""
     known = named == TUNED and has_studies(workspace.database)
-    if known and "untuned" in load_study(workspace.database, "crf").user_attrs:
+    if known and attr.UNTUNED in load_study(workspace.database, "crf").user_attrs:
         named = UNTUNED_CRF
     return crf_named(workspace, named, scaling)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from objectives.records import attributes as attr
 from reports.style.formatting import number_ranges
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, PUBLISHED, published
@@ -98,7 +99,7 @@ def run_target(workspace: Workspace, text: str) -> Path:
         return _best_run(workspace)
     if match := re.fullmatch(r"loss:(\d+)", text.strip()):
         trial = _trial(workspace, "loss", int(match[1]))
-        if "run" not in trial.user_attrs:
+        if attr.RUN not in trial.user_attrs:
             raise UserError(f"Trial {trial.number} of the loss study has no run yet: name a finished one.")
         return trained_run(workspace, trial)
     for folder in (Path(text), workspace.runs_dir / text):
@@ -114,7 +115,7 @@ def _best_run(workspace: Workspace) -> Path:
     if (packed := packed_run(workspace)) is not None:
         return packed
     study = load_study(workspace.database, "loss")
-    if "untuned" in study.user_attrs:
+    if attr.UNTUNED in study.user_attrs:
         return best_run_dir(workspace)
     return trained_run(workspace, best_loss_trial(study))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from optuna.trial import TrialState
 
+from objectives.records import attributes as attr
 from reports.dashboard.notes import write_dashboard_notes
 from reports.page.build import write_report
 from sonarseg.densecrf.engines.base import make_ready
@@ -69,7 +70,7 @@ def _write_pictures(workspace: Workspace, quiet: bool) -> None:
     crf_study = present_studies(workspace.database).get("crf")
     if crf_study is not None and crf_study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = best_crf_trial(crf_study)
-        name = best.user_attrs.get("name")
+        name = best.user_attrs.get(attr.NAME)
         title = f"after the best CRF ({name}, untuned)" if name else "after CRF tuned"
         settings[title] = best_crf_parameters(crf_study)
     survey, engine = workspace.survey(), picture_engine(crf_study)
@@ -92,7 +93,7 @@ def _predictions(workspace: Workspace) -> Path | None:
     if not has_finished_run(workspace):
         return None
     study = load_study(workspace.database, "loss")
-    if "untuned" not in study.user_attrs and not has_masks_of(workspace, best_loss_trial(study)):
+    if attr.UNTUNED not in study.user_attrs and not has_masks_of(workspace, best_loss_trial(study)):
         # They are lost, or another run's.
         return None
     return best_run_dir(workspace) / "masks"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from objectives.records import attributes as attr
 from studies.commands.terminal.console import console
 
 if TYPE_CHECKING:
@@ -46,20 +47,20 @@ def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
 
     complete = trial.state.name == "COMPLETE"
     return {
-        "study": study.user_attrs.get("kind", study.study_name),
+        "study": study.user_attrs.get(attr.KIND, study.study_name),
         "trial": trial.number,
         "state": "interrupted" if is_interrupted(trial) else _STATES[trial.state.name],
         "value": float(trial.values[0]) if complete else None,
         "seconds_a_tile": float(trial.values[1]) if complete and len(trial.values) > 1 else None,
         "params": trial.params,
-        "name": trial.user_attrs.get("name"),
-        "seed": trial.user_attrs.get("seed"),
-        "seconds": trial.user_attrs.get("seconds"),
-        "device": trial.user_attrs.get("device"),
-        "reason": trial.user_attrs.get("reason"),
-        "retry_of": trial.user_attrs.get("retry_of"),
-        "derived_from": trial.user_attrs.get("derived_from"),
-        "finished_race": bool(trial.user_attrs.get("finished_race")),
+        "name": trial.user_attrs.get(attr.NAME),
+        "seed": trial.user_attrs.get(attr.SEED),
+        "seconds": trial.user_attrs.get(attr.SECONDS),
+        "device": trial.user_attrs.get(attr.DEVICE),
+        "reason": trial.user_attrs.get(attr.REASON),
+        "retry_of": trial.user_attrs.get(attr.RETRY_OF),
+        "derived_from": trial.user_attrs.get(attr.DERIVED),
+        "finished_race": bool(trial.user_attrs.get(attr.FINISHED_RACE)),
         "interrupted": is_interrupted(trial),
     }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from objectives.records.attributes import CONFIRM
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.evaluation import Evaluation, tiles_with_masks
@@ -18,7 +19,6 @@ from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
 from studies.confirmation.confirm import TestOpening, confirm
-from studies.confirmation.record import ATTRIBUTE
 from studies.stages.pipeline import RunSettings, tune_loss
 from studies.storage.open import load_study
 from studies.workers.leases import DeviceSlot
@@ -51,7 +51,7 @@ def both(tuned: Workspace, run_settings: RunSettings, monkeypatch: pytest.Monkey
 
 
 def stored(workspace: Workspace, kind: Any) -> dict[str, Any]:
-    found: dict[str, Any] = load_study(workspace.database_path, kind).user_attrs[ATTRIBUTE]
+    found: dict[str, Any] = load_study(workspace.database_path, kind).user_attrs[CONFIRM]
     return found
 
 
@@ -195,7 +195,7 @@ def test_other_settings_in_a_run_folder_are_refused(both: Workspace, run_setting
     path = both.root / record["runs"][0]["run"] / "config.json"
     path.write_text(path.read_text().replace('"batch_size": 16', '"batch_size": 8'))
     study = load_study(both.database_path, "loss")
-    study.set_user_attr(ATTRIBUTE, {})
+    study.set_user_attr(CONFIRM, {})
     with pytest.raises(UserError, match="move the folder away"):
         confirm(both, "loss", seeds=1, run_settings=run_settings)
 

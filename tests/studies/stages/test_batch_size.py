@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy
 from optuna.trial import TrialState
 
+from objectives.records.attributes import BATCH_SIZE
 from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
-from studies.stages.batch_size import BATCH_SIZE
 from studies.stages.loss import best_loss_trial
 from studies.stages.open_studies import RunSettings, prepare
 from studies.stages.pipeline import WorkerOptions, tune_loss

@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from objectives.outcome import TrialFailed
 from objectives.partial import partial_scores
 from objectives.proposals import is_searched
+from objectives.records.attributes import DERIVED, RACE_CLAIMS, RACE_FINISHED
 from objectives.space import CrfRanges, suggest_crf
 from reports.database import read_studies
 from sonarseg.densecrf.parameters import CrfParameters
@@ -30,9 +31,8 @@ from studies.stages import finish_races as finishing
 from studies.stages.crf import add_missing_iterations
 from studies.stages.finish_races import finish_races, has_unfinished
 from studies.stages.pipeline import tune_crf
-from studies.stages.race_remainder import RACE_FINISHED
 from studies.storage.open import load_study
-from studies.trials.loop import DERIVED, TrialCallbacks, finished
+from studies.trials.loop import TrialCallbacks, finished
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 from tests.support.workspaces import make_run_settings
@@ -221,7 +221,7 @@ def test_what_another_worker_scores_is_waited_for_and_not_done_twice(
 ) -> None:
     number = case.add(0.15)
     claim = {"worker": {**process_identity(os.getppid()), "thread": 1}, "since": time.time()}
-    case.study.set_user_attr(finishing.CLAIMS, {str(number): claim})
+    case.study.set_user_attr(RACE_CLAIMS, {str(number): claim})
     waited: list[float] = []
     here, sleep = threading.current_thread(), time.sleep
 
@@ -259,7 +259,7 @@ def test_what_a_dead_worker_had_begun_is_scored(case: Case) -> None:
     number = case.add(0.15)
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         worker = {**process_identity(process.pid), "thread": 1}
-    case.study.set_user_attr(finishing.CLAIMS, {str(number): {"worker": worker, "since": time.time()}})
+    case.study.set_user_attr(RACE_CLAIMS, {str(number): {"worker": worker, "since": time.time()}})
     assert case.finish() == [number]
 
 

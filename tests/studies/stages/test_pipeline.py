@@ -8,6 +8,7 @@ import pytest
 from optuna.trial import TrialState
 from PIL import Image
 
+from objectives.records.attributes import DERIVED
 from sonarseg.densecrf.published import PUBLISHED, published
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
@@ -23,7 +24,7 @@ from studies.stages.open_studies import RunSettings, prepare
 from studies.stages.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
 from studies.storage import snapshot
 from studies.storage.open import load_study
-from studies.trials.loop import DERIVED, finished
+from studies.trials.loop import finished
 from studies.workspace import Workspace
 from tests.support.workspaces import make_run_settings, make_workspace, rewrite
 

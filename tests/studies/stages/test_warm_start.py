@@ -4,12 +4,13 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.proposals import is_searched
+from objectives.records.attributes import ORIGIN
 from reports.database import read_studies
 from sonarseg.errors import UserError
 from studies.stages.open_studies import RunSettings, open_studies
 from studies.stages.pipeline import tune_crf
 from studies.stages.warm_start import BEST, take_over
-from studies.trials.loop import ORIGIN, finished
+from studies.trials.loop import finished
 from studies.workspace import Workspace
 from tests.support.workspaces import rewrite
 

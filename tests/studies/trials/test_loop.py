@@ -10,6 +10,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import TrialFailed
+from objectives.records.attributes import STOPPED
 from reports.dashboard.trial_notes import trial_note
 from reports.database import read_studies
 from sonarseg.errors import UserError
@@ -18,7 +19,7 @@ from studies.commands.terminal.trial_lines import trial_facts
 from studies.storage.open import create_database, load_study
 from studies.trials import loop as trial_loop
 from studies.trials import retry
-from studies.trials.loop import STOPPED, TrialCallbacks, finished, run_trials
+from studies.trials.loop import TrialCallbacks, finished, run_trials
 from studies.trials.retry import DIED, requeue_dead_trials, worker_identity
 from studies.trials.stopping import StopRules
 from studies.workspace import Workspace

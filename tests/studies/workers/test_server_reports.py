@@ -9,12 +9,12 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
+from objectives.records.attributes import CONFIRM
 from reports.database import read_studies
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.results.write import write_results
 from studies.confirmation.confirm import confirm
-from studies.confirmation.record import ATTRIBUTE
 from studies.main import app
 from studies.stages.open_studies import RunSettings
 from studies.stages.superseded import restart, successor
@@ -54,8 +54,8 @@ def test_all_that_looks_at_studies_reads_and_writes_the_server(
     record = confirm(moved, "crf", run_settings=run_settings)
     studies = studies_on_server(moved)
     assert studies is not None
-    assert studies["crf"].user_attrs[ATTRIBUTE] == record
-    assert read_studies(moved.root)["crf"].attrs[ATTRIBUTE] == record
+    assert studies["crf"].user_attrs[CONFIRM] == record
+    assert read_studies(moved.root)["crf"].attrs[CONFIRM] == record
 
     monkeypatch.setattr(dashboard_server, "FILL_SECONDS", 0.05)
     stop, said = threading.Event(), list[str]()
