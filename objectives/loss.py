@@ -86,7 +86,7 @@ class LossObjective:
             Where the run refused its input.
         """
         if attr.SETTING not in trial.user_attrs:
-            self.choose(trial)
+            self.choose(trial.study, trial)
         run_dir = self._prepare(trial)
         watcher = self._watcher(trial, judged_before(trial))
         try:
@@ -106,14 +106,14 @@ class LossObjective:
             raise TrialFailed(f"{self.metric} of the finished run is undefined.")
         return float(value)
 
-    def choose(self, trial: optuna.Trial) -> None:
+    def choose(self, study: optuna.Study, trial: optuna.Trial) -> None:
         """Choose loss and seed of a trial; several workers call it one at a time.
 
         A trial that goes on with a dead one brings its seed along.
         """
         setting = setting_text(suggested(trial, suggest_loss))
         if attr.SEED not in trial.user_attrs:
-            others = [other for other in trial.study.get_trials(deepcopy=False) if is_of(other, setting)]
+            others = [other for other in study.get_trials(deepcopy=False) if is_of(other, setting)]
             earlier = sum(attr.RETRY_OF not in other.user_attrs for other in others)
             taken = {other.user_attrs.get(attr.SEED) for other in others}
             trial.set_user_attr(attr.SEED, next(n for n in count(self.seed + earlier) if n not in taken))

@@ -199,10 +199,9 @@ def _work(
     from studies.stages.crf import ready_for_loss_study
     from studies.stages.open_studies import RunSettings
     from studies.stages.pipeline import WorkerOptions, tune_crf, tune_loss
-    from studies.workers.observer import ignore
 
     with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:
-        ended = json_line if as_json else ignore if quiet else trial_line(workspace)
+        ended = (json_line,) if as_json else () if quiet else (trial_line(workspace),)
         worker_options = WorkerOptions(_number(workers), engine, _scheduler(engine, scheduler), hours, ended)
         run_settings = RunSettings(progress=progress)
         going_on = True

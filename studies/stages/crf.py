@@ -115,17 +115,16 @@ def run_crf_study(
             objective,
             config.trials,
             workspace,
-            before_ask=partial(_enqueue_grid, study, workspace, survey) if config.sampler == "grid" else None,
-            after_tell=partial(add_better_iterations, study, workspace),
+            enqueue=partial(_enqueue_grid, workspace, survey) if config.sampler == "grid" else None,
             stop=stop,
-            callbacks=callbacks,
+            callbacks=callbacks.also(ended=(partial(_add_better_iterations, workspace, callbacks),)),
         )
         if races:
             finish_races(study, objective, workspace, stop=stop, callbacks=callbacks)
 
 
-def _enqueue_grid(study: optuna.Study, workspace: Workspace, survey: Survey, left: int) -> bool:
-    """Enqueue the next point of the grid; False where all were tried."""
+def _enqueue_grid(workspace: Workspace, survey: Survey, study: optuna.Study, left: int) -> bool:
+    """Enqueue the next point of the grid; False if all were tried."""
     points = crf_grid(workspace.config.crf, survey.background_id is not None)
     return enqueue_grid_point(study, points, workspace.config.seed)
 
@@ -154,13 +153,17 @@ def _incumbent(study: optuna.Study) -> Incumbent | None:
     return incumbent_of(confusions, study.user_attrs[attr.METRIC], objective_value(best))
 
 
-def add_better_iterations(study: optuna.Study, workspace: Workspace) -> list[int]:
-    """As `add_missing_iterations`, in this worker's turn, so that no two workers add the same."""
+def _add_better_iterations(
+    workspace: Workspace, callbacks: TrialCallbacks, study: optuna.Study, ended: FrozenTrial
+) -> None:
+    """Add what `add_missing_iterations` adds and tell of it, locked, so that no two workers add the same."""
     with ask_lock(study, workspace):
-        return add_missing_iterations(study)
+        added = add_missing_iterations(study)
+    for trial in added:
+        callbacks.on_ended(study, trial)
 
 
-def add_missing_iterations(study: optuna.Study) -> list[int]:
+def add_missing_iterations(study: optuna.Study) -> list[FrozenTrial]:
     """Add a completed trial for every trial in which another number of iterations was better.
 
     One run of the dense CRF scores all numbers of iterations, so these trials cost nothing: they are
@@ -168,8 +171,8 @@ def add_missing_iterations(study: optuna.Study) -> list[int]:
 
     Returns
     -------
-    list of int
-        Numbers of the trials that were added.
+    list of FrozenTrial
+        The trials that were added.
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     done = {trial.user_attrs.get(attr.DERIVED) for trial in trials}
@@ -196,7 +199,7 @@ def add_missing_iterations(study: optuna.Study) -> list[int]:
         )
     if not sources:
         return []
-    return [t.number for t in study.get_trials(deepcopy=False) if t.user_attrs.get(attr.DERIVED) in sources]
+    return [t for t in study.get_trials(deepcopy=False) if t.user_attrs.get(attr.DERIVED) in sources]
 
 
 def _enqueue_named(study: optuna.Study, settings: dict[str, dict[str, Any]]) -> None:

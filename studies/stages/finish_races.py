@@ -96,7 +96,7 @@ def finish_races(
             continue
         added = _finish(study, objective, workspace, free[0])
         if added is not None:
-            callbacks.ended(study, added)
+            callbacks.on_ended(study, added)
 
 
 def has_unfinished(study: optuna.Study) -> bool:

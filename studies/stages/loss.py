@@ -117,14 +117,13 @@ def _run(
         objective,
         config.trials,
         workspace,
-        before_ask=partial(_prepare_next, study, workspace, callbacks.progress),
-        after_ask=objective.choose,
+        enqueue=partial(_prepare_next, workspace, callbacks.progress),
         stop=stop,
-        callbacks=callbacks,
+        callbacks=callbacks.also(asked=(objective.choose,)),
     )
 
 
-def _prepare_next(study: optuna.Study, workspace: Workspace, progress: Progress, left: int) -> bool:
+def _prepare_next(workspace: Workspace, progress: Progress, study: optuna.Study, left: int) -> bool:
     """Enqueue what is due: a repetition, or the grid's next point; False where nothing is left to try.
 
     Raises

@@ -16,12 +16,12 @@ from studies.stages.lost_winner import is_winner_lost, train_lost_winner
 from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, RunSettings, open_studies, prepare, prepare_loss
 from studies.storage.open import StudyKind, load_study
 from studies.storage.snapshot import leave_snapshot
-from studies.trials.loop import TrialCallbacks
+from studies.trials.loop import EndedListener, TrialCallbacks
 from studies.trials.stopping import StopRules
 from studies.workers.dask import run_on_dask
 from studies.workers.leases import crf_workers, device_slots
 from studies.workers.local import run_workers
-from studies.workers.observer import Ended, Observer, ignore
+from studies.workers.observer import Observer
 from studies.workers.single_host import only_machine
 from studies.workers.worker import WorkerTask, work_on
 from studies.workspace import Workspace
@@ -41,7 +41,7 @@ class WorkerOptions:
         Dask's scheduler.
     hours : float or None
         Begin no trial later than this after the start, of whichever study.
-    ended : callable
+    ended : tuple of callable
         Given study and trial when one has ended.
     started : float
         When the command was started, on the clock.
@@ -51,7 +51,7 @@ class WorkerOptions:
     engine: Literal["local", "dask"] = "local"
     scheduler: str = ""
     hours: float | None = None
-    ended: Ended = ignore
+    ended: tuple[EndedListener, ...] = ()
     started: float = field(default_factory=time.time)
 
 
@@ -189,7 +189,7 @@ def _observer(
     worker_options: WorkerOptions,
 ) -> Observer:
     config = workspace.config.crf if kind == "crf" else workspace.config.loss
-    return Observer(study, config.trials, run_settings.progress, worker_options.ended)
+    return Observer(study, config.trials, TrialCallbacks(run_settings.progress, ended=worker_options.ended))
 
 
 def _task(
@@ -201,9 +201,13 @@ def _task(
 
 
 def _alone(
-    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, stop: StopRules, ended: Ended
+    workspace: Workspace,
+    kind: StudyKind,
+    run_settings: RunSettings,
+    stop: StopRules,
+    ended: tuple[EndedListener, ...],
 ) -> optuna.Study:
-    work_on(workspace, kind, run_settings, stop, TrialCallbacks(run_settings.progress, ended))
+    work_on(workspace, kind, run_settings, stop, TrialCallbacks(run_settings.progress, ended=ended))
     return load_study(workspace.database, kind)
 
 

@@ -7,7 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
@@ -31,27 +31,38 @@ _LOOK_SECONDS = 1.0
 _log = logging.getLogger(__name__)
 
 
-def _tell_nobody(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Nobody asked."""
+AskedListener = Callable[[optuna.Study, optuna.Trial], None]
+EndedListener = Callable[[optuna.Study, FrozenTrial], None]
 
 
 @dataclass(frozen=True)
 class TrialCallbacks:
-    """Whom a trial loop tells how it goes.
+    """Listeners of a trial loop; each is given study and trial, as Optuna's own callbacks are.
 
     Attributes
     ----------
     progress : Progress
-        Called a trial.
-    ended : callable
-        Given study and trial when a trial has ended.
-    device : str
-        What the worker computes on, noted with each trial.
+        Called per trial.
+    asked : tuple of callable
+        Called when a trial was asked for, before another worker asks: may choose its parameters.
+    ended : tuple of callable
+        Called when a trial has ended; may add trials that are outside the budget.
     """
 
     progress: Progress = silent
-    ended: Callable[[optuna.Study, FrozenTrial], None] = _tell_nobody
-    device: str = ""
+    asked: tuple[AskedListener, ...] = ()
+    ended: tuple[EndedListener, ...] = ()
+
+    def also(
+        self, *, asked: tuple[AskedListener, ...] = (), ended: tuple[EndedListener, ...] = ()
+    ) -> TrialCallbacks:
+        """Add listeners, which are called after those that are there."""
+        return replace(self, asked=self.asked + asked, ended=self.ended + ended)
+
+    def on_ended(self, study: optuna.Study, trial: FrozenTrial) -> None:
+        """Call the listeners of a trial that has ended."""
+        for listener in self.ended:
+            listener(study, trial)
 
 
 def run_trials(
@@ -60,9 +71,7 @@ def run_trials(
     budget: int,
     workspace: Workspace,
     *,
-    before_ask: Callable[[int], bool | None] | None = None,
-    after_ask: Callable[[optuna.Trial], None] | None = None,
-    after_tell: Callable[[], Sequence[int]] | None = None,
+    enqueue: Callable[[optuna.Study, int], bool] | None = None,
     stop: StopRules = NEVER,
     callbacks: TrialCallbacks = TrialCallbacks(),
 ) -> None:
@@ -82,16 +91,12 @@ def run_trials(
         Trials of the whole study, not of this call.
     workspace : Workspace
         Where the study lives.
-    before_ask : callable, optional
-        Given the trials left, before each is asked for; may enqueue; False where nothing is left to try.
-    after_ask : callable, optional
-        Given a trial before another worker asks for one: chooses what depends on the others' choices.
-    after_tell : callable, optional
-        Called when a trial has ended; may add trials that are outside the budget, and gives their numbers.
+    enqueue : callable, optional
+        Given study and trials left, before each is asked for; may enqueue; False if nothing is left to try.
     stop : StopRules
         When to begin no more trials although the budget is not spent.
     callbacks : TrialCallbacks
-        Whom to tell.
+        Listeners.
 
     Raises
     ------
@@ -111,17 +116,18 @@ def run_trials(
                     return
                 reason = stop.reason(_finished(trials))
                 # Nothing is asked of the grid where nothing is left to ask for.
-                if reason is None and left > 0 and before_ask is not None and before_ask(left) is False:
+                if reason is None and left > 0 and enqueue is not None and not enqueue(study, left):
                     reason = "every point of the grid was tried"
                 if reason is not None:
                     _note_stop(study, reason, callbacks.progress, done, budget)
                     if stop.out_of_time() or not _awaited(study, trials):
                         return
-                trial = _ask(study, callbacks.device) if left > 0 and reason is None else None
-                if trial is not None and after_ask is not None:
+                trial = _ask(study) if left > 0 and reason is None else None
+                if trial is not None:
                     # The objective refuses a wrong setting again, as an end of the trial.
                     with _ended_with_this(study, trial), suppress(SettingRefused):
-                        after_ask(trial)
+                        for listener in callbacks.asked:
+                            listener(study, trial)
             if trial is None:
                 # Should one of the others die, its trial is run again: who left now would leave it undone.
                 time.sleep(_LOOK_SECONDS)
@@ -130,12 +136,10 @@ def run_trials(
                 ended = _run(study, trial, objective)
             if not ended:
                 continue
-            added = () if after_tell is None else after_tell()
-            by_number = {each.number: each for each in study.get_trials(deepcopy=False)}
-            for number in (trial.number, *added):
-                # Somebody may have removed it meanwhile.
-                if number in by_number:
-                    callbacks.ended(study, by_number[number])
+            for each in study.get_trials(deepcopy=False):
+                # Not by its index: somebody may have removed trials meanwhile.
+                if each.number == trial.number:
+                    callbacks.on_ended(study, each)
 
 
 def _awaited(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
@@ -149,7 +153,7 @@ def _note_stop(study: optuna.Study, reason: str, progress: Progress, done: int, 
     progress(study_title(study), done, budget, f"stopped: {reason}")
 
 
-def _ask(study: optuna.Study, device: str) -> optuna.Trial:
+def _ask(study: optuna.Study) -> optuna.Trial:
     trial = study.ask()
     if study.user_attrs.get(attr.STOPPED) is not None:
         study.set_user_attr(attr.STOPPED, None)
@@ -159,8 +163,6 @@ def _ask(study: optuna.Study, device: str) -> optuna.Trial:
         # Before its worker has a name: a trial that has one and never beat would not count as dead.
         storage.record_heartbeat(trial._trial_id)
     trial.set_user_attr(attr.WORKER, worker_identity())
-    if device:
-        trial.set_user_attr(attr.DEVICE, device)
     return trial
 
 

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import optuna
 from optuna.trial import FrozenTrial
 
 from objectives.records import attributes as attr
-from sonarseg.progress import Progress
 from studies.stages.batch_size import anew_sentence
 from studies.stages.race_remainder import tell_remainder
 from studies.stages.superseded import is_superseded, successor
-from studies.trials.loop import best_note, in_budget, study_title
-
-Ended = Callable[[optuna.Study, FrozenTrial], None]
-
-
-def ignore(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Tell nobody of a trial that has ended."""
+from studies.trials.loop import TrialCallbacks, best_note, in_budget, study_title
 
 
 class Observer:
@@ -30,17 +21,15 @@ class Observer:
         The study; what has ended in it before is not told.
     budget : int
         Trials of the whole study.
-    progress : Progress
-        Called where something has changed.
-    ended : callable
-        Given study and trial when one has ended.
+    callbacks : TrialCallbacks
+        Its progress is called if something has changed, its listeners if a trial has ended.
     """
 
-    def __init__(self, study: optuna.Study, budget: int, progress: Progress, ended: Ended) -> None:
+    def __init__(self, study: optuna.Study, budget: int, callbacks: TrialCallbacks) -> None:
         self.study = study
         self.budget = budget
-        self.progress = progress
-        self.ended = ended
+        self.callbacks = callbacks
+        self.progress = callbacks.progress
         self._told = {trial.number for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()}
 
     def __call__(self) -> int:
@@ -52,7 +41,7 @@ class Observer:
         new = [trial for trial in done if trial.number not in self._told]
         for trial in new:
             self._told.add(trial.number)
-            self.ended(self.study, trial)
+            self.callbacks.on_ended(self.study, trial)
         counted = sum(in_budget(trial) for trial in done)
         if new:
             self._show(trials)

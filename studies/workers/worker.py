@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
+import optuna
 from joblib import cpu_count
 
 from objectives.records import attributes as attr
@@ -137,4 +139,9 @@ def work_on(
     config = workspace.config
     wanted = device_slots(config.device, config.loss.runs_per_device if kind == "loss" else 1)
     with only_machine(workspace), lease(wanted, run_settings.progress) as slot:
-        run_stage(workspace, kind, run_settings, stop, replace(callbacks, device=slot.device))
+        noting = callbacks.also(asked=(partial(_note_device, slot.device),))
+        run_stage(workspace, kind, run_settings, stop, noting)
+
+
+def _note_device(device: str, study: optuna.Study, trial: optuna.Trial) -> None:
+    trial.set_user_attr(attr.DEVICE, device)

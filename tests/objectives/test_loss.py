@@ -145,7 +145,7 @@ def test_trials_chosen_one_after_the_other_never_share_a_seed(tmp_path: Path) ->
     objective = _objective(tmp_path, seed=7)
     trials = [study.ask() for _ in range(3)]
     for trial in reversed(trials):
-        objective.choose(trial)
+        objective.choose(study, trial)
     assert [trial.user_attrs["seed"] for trial in trials] == [9, 8, 7]
     assert objective(trials[1]) == pytest.approx(0.508)
     assert trials[1].user_attrs["seed"] == 8
@@ -158,7 +158,7 @@ def test_a_seed_that_a_retried_trial_holds_is_not_given_again(tmp_path: Path) ->
     study.enqueue_trial({"loss": "cross-entropy"})
     objective = _objective(tmp_path, seed=7)
     for _ in range(3):
-        objective.choose(study.ask())
+        objective.choose(study, study.ask())
     assert [trial.user_attrs["seed"] for trial in study.trials] == [8, 7, 9]
 
 

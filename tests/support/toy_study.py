@@ -14,9 +14,9 @@ from typing import Any
 import optuna
 
 from studies.storage.open import load_study
-from studies.trials.loop import run_trials
+from studies.trials.loop import TrialCallbacks, run_trials
 from studies.workers.local import run_workers
-from studies.workers.observer import Observer, ignore
+from studies.workers.observer import Observer
 from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
 
@@ -122,7 +122,7 @@ def main(root: str, budget: str, workers: str, seconds: str) -> int:
     launch.work = toy_work  # type: ignore[assignment]
     workspace = Workspace(Path(root))
     study = load_study(workspace.database, "crf")
-    observer = Observer(study, int(budget), lambda *args: None, ignore)
+    observer = Observer(study, int(budget), TrialCallbacks())
     task = WorkerTask(root, "crf", 1, RunSettings(command=(budget, seconds)))
     run_workers(task, int(workers), observer)
     return 0

@@ -103,7 +103,9 @@ class Case:
         def progress(what: str, done: int, total: int, note: str = "") -> None:
             self.told.append((what, done, total, note))
 
-        callbacks = TrialCallbacks(progress=progress, ended=lambda _, trial: self.ended.append(trial.number))
+        callbacks = TrialCallbacks(
+            progress=progress, ended=(lambda _, trial: self.ended.append(trial.number),)
+        )
         finish_races(self.study, self.scorer, self.workspace, stop=stop, callbacks=callbacks)
         return [t.user_attrs[DERIVED] for t in self.study.trials if t.user_attrs.get("finished_race")]
 

@@ -64,17 +64,21 @@ def test_more_trials_are_added_to_those_there_are(tuned: Workspace, run_settings
 def test_a_better_number_of_iterations_becomes_a_trial_of_its_own(
     workspace: Workspace, run_settings: RunSettings
 ) -> None:
-    study = tune_crf(workspace, run_settings)
+    told: list[int] = []
+    ended = (lambda study, trial: told.append(trial.number),)
+    study = tune_crf(workspace, run_settings, WorkerOptions(workers=1, ended=ended))
+    assert sorted(told) == list(range(len(study.trials)))
     derived = [trial for trial in study.trials if DERIVED in trial.user_attrs]
     assert derived
     for trial in derived:
         parent = study.trials[trial.user_attrs[DERIVED]]
+        assert told.index(trial.number) == told.index(parent.number) + 1
         assert trial.params == {**parent.params, "iterations": trial.params["iterations"]}
         curve = parent.user_attrs["curve"]
         assert trial.value == curve[trial.params["iterations"]] == max(curve[1:4]) > parent.value
         confusions = unpack_confusions(trial.user_attrs["confusions"])
         assert METRICS[study.user_attrs["metric"]](confusions) == trial.value
-    crf_study.add_better_iterations(study, workspace)
+    assert crf_study.add_missing_iterations(study) == []
     assert len(study.trials) == 7 + len(derived)
 
 

@@ -130,7 +130,7 @@ def test_a_removed_crf_trial_leaves_a_gap_that_nothing_trips_over(
 ) -> None:
     remove_trial(tuned, "crf", number)
     ended: list[int] = []
-    worker_options = WorkerOptions(workers=1, ended=lambda study, trial: ended.append(trial.number))
+    worker_options = WorkerOptions(workers=1, ended=(lambda study, trial: ended.append(trial.number),))
     study = tune_crf(rewrite(tuned, "trials = 7", "trials = 8"), run_settings, worker_options)
     numbers = [trial.number for trial in study.get_trials()]
     assert number not in numbers

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -272,23 +273,50 @@ def test_what_depends_on_the_others_is_chosen_in_the_workers_turn(place: Workspa
     study = load_study(place.database_path, "crf")
     chosen: list[int] = []
 
-    def choose(trial: optuna.Trial) -> None:
+    def choose(study: optuna.Study, trial: optuna.Trial) -> None:
         with (place.root / ".lock").open("a") as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         chosen.append(trial.number)
 
-    run_trials(study, _plain, 2, place, after_ask=choose)
+    run_trials(study, _plain, 2, place, callbacks=TrialCallbacks(asked=(choose,)))
     assert chosen == [0, 1]
+
+
+def test_any_number_of_listeners_hear_of_a_trial_in_order(place: Workspace) -> None:
+    heard: list[tuple[str, str, int]] = []
+
+    def listener(name: str) -> Callable[[optuna.Study, Any], None]:
+        return lambda study, trial: heard.append((name, study.study_name, trial.number))
+
+    callbacks = TrialCallbacks(asked=(listener("asked"),), ended=(listener("first"),))
+    more = callbacks.also(asked=(listener("asked too"),), ended=(listener("last"),))
+    run_trials(load_study(place.database_path, "crf"), _plain, 1, place, callbacks=more)
+    assert heard == [(name, "crf", 0) for name in ("asked", "asked too", "first", "last")]
+
+
+def test_a_listener_of_an_ended_trial_sees_its_value(place: Workspace) -> None:
+    values: list[float | None] = []
+    callbacks = TrialCallbacks(ended=(lambda study, trial: values.append(trial.value),))
+    study = load_study(place.database_path, "crf")
+    run_trials(study, _plain, 2, place, callbacks=callbacks)
+    assert values == [trial.value for trial in study.trials]
+
+
+def test_a_study_ends_if_nothing_is_left_to_enqueue(place: Workspace) -> None:
+    study = load_study(place.database_path, "crf")
+    run_trials(study, _plain, 5, place, enqueue=lambda study, left: left > 3)
+    assert len(finished(study)) == 2
+    assert study.user_attrs[STOPPED] == "every point of the grid was tried"
 
 
 def test_a_trial_interrupted_while_it_is_chosen_is_interrupted(place: Workspace) -> None:
     study = load_study(place.database_path, "crf")
 
-    def interrupted(trial: optuna.Trial) -> None:
+    def interrupted(study: optuna.Study, trial: optuna.Trial) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_trials(study, _plain, 1, place, after_ask=interrupted)
+        run_trials(study, _plain, 1, place, callbacks=TrialCallbacks(asked=(interrupted,)))
     (trial,) = study.trials
     assert retry.is_interrupted(trial)
     assert trial_facts(study, trial)["state"] == "interrupted"

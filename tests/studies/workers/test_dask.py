@@ -16,9 +16,9 @@ from sonarseg.errors import UserError
 from studies.stages.open_studies import RunSettings
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import create_database, load_study
-from studies.trials.loop import finished
+from studies.trials.loop import TrialCallbacks, finished
 from studies.workers.dask import run_on_dask
-from studies.workers.observer import Observer, ignore
+from studies.workers.observer import Observer
 from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
 from tests.support import toy_cluster, toy_study
@@ -69,7 +69,7 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
 
     disturbing = threading.Thread(target=disturb)
     disturbing.start()
-    run_on_dask(workspace, task, None, cluster, Observer(study, budget, lambda *args: None, ignore))
+    run_on_dask(workspace, task, None, cluster, Observer(study, budget, TrialCallbacks()))
     disturbing.join()
     assert 6 <= survived[0] < budget
     assert len(finished(study)) == budget

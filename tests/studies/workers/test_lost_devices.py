@@ -11,10 +11,10 @@ from objectives.run_monitor import follow_run
 from sonarseg.errors import DeviceLost
 from studies.stages.open_studies import RunSettings
 from studies.storage.open import load_study
-from studies.trials.loop import finished
+from studies.trials.loop import TrialCallbacks, finished
 from studies.workers import local as launch
 from studies.workers.local import run_workers
-from studies.workers.observer import Observer, ignore
+from studies.workers.observer import Observer
 from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
 from tests.support import toy_study
@@ -30,7 +30,7 @@ def run_with_losses(place: Workspace, monkeypatch: pytest.MonkeyPatch, losses: i
         (place.root / f"faulty-{number}").touch()
     study = load_study(place.database_path, "crf")
     task = WorkerTask(str(place.root), "crf", 1, RunSettings(command=(str(BUDGET), "0.1")))
-    run_workers(task, 2, Observer(study, BUDGET, lambda *args: None, ignore))
+    run_workers(task, 2, Observer(study, BUDGET, TrialCallbacks()))
 
 
 @pytest.mark.timeout(120)
