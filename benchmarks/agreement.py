@@ -27,7 +27,8 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.commands.results.scaling import workspace_scaling
 from studies.stages.crf import best_crf_parameters
-from studies.storage.open import load_study, log_test_opening
+from studies.storage.open import load_study
+from studies.storage.openings import log_test_opening
 from studies.workspace import Workspace
 
 WAYS = ("numba", "pydensecrf", "pydensecrf, RGB")

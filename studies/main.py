@@ -93,6 +93,6 @@ def main() -> None:
         finally:
             # Whatever the end: who copies study.db alone has all of it. Most commands have not opened it.
             if (database := sys.modules.get("reports.database")) is not None:
-                from studies.workers.single_host import is_worked_on
+                from studies.storage.single_host import is_worked_on
 
                 database.settle(is_worked_on)

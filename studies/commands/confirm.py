@@ -54,7 +54,7 @@ def confirm(
     from studies.confirmation.confirm import TestOpening
     from studies.confirmation.confirm import confirm as confirm_study
     from studies.confirmation.contenders import contenders
-    from studies.stages.open_studies import RunSettings
+    from studies.stages.run_settings import RunSettings
     from studies.storage.open import KINDS
 
     chosen = find_workspace(workspace)

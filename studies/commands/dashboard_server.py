@@ -24,8 +24,8 @@ from studies.commands.terminal.errors import explain
 from studies.previews.trials import write_trial_pictures
 from studies.stages.superseded import is_superseded
 from studies.storage.open import StudyKind, present_studies
+from studies.storage.single_host import only_machine
 from studies.storage.snapshot import refresh_snapshot, studies_on_server
-from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

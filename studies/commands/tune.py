@@ -134,7 +134,7 @@ def _tune(
     from studies.stages.open_studies import open_studies
     from studies.stages.warm_start import take_over
     from studies.storage.choice import settle_storage
-    from studies.workers.single_host import only_machine
+    from studies.storage.single_host import only_machine
 
     _number(workers)
     _scheduler(engine, scheduler)
@@ -196,9 +196,9 @@ def _work(
     from sonarseg.processes.signals import interruptible
     from studies.commands.terminal.console import ConsoleProgress
     from studies.commands.terminal.trial_lines import json_line, trial_line
+    from studies.pipeline import WorkerOptions, tune_crf, tune_loss
     from studies.stages.crf import ready_for_loss_study
-    from studies.stages.open_studies import RunSettings
-    from studies.stages.pipeline import WorkerOptions, tune_crf, tune_loss
+    from studies.stages.run_settings import RunSettings
 
     with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:
         ended = (json_line,) if as_json else () if quiet else (trial_line(workspace),)

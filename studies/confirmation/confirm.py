@@ -29,13 +29,15 @@ from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.confirmation.contenders import Contender, contenders, slug
 from studies.confirmation.record import begin_record, new_seeds, results_of
 from studies.stages.batch_size import study_batch_size
-from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, Prepared, RunSettings, prepare
+from studies.stages.prepare import Prepared, prepare
+from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.warm_up import run_config
-from studies.storage.open import StudyKind, log_test_opening, storage_errors
+from studies.storage.open import StudyKind, storage_errors
+from studies.storage.openings import log_test_opening
+from studies.storage.single_host import only_machine
 from studies.storage.snapshot import refresh_snapshot
 from studies.trials.ask_lock import ask_lock
 from studies.workers.leases import device_slots, lease
-from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 

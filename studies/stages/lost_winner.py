@@ -24,11 +24,12 @@ from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.stages.batch_size import study_batch_size
 from studies.stages.loss import best_loss_trial
-from studies.stages.open_studies import RunSettings, prepare, prepare_loss
+from studies.stages.prepare import prepare, prepare_loss
 from studies.stages.run_of_trial import is_run_of, loss_of
+from studies.stages.run_settings import RunSettings
 from studies.storage.open import storage_errors
+from studies.storage.single_host import only_machine
 from studies.workers.leases import device_slots, lease
-from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 

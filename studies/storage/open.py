@@ -6,7 +6,6 @@ import errno
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -24,8 +23,6 @@ from studies.storage.address import ServerAddress
 from studies.storage.own_trials import OwnStudy
 from studies.storage.server import open_server
 from studies.storage.sqlite import SqliteStorage
-from studies.workers.single_host import only_machine
-from studies.workspace import Workspace
 
 StudyKind = Literal["crf", "loss"]
 KINDS: tuple[StudyKind, ...] = ("crf", "loss")
@@ -285,27 +282,3 @@ def _cause(error: BaseException) -> str:
         innermost = innermost.__cause__
     original = getattr(innermost, "orig", None)
     return str(original or innermost)
-
-
-def log_test_opening(workspace: Workspace, what: str) -> None:
-    """Write into both studies that the masks of the test split were opened.
-
-    Parameters
-    ----------
-    workspace : Workspace
-        Without a database yet, there is nothing to log into.
-    what : str
-        What was scored.
-
-    Raises
-    ------
-    UserError
-        If the database cannot be written to, or another machine works on it.
-    """
-    location = workspace.database
-    if not has_studies(location):
-        return
-    entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "what": what}
-    with only_machine(workspace), storage_errors(location):
-        for study in present_studies(location).values():
-            study.set_user_attr(attr.TEST_OPENINGS, [*study.user_attrs.get(attr.TEST_OPENINGS, []), entry])

@@ -16,15 +16,19 @@ from sonarseg.errors import DeviceLost
 from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
+from studies.stages.crf import run_crf_study
+from studies.stages.final_run import train_final_run
+from studies.stages.loss import run_loss_study
 from studies.stages.lost_winner import train_lost_winner
-from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, RunSettings, run_stage
+from studies.stages.prepare import prepare, prepare_loss
+from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.superseded import is_superseded, successor
-from studies.storage.open import StudyKind, load_study
+from studies.storage.open import StudyKind, load_study, storage_errors
 from studies.storage.server import await_server
+from studies.storage.single_host import only_machine
 from studies.trials.loop import TrialCallbacks
 from studies.trials.stopping import NEVER, StopRules
 from studies.workers.leases import device_slots, lease
-from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 
@@ -145,3 +149,53 @@ def work_on(
 
 def _note_device(device: str, study: optuna.Study, trial: optuna.Trial) -> None:
     trial.set_user_attr(attr.DEVICE, device)
+
+
+def run_stage(
+    workspace: Workspace,
+    kind: StudyKind,
+    run_settings: RunSettings,
+    stop: StopRules,
+    callbacks: TrialCallbacks,
+) -> optuna.Study:
+    """Run one worker's share of a study, and before it whatever is not done yet of what it starts from.
+
+    Without val masks, the crf study stays empty, and one run with cross-entropy and w-s3Tseg's CRF goes
+    to `runs/final`.
+
+    Raises
+    ------
+    UserError
+        Where the loss study has no complete crf trial to start from, or something else can be put right.
+    KeyboardInterrupt
+        After Ctrl-C; the same call goes on.
+    """
+    ready = prepare(workspace, run_settings)
+    if kind == "crf":
+        if attr.UNTUNED in ready.crf.user_attrs:
+            run_settings.progress("crf study", 1, 1, ready.crf.user_attrs[attr.UNTUNED])
+            return ready.crf
+        run_crf_study(
+            ready.crf,
+            workspace,
+            ready.survey,
+            ready.scaling,
+            jobs=run_settings.processes,
+            stop=stop,
+            callbacks=callbacks,
+        )
+        return ready.crf
+    base = prepare_loss(workspace, ready, run_settings)
+    if attr.UNTUNED in ready.loss.user_attrs:
+        with workspace.lock(run_settings.progress), storage_errors(workspace.database):
+            train_final_run(ready.loss, workspace, base, run_settings)
+        return ready.loss
+    return run_loss_study(
+        ready.loss,
+        workspace,
+        base,
+        command=run_settings.command,
+        timing=run_settings.timing,
+        stop=stop,
+        callbacks=callbacks,
+    )

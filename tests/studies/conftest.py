@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from studies.stages.open_studies import RunSettings
-from studies.stages.pipeline import tune_crf
+from studies.pipeline import tune_crf
+from studies.stages.run_settings import RunSettings
 from studies.workspace import Workspace
 from tests.support.workspaces import make_run_settings, make_workspace, without_network
 

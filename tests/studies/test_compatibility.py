@@ -9,8 +9,9 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from studies.compatibility import describe
-from studies.stages.open_studies import RunSettings, open_studies
-from studies.stages.pipeline import tune_crf
+from studies.pipeline import tune_crf
+from studies.stages.open_studies import open_studies
+from studies.stages.run_settings import RunSettings
 from studies.stages.warm_start import take_over
 from studies.storage.open import load_study
 from studies.workspace import Workspace

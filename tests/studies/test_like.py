@@ -7,8 +7,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from studies.main import app
-from studies.stages.open_studies import RunSettings
-from studies.stages.pipeline import tune_crf
+from studies.pipeline import tune_crf
+from studies.stages.run_settings import RunSettings
 from studies.workspace import Workspace
 from tests.support.workspaces import rewrite
 

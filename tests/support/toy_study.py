@@ -116,7 +116,7 @@ def worker_slot() -> Any:
 
 
 def main(root: str, budget: str, workers: str, seconds: str) -> int:
-    from studies.stages.open_studies import RunSettings
+    from studies.stages.run_settings import RunSettings
     from studies.workers import local as launch
 
     launch.work = toy_work  # type: ignore[assignment]

@@ -12,7 +12,7 @@ from objectives.run_monitor import Timing
 from sonarseg.progress import Progress
 from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey, open_survey
-from studies.stages.open_studies import RunSettings
+from studies.stages.run_settings import RunSettings
 from studies.workspace import Workspace
 from tests.support import fake_run_program
 from tests.support.tiny_survey import write_cams, write_survey

@@ -26,7 +26,7 @@ from studies.commands.options.targets import TUNED, crf_named
 from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.stages.batch_size import study_batch_size
 from studies.stages.loss import best_loss
-from studies.stages.open_studies import UNTUNED_CRF
+from studies.stages.prepare import UNTUNED_CRF
 from studies.stages.warm_up import run_config
 from studies.storage.open import has_studies, load_study
 from studies.workers.leases import device_slots, lease

@@ -22,9 +22,10 @@ from sonarseg.survey.scaling import GreyScaling
 from studies.commands.options.targets import crf_target, run_target
 from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.stages.open_studies import open_studies
-from studies.storage.open import has_studies, load_study, log_test_opening
+from studies.storage.open import has_studies, load_study
+from studies.storage.openings import log_test_opening
+from studies.storage.single_host import only_machine
 from studies.trials.ask_lock import ask_lock
-from studies.workers.single_host import only_machine
 from studies.workspace import Workspace
 
 

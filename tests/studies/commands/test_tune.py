@@ -5,7 +5,7 @@ from typer.testing import CliRunner
 
 from studies.commands.results import write as finish
 from studies.main import app
-from studies.stages import open_studies as stages
+from studies.stages import run_settings as stages
 from studies.workspace import Workspace
 from tests.support.report_page import Page
 from tests.support.workspaces import make_run_settings

@@ -19,7 +19,8 @@ from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
 from studies.confirmation.confirm import TestOpening, confirm
-from studies.stages.pipeline import RunSettings, tune_loss
+from studies.pipeline import tune_loss
+from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_study
 from studies.workers.leases import DeviceSlot
 from studies.workspace import Workspace

@@ -20,11 +20,12 @@ from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, with_report
 from studies.commands.results.scaling import workspace_scaling
 from studies.commands.results.write import write_results
+from studies.pipeline import tune_loss
 from studies.previews import rows as picture_rows
 from studies.previews import trials as trial_pictures
 from studies.previews.rows import chosen_tiles
 from studies.previews.trials import write_trial_pictures
-from studies.stages.pipeline import RunSettings, tune_loss
+from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_studies, load_study
 from studies.workspace import Workspace
 

@@ -11,9 +11,10 @@ from optuna.trial import TrialState
 from objectives.records.attributes import BATCH_SIZE
 from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
+from studies.pipeline import WorkerOptions, tune_loss
 from studies.stages.loss import best_loss_trial
-from studies.stages.open_studies import RunSettings, prepare
-from studies.stages.pipeline import WorkerOptions, tune_loss
+from studies.stages.prepare import prepare
+from studies.stages.run_settings import RunSettings
 from studies.stages.superseded import is_superseded, restart, successor
 from studies.storage.open import load_study, open_storage
 from studies.workspace import Workspace

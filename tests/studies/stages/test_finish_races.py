@@ -27,10 +27,10 @@ from sonarseg.metrics.confusion import pack_confusions, unpack_confusions
 from sonarseg.metrics.iou import METRICS, Confusions
 from sonarseg.processes.identity import process_identity
 from studies.commands.terminal.trial_lines import _describe, trial_facts
+from studies.pipeline import tune_crf
 from studies.stages import finish_races as finishing
 from studies.stages.crf import add_missing_iterations
 from studies.stages.finish_races import finish_races, has_unfinished
-from studies.stages.pipeline import tune_crf
 from studies.storage.open import load_study
 from studies.trials.loop import TrialCallbacks, finished
 from studies.trials.stopping import NEVER, StopRules

@@ -6,9 +6,9 @@ from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.config import RunConfig
+from studies.pipeline import tune_loss
 from studies.stages.loss import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
-from studies.stages.open_studies import RunSettings
-from studies.stages.pipeline import tune_loss
+from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.workspaces import make_run_settings, rewrite

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from studies import pipeline
 from studies.main import app
-from studies.stages import pipeline
+from studies.pipeline import WorkerOptions, tune_loss
 from studies.stages.loss import best_run_dir
-from studies.stages.open_studies import RunSettings
-from studies.stages.pipeline import WorkerOptions, tune_loss
+from studies.stages.run_settings import RunSettings
 from studies.workers.worker import WorkerTask, work
 from studies.workspace import Workspace
 

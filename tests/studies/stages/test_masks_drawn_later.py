@@ -8,8 +8,9 @@ from PIL import Image
 
 from sonarseg.errors import UserError
 from sonarseg.survey.fingerprint import survey_fingerprint
-from studies.stages.open_studies import RunSettings, open_studies
-from studies.stages.pipeline import tune_all, tune_crf
+from studies.pipeline import tune_all, tune_crf
+from studies.stages.open_studies import open_studies
+from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_studies
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace

@@ -7,8 +7,9 @@ from objectives.proposals import is_searched
 from objectives.records.attributes import ORIGIN
 from reports.database import read_studies
 from sonarseg.errors import UserError
-from studies.stages.open_studies import RunSettings, open_studies
-from studies.stages.pipeline import tune_crf
+from studies.pipeline import tune_crf
+from studies.stages.open_studies import open_studies
+from studies.stages.run_settings import RunSettings
 from studies.stages.warm_start import BEST, take_over
 from studies.trials.loop import finished
 from studies.workspace import Workspace

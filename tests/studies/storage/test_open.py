@@ -11,8 +11,7 @@ import pytest
 from sonarseg.errors import UserError
 from studies.storage import open as storage
 from studies.storage import server as server_storage
-from studies.storage.open import create_database, load_study, log_test_opening, open_storage, storage_errors
-from studies.workspace import Workspace
+from studies.storage.open import create_database, load_study, open_storage, storage_errors
 
 ATTRS = {"crf": {"kind": "crf", "seed": 1}, "loss": {"kind": "loss", "seed": 1}}
 
@@ -90,18 +89,6 @@ def test_a_full_disk_leaves_no_half_database(tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "free the disk" in done.stdout
     assert list(tmp_path.iterdir()) == []
-
-
-def test_openings_of_the_test_split_are_logged_in_both_studies(tmp_path: Path) -> None:
-    path = tmp_path / "study.db"
-    workspace = Workspace(tmp_path)
-    log_test_opening(workspace, "before any study")
-    create_database(path, ATTRS)  # type: ignore[arg-type]
-    log_test_opening(workspace, "runs/loss-0001")
-    log_test_opening(workspace, "crf:12")
-    for kind in ("crf", "loss"):
-        openings = load_study(path, kind).user_attrs["test_openings"]  # type: ignore[arg-type]
-        assert [entry["what"] for entry in openings] == ["runs/loss-0001", "crf:12"]
 
 
 @pytest.mark.parametrize("tables", [[], ["customers"], ["studies"]])

@@ -10,10 +10,11 @@ from optuna.trial import TrialState, create_trial
 
 from reports.database import read_studies
 from studies.confirmation.contenders import contenders
+from studies.pipeline import tune_crf, tune_loss
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_loss_trial
-from studies.stages.open_studies import RunSettings, open_studies
-from studies.stages.pipeline import tune_crf, tune_loss
+from studies.stages.open_studies import open_studies
+from studies.stages.run_settings import RunSettings
 from studies.stages.warm_start import take_over
 from studies.storage.open import StudyKind, load_studies, load_study
 from studies.trials.loop import best_note, finished

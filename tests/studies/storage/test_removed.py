@@ -15,19 +15,14 @@ from sonarseg.errors import UserError
 from studies.commands.options.targets import crf_target
 from studies.commands.status import gather, log_tail
 from studies.main import app
+from studies.pipeline import WorkerOptions, tune_crf, tune_loss
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_run_dir, has_finished_run
-from studies.stages.open_studies import RunSettings, open_studies
-from studies.stages.pipeline import WorkerOptions, tune_crf, tune_loss
+from studies.stages.open_studies import open_studies
+from studies.stages.run_settings import RunSettings
 from studies.stages.warm_start import take_over
-from studies.storage.open import (
-    StudyKind,
-    create_database,
-    create_removed,
-    load_study,
-    log_test_opening,
-    present_studies,
-)
+from studies.storage.open import StudyKind, create_database, create_removed, load_study, present_studies
+from studies.storage.openings import log_test_opening
 from studies.trials.loop import finished
 from studies.workspace import Workspace
 from tests.support.workspaces import make_workspace, rewrite

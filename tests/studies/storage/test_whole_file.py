@@ -15,7 +15,7 @@ import pytest
 from reports.database import open_storage, settle
 from sonarseg.processes.identity import process_identity
 from studies.storage.open import create_database, load_study
-from studies.workers.single_host import SIGN, is_worked_on
+from studies.storage.single_host import SIGN, is_worked_on
 
 ATTRS = {"crf": {"kind": "crf", "metric": "miou"}, "loss": {"kind": "loss", "metric": "miou"}}
 # Stands for a command: it leaves by what stands in the place of "leave".

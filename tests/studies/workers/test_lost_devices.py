@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from objectives.run_monitor import follow_run
 from sonarseg.errors import DeviceLost
-from studies.stages.open_studies import RunSettings
+from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_study
 from studies.trials.loop import TrialCallbacks, finished
 from studies.workers import local as launch

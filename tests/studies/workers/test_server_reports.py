@@ -16,7 +16,7 @@ from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.results.write import write_results
 from studies.confirmation.confirm import confirm
 from studies.main import app
-from studies.stages.open_studies import RunSettings
+from studies.stages.run_settings import RunSettings
 from studies.stages.superseded import restart, successor
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import KINDS, open_storage, remove_database, study_name

@@ -10,9 +10,9 @@ import pytest
 
 from sonarseg.survey import layout
 from sonarseg.survey.layout import Survey, open_survey
-from studies.stages import pipeline
-from studies.stages.open_studies import RunSettings
-from studies.stages.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
+from studies import pipeline
+from studies.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
+from studies.stages.run_settings import RunSettings
 from studies.workers import worker
 from studies.workers.dask import _sharing
 from studies.workers.worker import WorkerTask, work
@@ -60,17 +60,17 @@ def test_nobody_waits_while_a_survey_is_read(
     workspace: Workspace, run_settings: RunSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fingerprints, locked = layout.survey_fingerprints, []
-    alone = Workspace.lock
+    original = Workspace.lock
 
     def lock(self: Workspace, *arguments: Any) -> Any:
         locked.append(True)
-        return alone(self, *arguments)
+        return original(self, *arguments)
 
     def read(survey: Survey) -> tuple[str, str]:
         assert not locked, "the workspace was locked before"
         return fingerprints(survey)
 
-    monkeypatch.setattr(Workspace, "alone", lock)
+    monkeypatch.setattr(Workspace, "lock", lock)
     monkeypatch.setattr(layout, "survey_fingerprints", read)
     tune_crf(workspace, run_settings)
     assert locked

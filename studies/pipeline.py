@@ -13,8 +13,11 @@ from objectives.records import attributes as attr
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
 from studies.stages.lost_winner import is_winner_lost, train_lost_winner
-from studies.stages.open_studies import DEFAULT_RUN_SETTINGS, RunSettings, open_studies, prepare, prepare_loss
+from studies.stages.open_studies import open_studies
+from studies.stages.prepare import prepare, prepare_loss
+from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.storage.open import StudyKind, load_study
+from studies.storage.single_host import only_machine
 from studies.storage.snapshot import leave_snapshot
 from studies.trials.loop import EndedListener, TrialCallbacks
 from studies.trials.stopping import StopRules
@@ -22,7 +25,6 @@ from studies.workers.dask import run_on_dask
 from studies.workers.leases import crf_workers, device_slots
 from studies.workers.local import run_workers
 from studies.workers.observer import Observer
-from studies.workers.single_host import only_machine
 from studies.workers.worker import WorkerTask, work_on
 from studies.workspace import Workspace
 

@@ -13,16 +13,17 @@ from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
 from studies.commands.dashboard_server import at_work
 from studies.confirmation.confirm import confirm
-from studies.stages.open_studies import RunSettings
-from studies.stages.pipeline import tune_crf
+from studies.pipeline import tune_crf
+from studies.stages.run_settings import RunSettings
+from studies.storage import single_host as one_machine
 from studies.storage.address import ServerAddress, write_address
-from studies.storage.open import load_study, log_test_opening
-from studies.workers import single_host as one_machine
-from studies.workers.single_host import SIGN, STALE_SECONDS, only_machine
+from studies.storage.open import load_study
+from studies.storage.openings import log_test_opening
+from studies.storage.single_host import SIGN, STALE_SECONDS, only_machine
 from studies.workspace import Workspace
 
 HOLD = (
-    "import sys, time; from pathlib import Path; from studies.workers.single_host import only_machine;"
+    "import sys, time; from pathlib import Path; from studies.storage.single_host import only_machine;"
     "from studies.workspace import Workspace\n"
     "with only_machine(Workspace(Path(sys.argv[1]))):\n"
     "    print('at work', flush=True); time.sleep(60)\n"

@@ -17,11 +17,12 @@ from sonarseg.survey.pictures import write_index_png
 from sonarseg.training.config import RunConfig
 from studies.commands.results.write import write_results
 from studies.commands.terminal.trial_lines import trial_facts, trial_line
+from studies.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
 from studies.stages import crf as crf_study
 from studies.stages.crf import best_crf_parameters, best_crf_trial
 from studies.stages.loss import best_run_dir
-from studies.stages.open_studies import RunSettings, prepare
-from studies.stages.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
+from studies.stages.prepare import prepare
+from studies.stages.run_settings import RunSettings
 from studies.storage import snapshot
 from studies.storage.open import load_study
 from studies.trials.loop import finished
