@@ -1,6 +1,6 @@
 """A workspace as the two studies leave it, with its pictures.
 
-Run as a script to look at the report: `python tests/reports/fake_workspace.py FOLDER`.
+Run as a script to look at the report: `python -m tests.support.fake_workspace FOLDER`.
 """
 
 from __future__ import annotations
