@@ -65,7 +65,7 @@ class CrfRanges(Section):
         if "raw" not in self.guides:
             raise ValueError('guides must hold "raw", which the published settings use')
         if self.gt_prob[0] <= 0.5:
-            raise ValueError(f"gt_prob starts at {self.gt_prob[0]:g}, but seeds need more than 0.5")
+            raise ValueError(f"gt_prob starts at {self.gt_prob[0]:g}, but hard seeds need more than 0.5")
         return self
 
 
@@ -76,7 +76,7 @@ _LOGARITHMIC = ("sigma_alpha", "sigma_beta", "sigma_gamma", "w_bilateral", "w_sp
 def suggest_crf(trial: BaseTrial, ranges: CrfRanges, has_background: bool) -> CrfParameters:
     """Let a trial choose dense CRF parameters.
 
-    `unary_scale` exists for soft unaries only, `gt_prob` for seeds only, `background_score`
+    `unary_scale` exists for soft unaries only, `gt_prob` for hard seeds only, `background_score`
     where there is a background class only.
     """
     chosen: dict[str, Any] = {}

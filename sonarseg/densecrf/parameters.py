@@ -34,12 +34,12 @@ class CrfParameters(BaseModel):
     iterations : int
         Mean-field iterations; 0 is no CRF: the argmax of the scores.
     unary : {"soft", "seeds"}
-        "soft": `-unary_scale * log(score + 1e-5)`. "seeds": the argmax of the scores as a
-        label that is right with probability `gt_prob`.
+        "soft": `-unary_scale * log(score + 1e-5)`. "seeds": hard seeds, the argmax of the scores as
+        a label that is right with probability `gt_prob`.
     unary_scale : float
-        Scale of the soft unary; unused with seeds.
+        Scale of the soft unary; unused with hard seeds.
     gt_prob : float
-        Trust in the seeds, above one half so that a seed outweighs the other classes
+        Trust in hard seeds, above one half so that one outweighs the other classes
         together; unused with the soft unary.
     background_score : float or None
         Constant score of the background class, where the survey has one; None means

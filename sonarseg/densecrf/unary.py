@@ -61,10 +61,10 @@ def _energy(
         right, wrong = -math.log(parameters.gt_prob), -math.log((1 - parameters.gt_prob) / (count - 1))
         constant = np.float32(background_score(parameters))
         row = -1 if background is None else background
-        seeds: NDArray[np.float32] = _seed_energy(
+        hard_seeds: NDArray[np.float32] = _hard_seed_energy(
             _single(scores), row, constant, np.float32(right), np.float32(wrong)
         )
-        return seeds
+        return hard_seeds
     if scores.dtype == np.float16:
         energy = np.take(_of_half()[1], _bits(scores))
     else:
@@ -87,7 +87,7 @@ def _single(scores: NDArray[np.float16] | NDArray[np.float32]) -> NDArray[np.flo
 
 
 @compiled()
-def _seed_energy(scores: Any, background: int, constant: Any, right: Any, wrong: Any) -> Any:
+def _hard_seed_energy(scores: Any, background: int, constant: Any, right: Any, wrong: Any) -> Any:
     """Energy `right` for the class of the highest score, the lowest of equals, `wrong` for the others."""
     classes, pixels = scores.shape
     energy = np.empty((classes, pixels), np.float32)

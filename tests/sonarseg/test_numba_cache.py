@@ -19,9 +19,9 @@ LEFT_OUT = shutil.ignore_patterns("__pycache__", "network", "training")
 
 PROGRAM = """
 import numpy as np
-from sonarseg.densecrf.unary import _seed_energy
-energy = _seed_energy(np.ones((2, 3), np.float32), -1, np.float32(0), np.float32(1), np.float32(2))
-print(energy.sum(), sum(_seed_energy.stats.cache_hits.values()))
+from sonarseg.densecrf.unary import _hard_seed_energy
+energy = _hard_seed_energy(np.ones((2, 3), np.float32), -1, np.float32(0), np.float32(1), np.float32(2))
+print(energy.sum(), sum(_hard_seed_energy.stats.cache_hits.values()))
 """
 
 LOVASZ = """
@@ -101,10 +101,10 @@ def test_what_studies_call_is_compiled_beforehand():
     from sonarseg.densecrf.history import confusion_histories
     from sonarseg.densecrf.parameters import CrfParameters
     from sonarseg.densecrf.tile import CrfTile
-    from sonarseg.densecrf.unary import _seed_energy
+    from sonarseg.densecrf.unary import _hard_seed_energy
 
     numba_engine.compile_engine(1)
-    before = len(count_history.signatures), len(_seed_energy.signatures)
+    before = len(count_history.signatures), len(_hard_seed_energy.signatures)
     mapped = np.zeros((9, 9), np.uint8)
     mapped.setflags(write=False)
     for kind in (np.float16, np.float32):
@@ -112,5 +112,5 @@ def test_what_studies_call_is_compiled_beforehand():
             tile = CrfTile(np.random.default_rng(0).random((3, 9, 9)).astype(kind), mapped)
             ids = np.arange(3, dtype=np.uint8)
             confusion_histories([tile], [mask], [ids], CrfParameters(), 2, 3, engine.DEFAULT_ENGINE)
-    assert (len(count_history.signatures), len(_seed_energy.signatures)) == before
+    assert (len(count_history.signatures), len(_hard_seed_energy.signatures)) == before
     assert compiled.compiled_before("1-channels-4-lanes")
