@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 import optuna
 
 from objectives.records import attributes as attr
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
-from studies.stages.lost_winner import is_winner_lost, train_lost_winner
+from studies.config import CrfStudyConfig, LossStudyConfig
+from studies.stages.lost_winner import is_winner_lost
 from studies.stages.open_studies import open_studies
 from studies.stages.prepare import prepare, prepare_loss
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
@@ -21,9 +21,9 @@ from studies.storage.single_host import only_machine
 from studies.storage.snapshot import leave_snapshot
 from studies.trials.loop import EndedListener, TrialCallbacks
 from studies.trials.stopping import StopRules
-from studies.workers.dask import run_on_dask
+from studies.workers.backend import WorkerBackend
 from studies.workers.leases import crf_workers, device_slots
-from studies.workers.local import run_workers
+from studies.workers.local import LocalWorkers
 from studies.workers.observer import Observer
 from studies.workers.worker import WorkerTask, work_on
 from studies.workspace import Workspace
@@ -37,10 +37,8 @@ class WorkerOptions:
     ----------
     workers : int or None
         How many; None is one for each device, and for the crf study one for every eight cores.
-    engine : {"local", "dask"}
+    backend : WorkerBackend
         Where they run.
-    scheduler : str
-        Dask's scheduler.
     hours : float or None
         Begin no trial later than this after the start, of whichever study.
     ended : tuple of callable
@@ -50,8 +48,7 @@ class WorkerOptions:
     """
 
     workers: int | None = None
-    engine: Literal["local", "dask"] = "local"
-    scheduler: str = ""
+    backend: WorkerBackend = field(default_factory=LocalWorkers)
     hours: float | None = None
     ended: tuple[EndedListener, ...] = ()
     started: float = field(default_factory=time.time)
@@ -92,12 +89,13 @@ def tune_loss(
         After Ctrl-C; the same call goes on.
     """
     study = _tune(workspace, "loss", run_settings, worker_options)
-    if worker_options.engine == "local":
-        train_lost_winner(study, workspace, run_settings)
-    elif is_winner_lost(study, workspace):
-        run_settings.progress("best run", 0, 1, "is lost; a worker of the cluster trains it again")
-        task = _task(workspace, "loss", run_settings, StopRules(), run_settings.jobs)
-        run_on_dask(workspace, replace(task, lost_winner=True), 1, worker_options.scheduler, lambda: 0)
+    if is_winner_lost(study, workspace):
+        task = replace(_task(workspace, "loss", run_settings, worker_options), lost_winner=True)
+        if worker_options.backend.here:
+            work_on(workspace, task, TrialCallbacks(run_settings.progress))
+        else:
+            run_settings.progress("best run", 0, 1, "is lost; a worker of the cluster trains it again")
+            worker_options.backend.run(task, 1, lambda: 0)
     return study
 
 
@@ -125,92 +123,68 @@ def tune_all(
 def _tune(
     workspace: Workspace, kind: StudyKind, run_settings: RunSettings, worker_options: WorkerOptions
 ) -> optuna.Study:
-    config = workspace.config.crf if kind == "crf" else workspace.config.loss
-    stop = StopRules(hours=worker_options.hours, patience=config.patience, started=worker_options.started)
     # Before the first write, and until the last.
     with only_machine(workspace):
         try:
-            if worker_options.engine == "dask":
-                return _on_cluster(workspace, kind, run_settings, stop, worker_options)
-            return _here(workspace, kind, run_settings, stop, worker_options)
+            launch = _here if worker_options.backend.here else _elsewhere
+            launch(workspace, kind, run_settings, worker_options)
+            return load_study(workspace.database, kind)
         finally:
             leave_snapshot(workspace)
 
 
 def _here(
-    workspace: Workspace,
-    kind: StudyKind,
-    run_settings: RunSettings,
-    stop: StopRules,
-    worker_options: WorkerOptions,
-) -> optuna.Study:
+    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, worker_options: WorkerOptions
+) -> None:
     ready = prepare(workspace, run_settings)
     study = ready.crf if kind == "crf" else ready.loss
     workers = worker_options.workers or _workers(workspace, study, kind)
     untuned = attr.UNTUNED in study.user_attrs
     if kind == "crf" and not untuned:
         run_settings.progress("dense CRF", 1, 1, str(_engine(workspace)))
+    task = _task(workspace, kind, run_settings, worker_options)
+    callbacks = TrialCallbacks(run_settings.progress, ended=worker_options.ended)
     if untuned or workers == 1:
-        return _alone(workspace, kind, run_settings, stop, worker_options.ended)
+        work_on(workspace, task, callbacks)
+        return
     if kind == "loss":
         # Once, and with progress: each worker would only wait for the one that does it.
         prepare_loss(workspace, ready, run_settings)
-    observer = _observer(workspace, kind, study, run_settings, worker_options)
+    observer = Observer(study, _config(workspace, kind).trials, callbacks)
     observer.show()
-    task = _task(workspace, kind, run_settings, stop, max(1, run_settings.processes // workers))
-    run_workers(task, workers, observer)
-    return observer.study
+    worker_options.backend.run(task, workers, observer)
 
 
-def _on_cluster(
-    workspace: Workspace,
-    kind: StudyKind,
-    run_settings: RunSettings,
-    stop: StopRules,
-    worker_options: WorkerOptions,
-) -> optuna.Study:
-    """Leave everything that is computed to the cluster: this machine may have neither its GPUs nor its cores.
+def _elsewhere(
+    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, worker_options: WorkerOptions
+) -> None:
+    """Leave everything that is computed to other machines: this one may have neither their GPUs nor cores.
 
     The first worker trains the warm-up, and the others wait for it.
     """
     _, studies = open_studies(workspace, run_settings.progress)
-    study = studies[kind]
-    observer = _observer(workspace, kind, study, run_settings, worker_options)
-    # One is enough for what is done where nothing can be tuned.
-    workers = 1 if attr.UNTUNED in study.user_attrs else worker_options.workers
-    task = _task(workspace, kind, run_settings, stop, run_settings.jobs)
-    run_on_dask(workspace, task, workers, worker_options.scheduler, observer)
-    return observer.study
+    callbacks = TrialCallbacks(run_settings.progress, ended=worker_options.ended)
+    observer = Observer(studies[kind], _config(workspace, kind).trials, callbacks)
+    # One is enough for what is done if nothing can be tuned.
+    workers = 1 if attr.UNTUNED in studies[kind].user_attrs else worker_options.workers
+    worker_options.backend.run(_task(workspace, kind, run_settings, worker_options), workers, observer)
 
 
-def _observer(
-    workspace: Workspace,
-    kind: StudyKind,
-    study: optuna.Study,
-    run_settings: RunSettings,
-    worker_options: WorkerOptions,
-) -> Observer:
-    config = workspace.config.crf if kind == "crf" else workspace.config.loss
-    return Observer(study, config.trials, TrialCallbacks(run_settings.progress, ended=worker_options.ended))
+def _config(workspace: Workspace, kind: StudyKind) -> CrfStudyConfig | LossStudyConfig:
+    return workspace.config.crf if kind == "crf" else workspace.config.loss
 
 
 def _task(
-    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, stop: StopRules, jobs: int
+    workspace: Workspace, kind: StudyKind, run_settings: RunSettings, worker_options: WorkerOptions
 ) -> WorkerTask:
+    stop = StopRules(
+        hours=worker_options.hours,
+        patience=_config(workspace, kind).patience,
+        started=worker_options.started,
+    )
     # Progress is shown from here: the display cannot be sent to other processes.
     sent = replace(run_settings, progress=silent)
-    return WorkerTask(str(workspace.root.resolve()), kind, jobs, sent, stop, survey=workspace.survey())
-
-
-def _alone(
-    workspace: Workspace,
-    kind: StudyKind,
-    run_settings: RunSettings,
-    stop: StopRules,
-    ended: tuple[EndedListener, ...],
-) -> optuna.Study:
-    work_on(workspace, kind, run_settings, stop, TrialCallbacks(run_settings.progress, ended=ended))
-    return load_study(workspace.database, kind)
+    return WorkerTask(str(workspace.root.resolve()), kind, sent, stop, survey=workspace.survey())
 
 
 def _workers(workspace: Workspace, study: optuna.Study, kind: StudyKind) -> int:

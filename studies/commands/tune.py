@@ -199,10 +199,13 @@ def _work(
     from studies.pipeline import WorkerOptions, tune_crf, tune_loss
     from studies.stages.crf import ready_for_loss_study
     from studies.stages.run_settings import RunSettings
+    from studies.workers.dask import DaskWorkers
+    from studies.workers.local import LocalWorkers
 
     with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:
         ended = (json_line,) if as_json else () if quiet else (trial_line(workspace),)
-        worker_options = WorkerOptions(_number(workers), engine, _scheduler(engine, scheduler), hours, ended)
+        backend = DaskWorkers(scheduler) if scheduler else LocalWorkers()
+        worker_options = WorkerOptions(_number(workers), backend, hours, ended)
         run_settings = RunSettings(progress=progress)
         going_on = True
         if what in ("crf", "all"):

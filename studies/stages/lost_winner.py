@@ -28,12 +28,10 @@ from studies.stages.prepare import prepare, prepare_loss
 from studies.stages.run_of_trial import is_run_of, loss_of
 from studies.stages.run_settings import RunSettings
 from studies.storage.open import storage_errors
-from studies.storage.single_host import only_machine
-from studies.workers.leases import device_slots, lease
 from studies.workspace import Workspace
 
 
-def train_lost_winner(study: optuna.Study, workspace: Workspace, run_settings: RunSettings) -> bool:
+def train_lost_winner(study: optuna.Study, workspace: Workspace, run_settings: RunSettings) -> None:
     """Train the best trial's run again, with its setting and seed, unless it is there.
 
     A folder of its name that holds another run is moved aside.
@@ -41,32 +39,19 @@ def train_lost_winner(study: optuna.Study, workspace: Workspace, run_settings: R
     Parameters
     ----------
     study : optuna.Study
-        The loss study.
+        The loss study, which has a best trial.
     workspace : Workspace
     run_settings : RunSettings
         How runs are started and shown.
-
-    Returns
-    -------
-    bool
-        Whether it was trained.
 
     Raises
     ------
     UserError
         If it fails.
     """
-    if not is_winner_lost(study, workspace):
-        return False
-    trial = best_loss_trial(study)
-    places = device_slots(workspace.config.device, workspace.config.loss.runs_per_device)
-    with (
-        only_machine(workspace),
-        lease(places, run_settings.progress),
-        storage_errors(workspace.database),
-    ):
+    with storage_errors(workspace.database):
         base = prepare_loss(workspace, prepare(workspace, run_settings), run_settings)
-        return _train(study, trial, base, workspace, run_settings)
+        _train(study, best_loss_trial(study), base, workspace, run_settings)
 
 
 def is_winner_lost(study: optuna.Study, workspace: Workspace) -> bool:
@@ -83,12 +68,12 @@ def _run_dir(trial: FrozenTrial, workspace: Workspace) -> Path:
 
 def _train(
     study: optuna.Study, trial: FrozenTrial, base: RunConfig, workspace: Workspace, run_settings: RunSettings
-) -> bool:
+) -> None:
     run_dir = _run_dir(trial, workspace)
     with workspace.lock(run_settings.progress):
         if _is_there(trial, run_dir):
             # Another worker was first.
-            return False
+            return
         if run_dir.exists() and not is_run_of(trial, run_dir):
             _move_aside(run_dir, run_settings.progress)
         batch_size = trial.user_attrs.get(attr.BATCH_SIZE, study_batch_size(study, workspace.config))
@@ -99,7 +84,6 @@ def _train(
         if not (run_dir / CONFIG).is_file():
             write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
         _follow(study, trial, run_dir, run_settings)
-    return True
 
 
 def _is_there(trial: FrozenTrial, run_dir: Path) -> bool:

@@ -7,8 +7,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
 
 from joblib import Parallel, delayed, parallel_config
 
@@ -30,77 +31,84 @@ _SETTLE_SECONDS = 10.0
 _log = logging.getLogger(__name__)
 
 
-def run_on_dask(
-    workspace: Workspace, task: WorkerTask, workers: int | None, scheduler: str, observe: Callable[[], int]
-) -> None:
-    """Run workers as tasks of a Dask cluster until they are done; Dask starts one again whose machine died.
+@dataclass(frozen=True)
+class DaskWorkers:
+    """Workers that are tasks of a Dask cluster; Dask starts one again whose machine died.
 
-    Parameters
+    Attributes
     ----------
-    workspace : Workspace
-        In a folder that all machines of the cluster see under the same path.
-    task : WorkerTask
-        What each worker does.
-    workers : int or None
-        How many; None is one for each of the cluster's threads.
     scheduler : str
         Address of Dask's scheduler, as tcp://HOST:8786.
-    observe : callable
-        Called twice a second; tells the person what has ended.
-
-    Raises
-    ------
-    UserError
-        Where Dask is missing or does not answer, where it has given workers up, or what a worker raised.
-    KeyboardInterrupt
-        After Ctrl-C, once the workers have ended, or a minute later, or after one more Ctrl-C.
+    work : callable
+        What a worker calls with its task.
     """
-    task = replace(task, launch=new_launch())
-    with _connect(scheduler) as client:
-        threads = sum(client.nthreads().values())
-        if threads == 0:
-            raise UserError(f"the Dask cluster at {scheduler} has no workers: start some, and try again.")
-        count = workers or threads
-        task = replace(task, sharing=_sharing(client.nthreads(), count))
-        endings: list[Ending] = []
-        failures: list[BaseException] = []
-        # Joblib waits for ever for a task that Dask starts no more: when the cluster had work last
-        worked: float | None = None
 
-        def run() -> None:
-            try:
-                with parallel_config(backend="dask", client=client):
-                    endings.extend(
-                        Parallel(n_jobs=count, batch_size=1)(delayed(work)(task) for _ in range(count))
-                    )
-            except BaseException as error:  # noqa: BLE001  raised again in the main thread
-                failures.append(error)
+    scheduler: str
+    work: Callable[[WorkerTask], Ending] = work
+    here: ClassVar[bool] = False
 
-        thread = threading.Thread(target=run, name="dask", daemon=True)
-        thread.start()
-        with interruptible():
-            try:
-                while thread.is_alive():
-                    thread.join(_LOOK_SECONDS)
-                    observe()
-                    if any(future.status == "pending" for future in list(client.futures.values())):
-                        worked = time.monotonic()
-                    elif worked is not None and time.monotonic() - worked > _SETTLE_SECONDS:
-                        break
-            except KeyboardInterrupt:
-                # Here a second signal is heeded: whoever sends it waits no longer.
-                with interruptible():
-                    _ask_to_stop(workspace, task)
-                    thread.join(GRACE_SECONDS)
-                raise
-    observe()
-    if failures:
-        raise failures[0]
-    if thread.is_alive():
-        raise UserError(
-            f"Dask gave up workers of the {task.kind} study whose machines died again and again: see "
-            "Dask's logs, and whether memory ran out; the same command goes on."
-        )
+    def run(self, task: WorkerTask, workers: int | None, observe: Callable[[], int]) -> None:
+        """As `WorkerBackend.run`; the workspace is in a folder that all machines see under the same path.
+
+        None is a worker for each of the cluster's threads. After Ctrl-C it is left once the workers have
+        ended, or a minute later, or after one more Ctrl-C.
+
+        Raises
+        ------
+        UserError
+            If Dask is missing or does not answer, if it has given workers up, or what a worker raised.
+        """
+        task = replace(task, launch=new_launch())
+        with _connect(self.scheduler) as client:
+            threads = sum(client.nthreads().values())
+            if threads == 0:
+                raise UserError(
+                    f"the Dask cluster at {self.scheduler} has no workers: start some, and try again."
+                )
+            count = workers or threads
+            task = replace(task, sharing=_sharing(client.nthreads(), count))
+            endings: list[Ending] = []
+            failures: list[BaseException] = []
+            # Joblib waits for ever for a task that Dask starts no more: when the cluster had work last
+            worked: float | None = None
+
+            def compute() -> None:
+                try:
+                    with parallel_config(backend="dask", client=client):
+                        calls = (delayed(self.work)(task) for _ in range(count))
+                        endings.extend(Parallel(n_jobs=count, batch_size=1)(calls))
+                except BaseException as error:  # noqa: BLE001  raised again in the main thread
+                    failures.append(error)
+
+            thread = threading.Thread(target=compute, name="dask", daemon=True)
+            thread.start()
+            with interruptible():
+                try:
+                    while thread.is_alive():
+                        thread.join(_LOOK_SECONDS)
+                        observe()
+                        if any(future.status == "pending" for future in list(client.futures.values())):
+                            worked = time.monotonic()
+                        elif worked is not None and time.monotonic() - worked > _SETTLE_SECONDS:
+                            break
+                except KeyboardInterrupt:
+                    # Here a second signal is heeded: whoever sends it waits no longer.
+                    with interruptible():
+                        _ask_to_stop(task)
+                        thread.join(GRACE_SECONDS)
+                    raise
+        observe()
+        if failures:
+            raise failures[0]
+        if thread.is_alive():
+            raise UserError(
+                f"Dask gave up workers of the {task.kind} study whose machines died again and again: see "
+                "Dask's logs, and whether memory ran out; the same command goes on."
+            )
+        _look_at(endings)
+
+
+def _look_at(endings: list[Ending]) -> None:
     if "interrupted" in endings:
         raise KeyboardInterrupt
     lost = [ending for ending in endings if isinstance(ending, Lost)]
@@ -126,8 +134,8 @@ def _sharing(threads: Mapping[str, int], workers: int) -> int:
     return min(workers, max(on_host.values()))
 
 
-def _ask_to_stop(workspace: Workspace, task: WorkerTask) -> None:
-    study = load_study(workspace.database, task.kind)
+def _ask_to_stop(task: WorkerTask) -> None:
+    study = load_study(Workspace(Path(task.root)).database, task.kind)
     study.set_user_attr(attr.STOP_REQUESTS, [*study.user_attrs.get(attr.STOP_REQUESTS, []), task.launch])
 
 

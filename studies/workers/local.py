@@ -10,7 +10,8 @@ import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 from joblib.externals.loky import ProcessPoolExecutor
 from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -37,60 +38,58 @@ class _WorkerProcess:
     future: Future[Ending]
 
 
-def run_workers(task: WorkerTask, workers: int, observe: Callable[[], int]) -> None:
-    """Run `workers` workers until they are done; one that dies is replaced, unless its device is lost.
+@dataclass(frozen=True)
+class LocalWorkers:
+    """Worker processes of this machine, each replaced if it dies, unless its device is lost.
 
     The others go on with the trial of a lost device, while there is another. They also go on if a worker
     cannot be started or dies again and again: then it is replaced only once they have finished a trial.
 
-    Parameters
+    Attributes
     ----------
-    task : WorkerTask
-        What each does.
-    workers : int
-        How many.
-    observe : callable
-        Called twice a second; tells the person what has ended, and returns how many trials have.
-
-    Raises
-    ------
-    UserError
-        What a worker raised, or if workers keep dying until none is left.
-    KeyboardInterrupt
-        After Ctrl-C or SIGTERM, once all workers have ended.
+    work : callable
+        What a worker process calls with its task.
     """
-    running: list[_WorkerProcess] = []
-    missing, deaths, ended = workers, 0, observe()
-    with interruptible():
-        try:
-            while missing or running:
-                while missing and deaths <= _MOST_DEATHS:
-                    process = _start(task)
-                    if process is None:
-                        deaths += 1
-                        break
-                    running.append(process)
-                    missing -= 1
-                wait([process.future for process in running], _LOOK_SECONDS, FIRST_COMPLETED)
-                if (now := observe()) > ended:
-                    deaths, ended = 0, now
-                for process in [process for process in running if process.future.done()]:
-                    running.remove(process)
-                    ending = _outcome(process)
-                    if ending is None:
-                        deaths += 1
-                        missing += 1
-                    elif isinstance(ending, Lost):
-                        _retire(ending, len(running) + missing)
-                    else:
-                        # Nothing is left to begin, so nobody needs to be replaced.
-                        missing = 0
-                # Those that live go on, and a trial that they finish lets others be started again.
-                if deaths > _MOST_DEATHS and missing and not running:
-                    raise UserError(_hopeless(task.kind, deaths))
-        finally:
-            _end(running)
-            observe()
+
+    work: Callable[[WorkerTask], Ending] = work
+    here: ClassVar[bool] = True
+
+    def run(self, task: WorkerTask, workers: int | None, observe: Callable[[], int]) -> None:
+        """As `WorkerBackend.run`; None is one worker."""
+        count = workers or 1
+        task = replace(task, sharing=count)
+        running: list[_WorkerProcess] = []
+        missing, deaths, ended = count, 0, observe()
+        with interruptible():
+            try:
+                while missing or running:
+                    while missing and deaths <= _MOST_DEATHS:
+                        process = _start(self.work, task)
+                        if process is None:
+                            deaths += 1
+                            break
+                        running.append(process)
+                        missing -= 1
+                    wait([process.future for process in running], _LOOK_SECONDS, FIRST_COMPLETED)
+                    if (now := observe()) > ended:
+                        deaths, ended = 0, now
+                    for process in [process for process in running if process.future.done()]:
+                        running.remove(process)
+                        ending = _outcome(process)
+                        if ending is None:
+                            deaths += 1
+                            missing += 1
+                        elif isinstance(ending, Lost):
+                            _retire(ending, len(running) + missing)
+                        else:
+                            # Nothing is left to begin, so nobody needs to be replaced.
+                            missing = 0
+                    # Those that live go on, and a trial that they finish lets others be started again.
+                    if deaths > _MOST_DEATHS and missing and not running:
+                        raise UserError(_hopeless(task.kind, deaths))
+            finally:
+                _end(running)
+                observe()
 
 
 def _retire(lost: Lost, others: int) -> None:
@@ -108,7 +107,7 @@ def _hopeless(kind: str, deaths: int) -> str:
     )
 
 
-def _start(task: WorkerTask) -> _WorkerProcess | None:
+def _start(work: Callable[[WorkerTask], Ending], task: WorkerTask) -> _WorkerProcess | None:
     """Start a worker; None where it was killed at once."""
     executor = worker_pool(1)
     # Ctrl-C cannot hit a worker that is still loading.

@@ -52,10 +52,9 @@ class WorkerTask:
         The workspace, absolute.
     kind : {"crf", "loss"}
         The study.
-    jobs : int
-        Threads or processes of the dense CRF; 0 is this worker's share of its machine's cores.
     run_settings : RunSettings
-        How runs are started; its progress is not told.
+        How runs are started; if `jobs` is 0, the dense CRF has this worker's share of its machine's cores.
+        Its progress is not called.
     stop : StopRules
         When to begin no more trials.
     launch : str
@@ -63,14 +62,13 @@ class WorkerTask:
     survey : Survey or None
         The workspace's, as the launcher has opened it and taken its fingerprint.
     sharing : int
-        Workers that share the cores of their machine, if `jobs` is 0.
+        Workers that share the cores of their machine.
     lost_winner : bool
         Train the lost run of the best loss trial again, instead of trials.
     """
 
     root: str
     kind: StudyKind
-    jobs: int
     run_settings: RunSettings = DEFAULT_RUN_SETTINGS
     stop: StopRules = NEVER
     launch: str = ""
@@ -94,13 +92,7 @@ def work(task: WorkerTask) -> Ending:
         with interruptible():
             # The launcher was let in: a server that does not answer now is being started again.
             await_server(workspace.database)
-            look = _asked_to_stop(workspace, task)
-            jobs = task.jobs or max(1, int(cpu_count()) // task.sharing)
-            run_settings = replace(task.run_settings, jobs=jobs, progress=look)
-            if task.lost_winner:
-                train_lost_winner(load_study(workspace.database, task.kind), workspace, run_settings)
-            else:
-                work_on(workspace, task.kind, run_settings, task.stop, TrialCallbacks(look))
+            work_on(workspace, task, TrialCallbacks(_asked_to_stop(workspace, task)))
     except KeyboardInterrupt:
         return "interrupted"
     except DeviceLost as lost:
@@ -124,14 +116,16 @@ def _asked_to_stop(workspace: Workspace, task: WorkerTask) -> Progress:
     return look
 
 
-def work_on(
-    workspace: Workspace,
-    kind: StudyKind,
-    run_settings: RunSettings,
-    stop: StopRules,
-    callbacks: TrialCallbacks,
-) -> None:
-    """Work off trials of one study in this process, on a leased device.
+def work_on(workspace: Workspace, task: WorkerTask, callbacks: TrialCallbacks) -> None:
+    """Do a worker's task in this process, on a leased device.
+
+    Parameters
+    ----------
+    workspace : Workspace
+        That of the task, opened.
+    task : WorkerTask
+    callbacks : TrialCallbacks
+        Listeners; its progress is that of the runs too.
 
     Raises
     ------
@@ -141,10 +135,15 @@ def work_on(
         After Ctrl-C.
     """
     config = workspace.config
-    wanted = device_slots(config.device, config.loss.runs_per_device if kind == "loss" else 1)
-    with only_machine(workspace), lease(wanted, run_settings.progress) as slot:
-        noting = callbacks.also(asked=(partial(_note_device, slot.device),))
-        run_stage(workspace, kind, run_settings, stop, noting)
+    jobs = task.run_settings.jobs or max(1, int(cpu_count()) // task.sharing)
+    run_settings = replace(task.run_settings, jobs=jobs, progress=callbacks.progress)
+    wanted = device_slots(config.device, config.loss.runs_per_device if task.kind == "loss" else 1)
+    with only_machine(workspace), lease(wanted, callbacks.progress) as slot:
+        if task.lost_winner:
+            train_lost_winner(load_study(workspace.database, task.kind), workspace, run_settings)
+        else:
+            noting = callbacks.also(asked=(partial(_note_device, slot.device),))
+            run_stage(workspace, task.kind, run_settings, task.stop, noting)
 
 
 def _note_device(device: str, study: optuna.Study, trial: optuna.Trial) -> None:
@@ -157,7 +156,7 @@ def run_stage(
     run_settings: RunSettings,
     stop: StopRules,
     callbacks: TrialCallbacks,
-) -> optuna.Study:
+) -> None:
     """Run one worker's share of a study, and before it whatever is not done yet of what it starts from.
 
     Without val masks, the crf study stays empty, and one run with cross-entropy and w-s3Tseg's CRF goes
@@ -174,7 +173,7 @@ def run_stage(
     if kind == "crf":
         if attr.UNTUNED in ready.crf.user_attrs:
             run_settings.progress("crf study", 1, 1, ready.crf.user_attrs[attr.UNTUNED])
-            return ready.crf
+            return
         run_crf_study(
             ready.crf,
             workspace,
@@ -184,13 +183,13 @@ def run_stage(
             stop=stop,
             callbacks=callbacks,
         )
-        return ready.crf
+        return
     base = prepare_loss(workspace, ready, run_settings)
     if attr.UNTUNED in ready.loss.user_attrs:
         with workspace.lock(run_settings.progress), storage_errors(workspace.database):
             train_final_run(ready.loss, workspace, base, run_settings)
-        return ready.loss
-    return run_loss_study(
+        return
+    run_loss_study(
         ready.loss,
         workspace,
         base,

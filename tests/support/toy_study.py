@@ -15,9 +15,9 @@ import optuna
 
 from studies.storage.open import load_study
 from studies.trials.loop import TrialCallbacks, run_trials
-from studies.workers.local import run_workers
+from studies.workers.local import LocalWorkers
 from studies.workers.observer import Observer
-from studies.workers.worker import WorkerTask
+from studies.workers.worker import Ending, WorkerTask
 from studies.workspace import Workspace
 
 HERE = Path(__file__).parent
@@ -61,7 +61,7 @@ def toy_stage(workspace: Workspace, kind: Any, run_settings: Any, stop: Any, cal
     run_trials(study, objective(float(seconds)), int(budget), workspace, stop=stop, callbacks=callbacks)
 
 
-def toy_work(task: WorkerTask) -> str:
+def toy_work(task: WorkerTask) -> Ending:
     from studies.workers import worker
 
     worker.run_stage = toy_stage  # type: ignore[assignment]
@@ -92,7 +92,7 @@ def lossy_stage(workspace: Workspace, kind: Any, run_settings: Any, stop: Any, c
     run_trials(study, lossy, int(budget), workspace, stop=stop, callbacks=callbacks)
 
 
-def lossy_work(task: WorkerTask) -> Any:
+def lossy_work(task: WorkerTask) -> Ending:
     from studies.workers import worker
 
     worker.run_stage = lossy_stage  # type: ignore[assignment]
@@ -100,11 +100,11 @@ def lossy_work(task: WorkerTask) -> Any:
     return worker.work(task)
 
 
-def deadly_work(task: WorkerTask) -> str:
+def deadly_work(task: WorkerTask) -> Ending:
     os._exit(1)
 
 
-def stubborn_work(task: WorkerTask) -> str:
+def stubborn_work(task: WorkerTask) -> Ending:
     time.sleep(60)
     return "done"
 
@@ -117,14 +117,12 @@ def worker_slot() -> Any:
 
 def main(root: str, budget: str, workers: str, seconds: str) -> int:
     from studies.stages.run_settings import RunSettings
-    from studies.workers import local as launch
 
-    launch.work = toy_work  # type: ignore[assignment]
     workspace = Workspace(Path(root))
     study = load_study(workspace.database, "crf")
     observer = Observer(study, int(budget), TrialCallbacks())
-    task = WorkerTask(root, "crf", 1, RunSettings(command=(budget, seconds)))
-    run_workers(task, int(workers), observer)
+    task = WorkerTask(root, "crf", RunSettings(command=(budget, seconds)))
+    LocalWorkers(toy_work).run(task, int(workers), observer)
     return 0
 
 

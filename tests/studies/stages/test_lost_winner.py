@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from studies import pipeline
 from studies.main import app
 from studies.pipeline import WorkerOptions, tune_loss
 from studies.stages.loss import best_run_dir
 from studies.stages.run_settings import RunSettings
-from studies.workers.worker import WorkerTask, work
 from studies.workspace import Workspace
+from tests.support.simulated_backend import SimulatedBackend
 
 
 @pytest.fixture
@@ -40,23 +39,16 @@ def test_a_lost_winner_is_trained_again_from_its_trial(
 
 
 def test_on_a_cluster_a_worker_trains_it_again(
-    tuned: Workspace, run_settings: RunSettings, winner: Path, monkeypatch: pytest.MonkeyPatch
+    tuned: Workspace, run_settings: RunSettings, winner: Path
 ) -> None:
     """The launcher may be a login node: it computes nothing."""
     before = contents(winner)
-    sent: list[WorkerTask] = []
-
-    def run_on_dask(place: Workspace, task: WorkerTask, *rest: object) -> None:
-        sent.append(task)
-        assert work(task) == "done"
-
-    monkeypatch.setattr(pipeline, "run_on_dask", run_on_dask)
-    monkeypatch.setattr(pipeline, "train_lost_winner", None)
-    worker_options = WorkerOptions(engine="dask", scheduler="tcp://ship:8786")
+    backend = SimulatedBackend(here=False)
+    worker_options = WorkerOptions(backend=backend)
     tune_loss(tuned, run_settings, worker_options)
     shutil.rmtree(winner)
     tune_loss(tuned, run_settings, worker_options)
-    assert [task.lost_winner for task in sent] == [False, False, True]
+    assert [task.lost_winner for task, _ in backend.sent] == [False, False, True]
     assert contents(winner) == before
 
 

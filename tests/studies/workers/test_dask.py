@@ -17,7 +17,7 @@ from studies.stages.run_settings import RunSettings
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import create_database, load_study
 from studies.trials.loop import TrialCallbacks, finished
-from studies.workers.dask import run_on_dask
+from studies.workers.dask import DaskWorkers
 from studies.workers.observer import Observer
 from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
@@ -56,8 +56,7 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
     write_address(workspace.address_path, ServerAddress(postgres.url, "dask"))
     create_database(workspace.database, {"crf": ATTRS})
     study = load_study(workspace.database, "crf")
-    monkeypatch.setattr("studies.workers.dask.work", toy_study.toy_work)
-    task = WorkerTask(str(tmp_path), "crf", 1, RunSettings(command=(str(budget), "0.3")))
+    task = WorkerTask(str(tmp_path), "crf", RunSettings(command=(str(budget), "0.3")))
     survived: list[int] = []
 
     def disturb() -> None:
@@ -69,7 +68,7 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
 
     disturbing = threading.Thread(target=disturb)
     disturbing.start()
-    run_on_dask(workspace, task, None, cluster, Observer(study, budget, TrialCallbacks()))
+    DaskWorkers(cluster, toy_study.toy_work).run(task, None, Observer(study, budget, TrialCallbacks()))
     disturbing.join()
     assert 6 <= survived[0] < budget
     assert len(finished(study)) == budget
@@ -82,19 +81,17 @@ def test_a_dask_cluster_completes_a_study_through_a_killed_worker_and_a_restarte
 def test_workers_that_dask_gave_up_are_one_sentence(
     place: Workspace, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studies.workers.dask.work", toy_study.deadly_work)
     monkeypatch.setattr("studies.workers.dask._SETTLE_SECONDS", 1.0)
     with distributed.Client(cluster) as client:
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 0))
     with pytest.raises(UserError, match=r"Dask gave up workers of the crf study"):
-        run_on_dask(place, WorkerTask(str(place.root), "crf", 1), 2, cluster, lambda: 0)
+        DaskWorkers(cluster, toy_study.deadly_work).run(WorkerTask(str(place.root), "crf"), 2, lambda: 0)
 
 
 @pytest.mark.timeout(60)
 def test_a_second_ctrl_c_waits_for_no_worker(
     place: Workspace, cluster: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("studies.workers.dask.work", toy_study.stubborn_work)
     again = threading.Timer(2, os.kill, (os.getpid(), signal.SIGINT))
 
     def observe() -> int:
@@ -104,13 +101,12 @@ def test_a_second_ctrl_c_waits_for_no_worker(
         return 0
 
     with pytest.raises(KeyboardInterrupt):
-        run_on_dask(place, WorkerTask(str(place.root), "crf", 1), 1, cluster, observe)
+        DaskWorkers(cluster, toy_study.stubborn_work).run(WorkerTask(str(place.root), "crf"), 1, observe)
     assert again.finished.is_set()
     assert len(load_study(place.database_path, "crf").user_attrs["stop_requests"]) == 1
 
 
 def test_no_scheduler_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studies.workers.dask._CONNECT_SECONDS", 1)
-    workspace = toy_workspace(tmp_path)
     with pytest.raises(UserError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
-        run_on_dask(workspace, WorkerTask(str(tmp_path), "crf", 1), 1, "tcp://127.0.0.1:9", lambda: 0)
+        DaskWorkers("tcp://127.0.0.1:9").run(WorkerTask(str(tmp_path), "crf"), 1, lambda: 0)

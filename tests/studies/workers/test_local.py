@@ -8,10 +8,11 @@ import pytest
 
 from sonarseg.errors import UserError
 from studies.workers import local as launch
-from studies.workers.local import run_workers
+from studies.workers.local import LocalWorkers
 from studies.workers.worker import Ending, WorkerTask
 
-ERRAND = WorkerTask("nowhere", "crf", 1)
+Work = Callable[[WorkerTask], Ending]
+TASK = WorkerTask("nowhere", "crf")
 
 
 class Executor:
@@ -34,7 +35,7 @@ def living(future: "Future[Ending]") -> launch._WorkerProcess:
 def test_a_start_that_fails_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[str] = []
 
-    def start(task: WorkerTask) -> launch._WorkerProcess | None:
+    def start(work: Work, task: WorkerTask) -> launch._WorkerProcess | None:
         starts.append("failed" if len(starts) < 3 else "well")
         if starts[-1] == "failed":
             return None
@@ -43,7 +44,7 @@ def test_a_start_that_fails_counts_once(monkeypatch: pytest.MonkeyPatch) -> None
         return living(future)
 
     monkeypatch.setattr(launch, "_start", start)
-    run_workers(ERRAND, 5, lambda: 0)
+    LocalWorkers().run(TASK, 5, lambda: 0)
     assert starts == ["failed"] * 3 + ["well"] * 5
 
 
@@ -51,7 +52,7 @@ def test_workers_go_on_while_others_cannot_be_started(monkeypatch: pytest.Monkey
     futures: list[Future[Ending]] = []
     failed = 0
 
-    def start(task: WorkerTask) -> launch._WorkerProcess | None:
+    def start(work: Work, task: WorkerTask) -> launch._WorkerProcess | None:
         nonlocal failed
         if futures:
             failed += 1
@@ -73,11 +74,11 @@ def test_workers_go_on_while_others_cannot_be_started(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(launch, "_start", start)
     monkeypatch.setattr(launch, "_LOOK_SECONDS", 0.001)
-    run_workers(ERRAND, 4, looks(100))
+    LocalWorkers().run(TASK, 4, looks(100))
     assert failed == launch._MOST_DEATHS + 1
 
 
 def test_it_ends_when_no_worker_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_start", lambda task: None)
+    monkeypatch.setattr(launch, "_start", lambda work, task: None)
     with pytest.raises(UserError, match="13 workers of the crf study died"):
-        run_workers(ERRAND, 2, lambda: 0)
+        LocalWorkers().run(TASK, 2, lambda: 0)

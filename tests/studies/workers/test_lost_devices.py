@@ -12,8 +12,7 @@ from sonarseg.errors import DeviceLost
 from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_study
 from studies.trials.loop import TrialCallbacks, finished
-from studies.workers import local as launch
-from studies.workers.local import run_workers
+from studies.workers.local import LocalWorkers
 from studies.workers.observer import Observer
 from studies.workers.worker import WorkerTask
 from studies.workspace import Workspace
@@ -25,12 +24,11 @@ BUDGET = 12
 def run_with_losses(place: Workspace, monkeypatch: pytest.MonkeyPatch, losses: int) -> None:
     for name, value in toy_study.toy_environment().items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(launch, "work", toy_study.lossy_work)
     for number in range(losses):
         (place.root / f"faulty-{number}").touch()
     study = load_study(place.database_path, "crf")
-    task = WorkerTask(str(place.root), "crf", 1, RunSettings(command=(str(BUDGET), "0.1")))
-    run_workers(task, 2, Observer(study, BUDGET, TrialCallbacks()))
+    task = WorkerTask(str(place.root), "crf", RunSettings(command=(str(BUDGET), "0.1")))
+    LocalWorkers(toy_study.lossy_work).run(task, 2, Observer(study, BUDGET, TrialCallbacks()))
 
 
 @pytest.mark.timeout(120)

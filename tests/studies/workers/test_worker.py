@@ -27,7 +27,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> Begun:
     found: Begun = []
     monkeypatch.setattr(
         worker,
-        "work_on",
+        "run_stage",
         lambda workspace, kind, run_settings, stop, callbacks: found.append((workspace, run_settings)),
     )
     return found
@@ -81,7 +81,7 @@ def test_a_worker_does_not_read_the_survey_again(
 ) -> None:
     survey = open_survey(workspace.survey_path)
     known = survey.fingerprint
-    task = pickle.loads(pickle.dumps(WorkerTask(str(workspace.root), "crf", 1, survey=survey)))
+    task = pickle.loads(pickle.dumps(WorkerTask(str(workspace.root), "crf", survey=survey)))
     assert work(task) == "done"
     assert begun[0][0].survey().fingerprint == known
     assert len(hashed) == 1
@@ -92,7 +92,7 @@ def test_a_worker_counts_the_cores_of_its_own_machine(
     workspace: Workspace, begun: Begun, monkeypatch: pytest.MonkeyPatch, jobs: int, sharing: int, share: int
 ) -> None:
     monkeypatch.setattr(worker, "cpu_count", lambda: 8)
-    assert work(WorkerTask(str(workspace.root), "crf", jobs, sharing=sharing)) == "done"
+    assert work(WorkerTask(str(workspace.root), "crf", RunSettings(jobs), sharing=sharing)) == "done"
     assert begun[0][1].processes == share
 
 
@@ -101,6 +101,18 @@ def test_workers_of_one_machine_share_it() -> None:
     assert _sharing(threads, 5) == 4
     assert _sharing(threads, 3) == 3
     assert _sharing({"tcp://10.0.0.1:40001": 1, "tcp://10.0.0.2:40001": 1}, 2) == 1
+
+
+class IdleCluster:
+    """Takes tasks, and does none."""
+
+    here = False
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[WorkerTask, int | None]] = []
+
+    def run(self, task: WorkerTask, workers: int | None, observe: Callable[[], int]) -> None:
+        self.sent.append((task, workers))
 
 
 @pytest.mark.parametrize("tune", [tune_crf, tune_loss], ids=["crf", "loss"])
@@ -112,23 +124,10 @@ def test_the_launcher_of_a_cluster_computes_nothing(
     def computed(*arguments: Any, **more: Any) -> None:
         pytest.fail("the launcher computes")
 
-    for name in (
-        "prepare",
-        "prepare_loss",
-        "work_on",
-        "run_workers",
-        "pick_engine",
-        "device_slots",
-        "crf_workers",
-    ):
+    for name in ("prepare", "prepare_loss", "work_on", "pick_engine", "device_slots", "crf_workers"):
         monkeypatch.setattr(pipeline, name, computed)
-    sent: list[tuple[WorkerTask, int | None]] = []
-    monkeypatch.setattr(
-        pipeline,
-        "run_on_dask",
-        lambda workspace, task, workers, scheduler, observe: sent.append((task, workers)),
-    )
-    tune(workspace, replace(run_settings, jobs=0), WorkerOptions(engine="dask", scheduler="tcp://ship:8786"))
-    ((task, workers),) = sent
-    assert (task.jobs, workers) == (0, None)
+    cluster = IdleCluster()
+    tune(workspace, replace(run_settings, jobs=0), WorkerOptions(backend=cluster))
+    ((task, workers),) = cluster.sent
+    assert (task.run_settings.jobs, workers) == (0, None)
     assert not workspace.runs_dir.exists()
