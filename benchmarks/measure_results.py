@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from optuna.trial import TrialState
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.findings.confirmed import confirmed
 from reports.findings.summary import in_short
 from reports.sections.crf import crf_section

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import optuna
 from optuna.storages import RDBStorage
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.page.build import write_report
 from studies.commands import tune
 from studies.trials import loop

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from objectives.enqueued import suggested
 from objectives.outcome import TrialFailed
-from objectives.partial import partial_scores
 from objectives.racing import FindIncumbent, Race, counted_tiles, race_order
 from objectives.records import attributes as attr
+from objectives.records.partial import partial_scores
 from objectives.space import CrfRanges, suggest_crf
 from objectives.tuning_tiles import TuningTile, class_shares, informative_order
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine

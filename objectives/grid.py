@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from objectives.space import LOSSES, MAX_GAMMA, CrfRanges
+from objectives.records.ranking import LOSSES
+from objectives.space import MAX_GAMMA, CrfRanges
 
 CRF_STEPS = 3
 LOSS_STEPS = 6

@@ -9,8 +9,8 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.proposals import ADAPTIVE, RANDOM, is_searched
 from objectives.records import attributes as attr
+from objectives.records.trial import ADAPTIVE, RANDOM, is_drawn_at_random, is_searched
 
 _TAKEN = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 
@@ -58,7 +58,7 @@ class RandomFirst(BaseSampler):
         return not self._all_drawn
 
     def _of(self, trial: FrozenTrial) -> BaseSampler:
-        return self.random if trial.user_attrs.get(attr.PROPOSAL) == RANDOM else self.adaptive
+        return self.random if is_drawn_at_random(trial) else self.adaptive
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial

@@ -21,9 +21,9 @@ from optuna.samplers import (
 from optuna.trial import TrialState
 
 from objectives.enqueued import enqueued_params
-from objectives.proposals import RANDOM
 from objectives.random_first import RandomFirst
 from objectives.records import attributes as attr
+from objectives.records.trial import RANDOM
 from objectives.space import SamplerName
 
 # NSGA-II draws its first population of 50 at random; named and derived settings are part of it.

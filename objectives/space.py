@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from objectives.records.ranking import LOSSES, WEIGHTED
 from sonarseg.cam.hard_labels import DEFAULT_BACKGROUND_SCORE
 from sonarseg.densecrf.parameters import HIGHEST, MOST_ITERATIONS, CrfParameters, Width
 from sonarseg.densecrf.published import PUBLISHED, published
@@ -112,11 +113,9 @@ def named_crf_settings(channels: Literal[1, 3], has_background: bool) -> dict[st
 
 
 MAX_GAMMA = 5.0
-LOSSES = ("cross-entropy", "focal", "lovasz_softmax")
-# The loss of the baseline: focal loss at gamma 0 and alpha 1, by the definition of alpha_c
-WEIGHTED = "class-weighted cross-entropy"
 NAMED_LOSSES: dict[str, dict[str, Any]] = {
     "cross-entropy": {"loss": "cross-entropy"},
+    # By the definition of alpha_c
     WEIGHTED: {"loss": "focal", "gamma": 0.0, "alpha": 1.0},
     "focal gamma 2": {"loss": "focal", "gamma": 2.0, "alpha": 0.0},
     "Lovász-Softmax": {"loss": "lovasz_softmax"},

@@ -8,7 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from objectives.space import LOSSES, NAMED_LOSSES, CrfRanges, SamplerName
+from objectives.records.ranking import LOSSES
+from objectives.space import NAMED_LOSSES, CrfRanges, SamplerName
 from sonarseg.densecrf.engines.base import EngineName
 from sonarseg.errors import UserError
 from sonarseg.files.setting_errors import setting_error, strictly, wrong_setting

@@ -92,7 +92,7 @@ def main() -> None:
             app()
         finally:
             # Whatever the end: who copies study.db alone has all of it. Most commands have not opened it.
-            if (database := sys.modules.get("reports.database")) is not None:
+            if (database := sys.modules.get("objectives.records.sqlite")) is not None:
                 from studies.storage.single_host import is_worked_on
 
                 database.settle(is_worked_on)

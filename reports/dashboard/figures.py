@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from plotly import graph_objects
 
 from objectives.records import attributes as attr
+from objectives.records.study import Study, Trial
 from reports.figures.base import FONT, Figure, axis, layout, value_axis
 from reports.sections.crf import crf_section
 from reports.sections.loss import loss_section
 from reports.sections.loss_table import TABLE_METRICS, LossTable
-from reports.study_records import Study, Trial
 from reports.style.formatting import count, figure_text, score
 from reports.style.palette import ACCENT, LOSS_COLOURS, NEUTRAL, WARNING
 

@@ -11,16 +11,17 @@ from typing import Any
 import optuna
 from optuna.exceptions import ExperimentalWarning
 
+from objectives.records.read import read_studies
+from objectives.records.sqlite import DATABASE, open_storage
+from objectives.records.study import Study
 from reports.dashboard.figures import dashboard_figures
 from reports.dashboard.store import DashboardStore
 from reports.dashboard.trial_notes import trial_note
-from reports.database import DATABASE, open_storage, read_studies
 from reports.findings.confirmed import confirmed
 from reports.findings.summary import cautions, crf_sentence, loss_sentence
 from reports.findings.verdict import Verdict, verdict
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.loss import LossSection, loss_section
-from reports.study_records import Study
 from reports.style.formatting import (
     METRIC_MEANINGS,
     difference,

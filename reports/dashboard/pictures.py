@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from reports.style.formatting import plain, score
+from reports.style.formatting import score
 from sonarseg.class_colours import colour_table
 from sonarseg.class_legend import FONT, INK, LINE, PAPER, draw_legend, legend_lines, shortened
+from sonarseg.files.plain_text import plain
 
 SIDE, GAP, TEXT = 176, 8, 22
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from objectives.records.study import Study, Trial
 from reports.sections.trials import ENDED_EARLY
-from reports.study_records import Study, Trial
 from reports.style.formatting import (
     METRIC_MEANINGS,
     PARAMETER_UNITS,

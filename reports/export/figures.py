@@ -14,10 +14,10 @@ from urllib.parse import unquote
 from plotly import graph_objects
 from plotly.offline import get_plotlyjs
 
+from objectives.records.study import Study
 from reports.dashboard.figures import TABLE_1, dashboard_figures, page_figure
 from reports.export.browser import find_browser, last_words, run_browser
 from reports.sections.crf import crf_section
-from reports.study_records import Study
 from sonarseg.errors import UserError
 
 FigureFormat = Literal["svg", "png"]

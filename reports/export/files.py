@@ -9,12 +9,12 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
+from objectives.records.study import Study
 from reports.export.figure_index import INDEX, figure_index
 from reports.export.figures import FigureFormat, draw_figures, export_figures
 from reports.export.latex import latex_tables
 from reports.export.tables import export_tables, inert_csv
-from reports.study_records import Study
 from sonarseg.errors import UserError
 from sonarseg.files.whole import whole_file
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from objectives.records.study import Study
 from reports.findings.confirmed import confirmed
 from reports.findings.loss_gains import LossGains, loss_gains
 from reports.sections.crf import crf_section
 from reports.sections.loss_table import TABLE_METRICS, loss_table
-from reports.study_records import Study
-from reports.style.formatting import count, plain
+from reports.style.formatting import count
+from sonarseg.files.plain_text import plain
 from sonarseg.metrics.bootstrap import Interval
 
 _ESCAPES = {

@@ -10,12 +10,13 @@ from typing import Any
 import pandas as pd
 
 from objectives.records import attributes as attr
+from objectives.records.study import Study, Trial
 from reports.figures.epochs import read_trial
 from reports.findings.confirmed import confirmed
-from reports.study_records import Study, Trial
-from reports.style.formatting import ordered, plain
+from reports.style.formatting import ordered
 from reports.style.interval_words import scope
 from sonarseg.files.csv_cells import END_OF_LINE, inert
+from sonarseg.files.plain_text import plain
 from sonarseg.metrics.iou import METRICS, miou
 
 

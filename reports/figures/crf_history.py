@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import accumulate
 from typing import Any
 
+from objectives.records.study import Study, Trial
 from reports.figures.base import (
     Figure,
     Key,
@@ -21,7 +22,6 @@ from reports.figures.base import (
     value_axis,
     whole_ticks,
 )
-from reports.study_records import Study, Trial
 from reports.style.formatting import PARAMETER_UNITS, count, figure_text, score
 from reports.style.palette import ACCENT, NEUTRAL, WARNING
 from reports.style.thinning import drawn_trials, ended_trials

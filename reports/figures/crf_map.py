@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from objectives.records.ranking import best_of
+from objectives.records.study import Study, Trial
 from reports.figures.base import Figure, Key, Spec, axis, layout, line, linked, log_ticks, points
-from reports.study_records import Study, Trial, best_of
 from reports.style.formatting import PARAMETER_UNITS, count, figure_text, ordered, parameter, score
 from reports.style.palette import ACCENT, FAINT, NEUTRAL, SEQUENTIAL, WARNING
 

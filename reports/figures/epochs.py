@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from objectives.records.study import Trial
 from reports.figures.base import finite
-from reports.study_records import Trial
 from sonarseg.files.run_metrics import read_metrics
 
 WARM_UP = Path("runs") / "warm-up"

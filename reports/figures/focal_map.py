@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 from collections import defaultdict
 
+from objectives.records.study import Study, Trial
 from reports.figures.base import Figure, Key, Spec, axis, layout, linked, padded
-from reports.study_records import Study, Trial
 from reports.style.formatting import count, figure_text, parameter, score
 from reports.style.palette import NEUTRAL, SEQUENTIAL
 

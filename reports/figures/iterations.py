@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from objectives.records import attributes as attr
+from objectives.records.study import Study, Trial
 from reports.figures.base import (
     Figure,
     Key,
@@ -21,7 +22,6 @@ from reports.figures.base import (
     value_axis,
     whole_ticks,
 )
-from reports.study_records import Study, Trial
 from reports.style.formatting import count, figure_text, score, seconds
 from reports.style.palette import ACCENT, FAINT, NEUTRAL, WARNING
 

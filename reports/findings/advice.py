@@ -8,6 +8,7 @@ import numpy as np
 from optuna.distributions import FloatDistribution, IntDistribution
 
 from objectives.records import attributes as attr
+from objectives.records.study import Study, Trial, test_openings
 from reports.figures.confusion import ConfusionTable
 from reports.figures.tiles import tile_scores
 from reports.findings.confirmed import confirmed
@@ -16,8 +17,8 @@ from reports.findings.verdict import Verdict
 from reports.sections.crf import CrfSection
 from reports.sections.loss import LossSection
 from reports.sections.loss_table import class_means
-from reports.study_records import Study, Trial, test_openings
-from reports.style.formatting import count, listing, parameter, plain, score
+from reports.style.formatting import count, listing, parameter, score
+from sonarseg.files.plain_text import plain
 
 # A parameter this close to an end of its range, in shares of the range, may want to lie beyond it
 EDGE = 0.03

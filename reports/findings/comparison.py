@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from reports.study_records import Study, Trial
+from objectives.records.study import Study, Trial
 from sonarseg.metrics.bootstrap import Interval, paired_interval
 from sonarseg.metrics.iou import METRICS
 

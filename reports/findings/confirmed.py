@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from objectives.records import attributes as attr
-from reports.study_records import Study
-from reports.style.formatting import count, plain, score
+from objectives.records.study import Study
+from reports.style.formatting import count, score
 from reports.style.interval_words import gain_sentence, scope
+from sonarseg.files.plain_text import plain
 from sonarseg.metrics.bootstrap import Interval
 from sonarseg.metrics.confirmed_runs import CHOOSING_SPLIT, confirmed_differences
 from sonarseg.metrics.confusion import unpack_confusions

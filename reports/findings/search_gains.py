@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from objectives.records.study import Study, Trial
 from reports.findings.comparison import scored_groups
-from reports.study_records import Study, Trial
 from sonarseg.metrics.bootstrap import Interval
 from sonarseg.metrics.iou import METRICS
 from sonarseg.metrics.search_gain import search_gains

@@ -6,16 +6,19 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from reports.database import DATABASE, read_studies
+from objectives.records.ranking import best_of
+from objectives.records.read import read_studies
+from objectives.records.sqlite import DATABASE
+from objectives.records.study import Study, Trial, test_openings
 from reports.figures.iterations import cost, front, timed_trials
 from reports.findings.confirmed import confirmed
 from reports.findings.verdict import verdict
 from reports.sections.crf import CrfSection
 from reports.sections.loss import LossSection
 from reports.sections.loss_table import TABLE_METRICS, LossRow, loss_table
-from reports.study_records import Study, Trial, best_of, test_openings
 from reports.style.formatting import count, difference, listing, score, seconds
 from reports.style.interval_words import search_sentence, why_none
+from reports.style.study_words import foreign_note
 
 _NONE = (
     "There is no {} study in this workspace: it was removed, for example in the dashboard; "
@@ -233,14 +236,10 @@ def _no_interval(section: LossSection, row: LossRow) -> str:
 def _runner_up(section: LossSection) -> str:
     """Tell how far the best of the other losses stays behind cross-entropy."""
     metric = section.study.metric
-    others = [
-        row
-        for row in section.table.rows
-        if row.compared and row.key != "cross-entropy" and row.means.get(metric) is not None
-    ]
+    others = [row for row in section.table.ranked(metric) if row.key != "cross-entropy"]
     if not others:
         return ""
-    second = max(others, key=lambda row: row.means[metric] or 0.0)
+    second = others[0]
     return (
         f"; {second.label} is next with {score(second.means[metric])} on the same tiles"
         f"{_no_interval(section, second)}"
@@ -250,7 +249,7 @@ def _runner_up(section: LossSection) -> str:
 def cautions(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
     """Tell what to be careful of when reading the numbers."""
     sections = [section for section in (crf, loss) if section is not None]
-    found = [f"{s.study.kind} study: {note}." for s in sections if (note := s.study.foreign_note)]
+    found = [f"{s.study.kind} study: {note}." for s in sections if (note := foreign_note(s.study.foreign))]
     if loss is not None and loss.table.rows:
         by_paper, by_metric = loss.table.winner("miou_paper"), loss.table.winner(loss.study.metric)
         if by_paper is not None and by_metric is not None and by_paper is not by_metric:

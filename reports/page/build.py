@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from objectives.records import attributes as attr
-from reports.database import read_studies
+from objectives.records.read import read_studies
+from objectives.records.study import Study
 from reports.figures.base import Figure
 from reports.findings.advice import what_next, where_it_fails
 from reports.findings.confirmed import confirmed
@@ -23,9 +24,10 @@ from reports.sections.loss import LossSection, loss_section
 from reports.sections.loss_table import LOSSES, PUBLISHED
 from reports.sections.provenance import provenance
 from reports.sections.trials import TrialsTable, trials_table
-from reports.study_records import Study
 from reports.style import formatting
 from reports.style.interval_words import covers
+from reports.style.study_words import progress
+from sonarseg.files.plain_text import plain
 
 REPORT = "report.html"
 
@@ -77,7 +79,7 @@ def write_side_by_side(workspaces: list[Path], output: Path) -> Path:
 def render_side_by_side(workspaces: list[Path], now: datetime) -> str:
     """Render the page of several workspaces."""
     page = side_by_side(read_sides(workspaces))
-    named = " ".join(shlex.quote(formatting.plain(workspace)) for workspace in workspaces)
+    named = " ".join(shlex.quote(plain(workspace)) for workspace in workspaces)
     return fill(
         "side_by_side.html.j2",
         page.figures,
@@ -125,7 +127,7 @@ def _title(study: Study | None) -> str:
         return "No study yet"
     config = study.attrs.get(attr.CONFIG)
     name = config.get("name") if isinstance(config, dict) else None
-    return formatting.plain(name or study.survey.get("name") or "Study")
+    return plain(name or study.survey.get("name") or "Study")
 
 
 def _figures(crf: CrfSection | None, loss: LossSection | None) -> list[Figure]:
@@ -169,7 +171,7 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
             break
     done = [section.study for section in (crf, loss) if section is not None]
     if done:
-        note = " · ".join(study.progress for study in done)
+        note = " · ".join(progress(study) for study in done)
         number = sum(trial.counted for study in done for trial in study.trials)
         cards.append(Card("trials", str(number), note))
     return cards

@@ -11,13 +11,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
+from objectives.records.study import Study
 from reports.figures.base import Figure
 from reports.sections.loss_table import PAPER
 from reports.sections.trials import TrialsTable, trials_data, value
-from reports.study_records import Study
 from reports.style import formatting
+from reports.style.study_words import foreign_note
 from sonarseg import __version__
 from sonarseg.errors import UserError
+from sonarseg.files.plain_text import plain
 
 SCRIPTS = ("page.js", "plots.js", "trials.js", "pictures.js")
 
@@ -81,10 +83,11 @@ def _environment() -> Environment:
         "seconds": formatting.seconds,
         "percent": formatting.percent,
         "coded": _coded,
-        "plain": formatting.plain,
+        "plain": plain,
     }
     environment.globals |= {
         "count": formatting.count,
+        "foreign_note": foreign_note,
         "interval": formatting.interval,
         "metric_value": value,
         "metric_meanings": formatting.METRIC_MEANINGS,

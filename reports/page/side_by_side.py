@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objectives.records import attributes as attr
-from reports.database import read_studies
+from objectives.records.read import read_studies
+from objectives.records.study import Study, Trial
 from reports.figures.base import Figure, axis, layout, line, padded, value_axis, whole_ticks
 from reports.figures.classes import ClassScores, class_figure
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.loss import LossSection, loss_section
 from reports.sections.loss_table import mean_score
-from reports.study_records import Study, Trial
-from reports.style.formatting import count, difference, figure_text, listing, ordered, plain, score, seconds
+from reports.style.formatting import count, difference, figure_text, listing, ordered, score, seconds
 from reports.style.palette import series_colour
+from reports.style.study_words import progress
 from sonarseg.errors import UserError
+from sonarseg.files.plain_text import plain
 
 _SYMBOLS = ("circle", "diamond", "square", "triangle-up", "circle-open")
 
@@ -63,7 +65,7 @@ class Side:
     @property
     def trials(self) -> str:
         """Number of completed trials of each study."""
-        return " · ".join(study.progress for study in self.studies.values())
+        return " · ".join(progress(study) for study in self.studies.values())
 
     @property
     def hours(self) -> str:

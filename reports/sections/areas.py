@@ -13,9 +13,10 @@ from PIL import Image
 
 from reports.figures.epochs import FINAL
 from reports.sections.loss import LossSection
-from reports.style.formatting import count, plain
+from reports.style.formatting import count
 from sonarseg.class_colours import class_colour
 from sonarseg.errors import UserError
+from sonarseg.files.plain_text import plain
 
 MAPS = Path("maps") / "areas.csv"
 MASKS = "masks"

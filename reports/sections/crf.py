@@ -9,6 +9,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, create_trial
 
 from objectives.records import attributes as attr
+from objectives.records.ranking import best_of
+from objectives.records.study import Study, Trial
 from reports.figures.base import Figure
 from reports.figures.classes import ClassScores, class_figure
 from reports.figures.confusion import ConfusionTable, confusion_table
@@ -18,10 +20,10 @@ from reports.figures.intervals import Differences, interval_figure
 from reports.figures.iterations import front_figure, quality_figure, time_figure
 from reports.figures.tiles import TileScores, tile_scores, tiles_figure
 from reports.findings.search_gains import crf_search_gains
-from reports.study_records import Study, Trial, best_of
-from reports.style.formatting import count, ordered, plain
+from reports.style.formatting import count, ordered
 from reports.style.interval_words import scope
 from reports.style.palette import ACCENT, NEUTRAL, WARNING
+from sonarseg.files.plain_text import plain
 from sonarseg.metrics.bootstrap import Interval
 
 # Scores of trials that differ by less are all the same: what they seem to tell of the parameters is chance

@@ -13,10 +13,11 @@ import numpy as np
 from PIL import Image
 
 from reports.figures.base import finite
-from reports.style.formatting import difference, plain
+from reports.style.formatting import difference
 from reports.style.palette import NO_DATA
 from sonarseg.class_colours import class_colour, class_rgb
 from sonarseg.errors import UserError
+from sonarseg.files.plain_text import plain
 
 FOLDER = "pictures"
 ROWS = "rows.json"

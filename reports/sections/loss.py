@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from objectives.records import attributes as attr
+from objectives.records.study import Study
 from reports.figures.base import Figure, padded
 from reports.figures.classes import ClassScores, class_figure
 from reports.figures.confusion import ConfusionTable, confusion_table
@@ -16,9 +17,8 @@ from reports.figures.loss_curves import comparison_figure, loss_figure, miou_fig
 from reports.figures.tiles import TileScores, tile_scores, tiles_figure
 from reports.findings.loss_gains import LossGains, agreement, loss_gains
 from reports.sections.loss_table import LOSSES, TABLE_METRICS, LossRow, LossTable, class_means, loss_table
-from reports.study_records import Study
-from reports.style.formatting import plain
 from reports.style.palette import ACCENT, NEUTRAL, WARNING
+from sonarseg.files.plain_text import plain
 
 COMPARED = ("miou_multiclass", "miou")
 _SYMBOLS = ("circle-open", "square", "diamond", "circle", "triangle-up")

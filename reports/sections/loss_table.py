@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reports.study_records import Study, Trial
-from reports.style.formatting import count, ordered, parameter, plain, score
+from objectives.records.ranking import WEIGHTED, rank, rank_losses
+from objectives.records.study import Study, Trial
+from reports.style.formatting import count, ordered, parameter, score
 from reports.style.palette import LOSS_COLOURS, NEUTRAL
-from sonarseg.metrics.compared_runs import ComparedRow, Run, compare_rows
+from sonarseg.files.plain_text import plain
+from sonarseg.metrics.compared_runs import ComparedRow
 
 TABLE_METRICS = ("miou_paper", "miou", "miou_multiclass")
-WEIGHTED = "class-weighted cross-entropy"
 LOSSES = {
     "cross-entropy": "Cross-entropy",
     WEIGHTED: "Class-weighted cross-entropy",
@@ -47,6 +49,8 @@ class LossRow:
         Standard deviation of the study's metric over the seeds; None for a single one.
     compared : bool
         Whether it has as many runs as the others; if not it cannot win.
+    mean : float
+        Mean of the study's metric as the trials stored it: by this the losses are ranked.
     """
 
     key: str
@@ -58,6 +62,7 @@ class LossRow:
     means: dict[str, float | None]
     spread: float | None
     compared: bool = True
+    mean: float = 0.0
 
     @property
     def colour(self) -> str:
@@ -84,15 +89,24 @@ class LossRow:
 
 @dataclass(frozen=True)
 class LossTable:
-    """Rows in the order of `LOSSES`, and the runs behind every compared one."""
+    """Rows in the order of `LOSSES`, the runs behind every compared one, and the study's metric."""
 
     rows: list[LossRow]
     seeds: int
+    metric: str
+
+    def ranked(self, metric: str) -> list[LossRow]:
+        """Sort the compared losses that have a mean, the best first."""
+        means = {
+            row.key: row.mean if metric == self.metric else mean
+            for row in self.rows
+            if row.compared and (mean := row.means.get(metric)) is not None
+        }
+        return self._by(means)
 
     def winner(self, metric: str) -> LossRow | None:
         """Find the compared loss of the largest mean."""
-        scored = [row for row in self.rows if row.compared and row.means.get(metric) is not None]
-        return max(scored, key=lambda row: row.means[metric] or 0.0, default=None)
+        return next(iter(self.ranked(metric)), None)
 
     @property
     def uneven(self) -> bool:
@@ -101,28 +115,25 @@ class LossTable:
 
     def winner_of_all(self) -> LossRow | None:
         """Find the compared loss of the largest mean of the study's metric over all its runs."""
-        return max((row for row in self.rows if row.compared), key=lambda row: row.mean_of_all, default=None)
+        ranked = self._by({row.key: row.mean_of_all for row in self.rows if row.compared})
+        return next(iter(ranked), None)
+
+    def _by(self, means: Mapping[str, float]) -> list[LossRow]:
+        rows = [row for row in self.rows if row.key in means]
+        return sorted(rows, key=lambda row: rank(means[row.key], row.all_trials[0].number))
 
 
 def loss_table(study: Study) -> LossTable:
     """Compare the losses by the mean over equal numbers of seeds that chose nothing.
 
-    See `sonarseg.metrics.compared_runs.compare_rows`. Class-weighted cross-entropy, the baseline's loss,
-    is a setting of the focal loss, and has a row of its own.
+    See `objectives.records.ranking.rank_losses`.
     """
-    weighted = {trial.setting for trial in study.complete if trial.name == WEIGHTED}
     trials = {trial.number: trial for trial in study.complete}
-    comparison = compare_rows([_run(trial, weighted) for trial in study.complete])
+    comparison = rank_losses(study.frozen)
     rows = [_row(study, key, found, trials) for key, found in comparison.rows.items()]
     order = list(LOSSES)
     rows.sort(key=lambda row: order.index(row.key) if row.key in order else 99)
-    return LossTable(rows, comparison.seeds)
-
-
-def _run(trial: Trial, weighted: set[str]) -> Run:
-    loss = plain(trial.params.get("loss", ""))
-    row = WEIGHTED if trial.setting in weighted else loss
-    return Run(trial.number, loss, row, trial.setting, trial.seed, trial.value or 0.0)
+    return LossTable(rows, comparison.seeds, study.metric)
 
 
 def _row(study: Study, key: str, found: ComparedRow, trials: dict[int, Trial]) -> LossRow:
@@ -130,7 +141,7 @@ def _row(study: Study, key: str, found: ComparedRow, trials: dict[int, Trial]) -
     values = [run.value for run in runs if run.value is not None]
     return LossRow(
         key=key,
-        label=LOSSES.get(key, key),
+        label=LOSSES.get(key, plain(key)),
         params={name: value for name, value in runs[0].params.items() if name != "loss"},
         trials=runs,
         all_trials=[trials[run.number] for run in found.all_runs],
@@ -138,6 +149,7 @@ def _row(study: Study, key: str, found: ComparedRow, trials: dict[int, Trial]) -
         means={name: mean_score(runs, name) for name in (*TABLE_METRICS, study.metric)},
         spread=statistics.stdev(values) if len(values) > 1 else None,
         compared=found.compared,
+        mean=found.mean,
     )
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from objectives.records import attributes as attr
-from reports.study_records import Study, test_openings
-from reports.style.formatting import count, moment, plain, seconds
+from objectives.records.study import Study, test_openings
+from reports.style.formatting import count, moment, seconds
+from sonarseg.files.plain_text import plain
 
 
 @dataclass(frozen=True)

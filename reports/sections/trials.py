@@ -7,10 +7,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
+from objectives.records.study import INTERRUPTED, Study, Trial
 from reports.figures.base import finite
-from reports.study_records import INTERRUPTED, Study, Trial
-from reports.style.formatting import ordered, parameter, plain
+from reports.style.formatting import ordered, parameter
 from reports.style.thinning import listed_trials, thinning_note
+from sonarseg.files.plain_text import plain
 
 # States that have a reason
 ENDED_EARLY = ("failed", "pruned", INTERRUPTED)

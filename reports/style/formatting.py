@@ -5,9 +5,10 @@ from __future__ import annotations
 import html
 import math
 import re
-import unicodedata
 from collections.abc import Iterable
 from datetime import UTC, datetime
+
+from sonarseg.files.plain_text import plain
 
 MISSING = "–"
 MINUS = "−"
@@ -43,21 +44,6 @@ PARAMETER_ORDER = (
     "background_score",
     "guide",
 )
-
-
-def plain(text: object) -> str:
-    """Make text one line without control, format or unassigned characters; they become U+FFFD.
-
-    Terminal escapes and bidirectional overrides in a name would otherwise change what is read
-    around them.
-    """
-    joined = " ".join(str(text).split())
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(c)[0] == "C" else c for c in joined)
-
-
-def plain_or_none(value: object) -> str | None:
-    """Make text plain where there is any."""
-    return None if value in (None, "") else plain(value)
 
 
 def figure_text(text: object) -> str:

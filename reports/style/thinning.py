@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.study_records import Study, Trial
+from objectives.records.study import Study, Trial
 from reports.style.formatting import count
 
 MOST_POINTS = 2000

@@ -91,7 +91,7 @@ def _setting(workspace: Workspace, name: str | None) -> tuple[str, CrfParameters
 
 def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     """Lay out what a confirmation found, for the terminal."""
-    from reports.database import read_studies
+    from objectives.records.read import read_studies
     from reports.findings.confirmed import confirmed
     from reports.style.formatting import difference, interval, score
     from studies.commands.terminal.tables import calm_table, inert

@@ -115,8 +115,9 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
     UserError
         Where there is no such trial, or it has written no log yet.
     """
-    from reports.style.formatting import number_ranges, plain
+    from reports.style.formatting import number_ranges
     from sonarseg.errors import UserError
+    from sonarseg.files.plain_text import plain
     from studies.storage.open import load_study
 
     trials = {each.number: each for each in load_study(workspace.database, "loss").get_trials(deepcopy=False)}
@@ -153,7 +154,7 @@ def _test_openings(workspace: Workspace) -> list[dict[str, str]]:
 
 def shown(facts: dict[str, Any]) -> Group:
     """Lay the facts out for the terminal."""
-    from reports.database import REMOVED
+    from objectives.records.read import REMOVED
     from reports.style.formatting import count, moment
 
     warm_up = facts["warm_up"]
@@ -193,8 +194,8 @@ def _at_work(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
-    from reports.foreign_trials import foreign_note
     from reports.style.formatting import count
+    from reports.style.study_words import foreign_note
     from sonarseg.survey.checks.scored_classes import not_scored
 
     if study["best"]:

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-from optuna.trial import TrialState
 
 from objectives.records import attributes as attr
+from objectives.records.ranking import best_untuned
 from objectives.space import setting_text
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
-from studies.quality import objective_value
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_loss
 from studies.storage.open import StudyKind, load_studies
@@ -86,11 +85,9 @@ def contenders(
 
 def _best_untuned(study: optuna.Study) -> tuple[str, CrfParameters]:
     """Find the named setting of the highest value: the opponent that is hardest to beat."""
-    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    named = [trial for trial in trials if trial.user_attrs.get(attr.NAME)]
-    if not named:
+    best = best_untuned(study.get_trials(deepcopy=False))
+    if best is None:
         raise UserError("no untuned setting of the crf study is complete: run `sonarseg tune crf` first.")
-    best = max(named, key=lambda trial: (objective_value(trial), -trial.number))
     return str(best.user_attrs[attr.NAME]), CrfParameters.model_validate(best.params)
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
+from objectives.records.ranking import rank
+from objectives.records.trial import objective_value
 from reports.dashboard.pictures import PicturePanel, trial_picture
 from reports.dashboard.store import DashboardStore
 from sonarseg.cam.files import read_cam
@@ -25,7 +27,6 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
 from studies.previews.rows import chosen_tiles, picture_engine
-from studies.quality import objective_value
 from studies.storage.open import StudyKind, present_studies
 from studies.workspace import Workspace
 
@@ -85,9 +86,9 @@ def _without_picture(study: optuna.Study, store: DashboardStore) -> Iterator[Fro
             yield trial
 
 
-def _place(trial: FrozenTrial) -> tuple[bool, float]:
+def _place(trial: FrozenTrial) -> tuple[bool, tuple[float, int]]:
     ended_early = trial.state == TrialState.PRUNED
-    return ended_early, 0.0 if ended_early else -objective_value(trial)
+    return ended_early, rank(0.0 if ended_early else objective_value(trial), trial.number)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from objectives.crf import CrfObjective, no_race
 from objectives.grid import crf_grid
 from objectives.racing import Incumbent, incumbent_of
 from objectives.records import attributes as attr
+from objectives.records.ranking import best_trial
+from objectives.records.trial import objective_value
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
@@ -26,7 +27,6 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.config import STUDY_TOML
-from studies.quality import objective_value
 from studies.stages.finish_races import finish_races, has_unfinished
 from studies.storage.open import storage_errors
 from studies.trials.ask_lock import ask_lock
@@ -145,10 +145,9 @@ def _same_engine(study: optuna.Study, engine: Engine, workspace: Workspace) -> E
 
 def _incumbent(study: optuna.Study) -> Incumbent | None:
     """Find the trial that others are raced against: the best complete one, None before there is one."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
+    best = best_trial(study.get_trials(deepcopy=False))
+    if best is None:
         return None
-    best = _best(complete)
     confusions = unpack_confusions(best.user_attrs[attr.CONFUSIONS])
     return incumbent_of(confusions, study.user_attrs[attr.METRIC], objective_value(best))
 
@@ -218,23 +217,18 @@ def best_crf_trial(study: optuna.Study) -> FrozenTrial:
     UserError
         Where no trial is complete.
     """
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    if not complete:
+    best = best_trial(study.get_trials(deepcopy=False))
+    if best is None:
         raise UserError(
             "no trial of the crf study is complete: run `sonarseg tune crf` first, "
             "and see `sonarseg status` for the reasons of failed trials."
         )
-    return _best(complete)
+    return best
 
 
 def ready_for_loss_study(study: optuna.Study) -> bool:
     """Whether the loss study can begin: a best trial is there, or nothing could be tuned at all."""
-    complete = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    return attr.UNTUNED in study.user_attrs or bool(complete)
-
-
-def _best(complete: Sequence[FrozenTrial]) -> FrozenTrial:
-    return max(complete, key=lambda trial: (objective_value(trial), -trial.number))
+    return attr.UNTUNED in study.user_attrs or best_trial(study.get_trials(deepcopy=False)) is not None
 
 
 def best_crf_parameters(study: optuna.Study) -> CrfParameters:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.outcome import TrialFailed
-from objectives.proposals import RANDOM
 from objectives.records import attributes as attr
+from objectives.records.trial import RANDOM, finishes_race
 from objectives.widening import widened
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions
@@ -181,6 +181,6 @@ def _add(
 def _finished_as(study: optuna.Study, trial: FrozenTrial) -> FrozenTrial | None:
     """Find the trial that a stopped one has become."""
     for other in study.get_trials(deepcopy=False):
-        if other.user_attrs.get(attr.FINISHED_RACE) and other.user_attrs[attr.DERIVED] == trial.number:
+        if finishes_race(other) and other.user_attrs[attr.DERIVED] == trial.number:
             return other
     return None

@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.grid import loss_grid
 from objectives.loss import LossObjective
-from objectives.loss_comparison import compare_losses, first_choices
 from objectives.pruning import SameLossMedianPruner
 from objectives.records import attributes as attr
+from objectives.records.ranking import best_loss_run, first_choices
 from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import NAMED_LOSSES
@@ -173,14 +173,15 @@ def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> bool:
     if any(trial.state == TrialState.WAITING for trial in trials):
         return True
     missing: list[tuple[int, FrozenTrial]] = []
-    for choice in first_choices(trials).values():
+    for first, *more in first_choices(trials):
         running = sum(
-            trial.state == TrialState.RUNNING and trial.user_attrs.get(attr.SETTING) == choice.setting
+            trial.state == TrialState.RUNNING
+            and trial.user_attrs.get(attr.SETTING) == first.user_attrs[attr.SETTING]
             for trial in trials
         )
-        lacking = seeds - len(choice.trials) - running
+        lacking = seeds - 1 - len(more) - running
         if lacking > 0:
-            missing.append((lacking, choice.trials[0]))
+            missing.append((lacking, first))
     if missing and left <= sum(lacking for lacking, _ in missing):
         _, trial = max(missing, key=lambda item: item[0])
         study.enqueue_trial(trial.params, user_attrs={attr.REPETITION: True})
@@ -198,13 +199,13 @@ def best_loss_trial(study: optuna.Study) -> FrozenTrial:
     UserError
         Where no trial is complete.
     """
-    best = compare_losses(study.get_trials(deepcopy=False)).best
-    if not best:
+    best = best_loss_run(study.get_trials(deepcopy=False))
+    if best is None:
         raise UserError(
             "no trial of the loss study is complete: run `sonarseg tune loss` first, "
             "and see `sonarseg status` for the reasons of failed trials."
         )
-    return next(iter(best.values())).trials[0]
+    return best
 
 
 def best_loss(study: optuna.Study) -> LossConfig:
@@ -220,7 +221,7 @@ def has_finished_run(workspace: Workspace) -> bool:
         return False
     if attr.UNTUNED in study.user_attrs:
         return (workspace.final_dir / SUMMARY).is_file()
-    return bool(compare_losses(study.get_trials(deepcopy=False)).best)
+    return best_loss_run(study.get_trials(deepcopy=False)) is not None
 
 
 def best_run_dir(workspace: Workspace) -> Path:

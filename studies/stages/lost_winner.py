@@ -10,9 +10,9 @@ from pathlib import Path
 import optuna
 from optuna.trial import FrozenTrial
 
-from objectives.loss_comparison import compare_losses
 from objectives.outcome import TrialFailed
 from objectives.records import attributes as attr
+from objectives.records.ranking import best_loss_run
 from objectives.run_monitor import follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
@@ -56,10 +56,8 @@ def train_lost_winner(study: optuna.Study, workspace: Workspace, run_settings: R
 
 def is_winner_lost(study: optuna.Study, workspace: Workspace) -> bool:
     """Whether there is a best trial, and its run is not there whole."""
-    if attr.UNTUNED in study.user_attrs or not compare_losses(study.get_trials(deepcopy=False)).best:
-        return False
-    trial = best_loss_trial(study)
-    return not _is_there(trial, _run_dir(trial, workspace))
+    trial = None if attr.UNTUNED in study.user_attrs else best_loss_run(study.get_trials(deepcopy=False))
+    return trial is not None and not _is_there(trial, _run_dir(trial, workspace))
 
 
 def _run_dir(trial: FrozenTrial, workspace: Workspace) -> Path:

@@ -13,14 +13,14 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.partial import read_partial
-from objectives.proposals import RANDOM
 from objectives.records import attributes as attr
+from objectives.records.partial import read_partial
+from objectives.records.ranking import best_trial
+from objectives.records.trial import finishes_race, is_drawn_at_random, is_named
 from objectives.unfinished_races import LEAST_CHANCE, Stopped, chances
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.strip_counts import Floats, strip_counts
 from sonarseg.progress import Progress
-from studies.quality import objective_value
 
 # Of the time that the study's trials took
 MOST_TIME = 0.25
@@ -63,12 +63,13 @@ class Remainder:
     def plan(self) -> Plan:
         """Choose what is scored next from the trials as they are now."""
         trials = self.study.get_trials(deepcopy=False)
-        done = {t.user_attrs[attr.DERIVED]: t for t in trials if t.user_attrs.get(attr.FINISHED_RACE)}
+        done = {t.user_attrs[attr.DERIVED]: t for t in trials if finishes_race(t)}
         lost = [t for t in trials if _matters(t) and t.state == TrialState.PRUNED and t.number not in done]
         compared = [t for t in trials if t.state == TrialState.COMPLETE and _matters(t)]
-        if not (lost and compared and self.groups):
+        leader = best_trial(compared)
+        if leader is None or not (lost and self.groups):
             return Plan(len(done), [], 0)
-        best = unpack_confusions(max(compared, key=objective_value).user_attrs[attr.CONFUSIONS])
+        best = unpack_confusions(leader.user_attrs[attr.CONFUSIONS])
         stopped = [Stopped(*read_partial(t.user_attrs, len(best), best.shape[-1])) for t in lost]
         complete = np.stack([self._strip_counts(trial) for trial in compared])
         found = chances(stopped, best, complete, self.metric, self.groups)
@@ -76,7 +77,7 @@ class Remainder:
         usual = float(np.median([_seconds(trial) for trial in compared]))
         ordered = [Candidate(lost[i], stopped[i], _rest_seconds(lost[i], stopped[i], usual)) for i in order]
         spent = sum(_seconds(trial) for trial in done.values())
-        budget = MOST_TIME * sum(_seconds(t) for t in trials if not t.user_attrs.get(attr.FINISHED_RACE))
+        budget = MOST_TIME * sum(_seconds(t) for t in trials if not finishes_race(t))
         fitting = int((spent + np.cumsum([each.seconds for each in ordered]) <= budget).sum())
         return Plan(len(done), ordered[:fitting], len(ordered) - fitting)
 
@@ -89,9 +90,7 @@ class Remainder:
 
 def _matters(trial: FrozenTrial) -> bool:
     """Whether a trial is among those that tell the gain of the search: named, or proposed at random."""
-    attributes = trial.user_attrs
-    named = attributes.get(attr.NAME) is not None and trial.state == TrialState.COMPLETE
-    return named or attributes.get(attr.PROPOSAL) == RANDOM
+    return is_drawn_at_random(trial) or (is_named(trial) and trial.state == TrialState.COMPLETE)
 
 
 def _seconds(trial: FrozenTrial) -> float:

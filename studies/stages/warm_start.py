@@ -10,11 +10,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
+from objectives.records.ranking import rank
+from objectives.records.trial import is_named, objective_value
 from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from studies.config import STUDY_TOML
-from studies.quality import objective_value
 from studies.storage.open import Location, StudyKind, present_studies, storage_errors
 from studies.trials.ask_lock import ask_lock
 from studies.workspace import Workspace
@@ -83,13 +84,13 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
     if source in sources:
         return 0
     complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    new = [trial for trial in complete if not trial.user_attrs.get(attr.NAME)]
+    new = [trial for trial in complete if not is_named(trial)]
     # The runs of two loss studies start from pseudo-labels of their own.
     comparable = study.user_attrs[attr.KIND] == "crf" and _same_question(study.user_attrs, other.user_attrs)
     comparable = comparable and study.directions == other.directions
     comparable = comparable and _engine(study, workspace) == other.user_attrs.get(attr.ENGINE)
     if not comparable:
-        new = sorted(new, key=lambda trial: (-objective_value(trial), trial.number))[:BEST]
+        new = sorted(new, key=lambda trial: rank(objective_value(trial), trial.number))[:BEST]
     # What was taken before an earlier start was killed half way
     known = {
         (origin["database"], origin["trial"])

@@ -16,8 +16,9 @@ from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.storages import RDBStorage
 
 from objectives.records import attributes as attr
-from reports.database import NOT_OURS, REMOVED, refuse_foreign
-from reports.study_attributes import refuse_overwritten
+from objectives.records.overwritten import refuse_overwritten
+from objectives.records.read import REMOVED
+from objectives.records.sqlite import NOT_OURS, refuse_foreign
 from sonarseg.errors import UserError
 from studies.storage.address import ServerAddress
 from studies.storage.own_trials import OwnStudy

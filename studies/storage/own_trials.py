@@ -9,7 +9,7 @@ from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
-from reports.foreign_trials import is_foreign
+from objectives.records.foreign import is_foreign
 
 
 class OwnStudy(optuna.Study):

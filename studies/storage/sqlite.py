@@ -25,7 +25,7 @@ from optuna.storages._rdb.models import TrialIntermediateValueModel
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.pool import QueuePool
 
-from reports.database import Mode, connect_to
+from objectives.records.sqlite import Mode, connect_to
 from studies.storage.shared_database import StudyDatabase
 from studies.storage.sqlite_trials import read_study_attributes, read_trial, read_trials
 

@@ -16,13 +16,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
 from objectives.records import attributes as attr
+from objectives.records.ranking import best_trial
+from objectives.records.trial import in_budget, objective_value
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
-from studies.quality import objective_value
 from studies.storage.open import storage_errors
 from studies.trials.ask_lock import ask_lock
 from studies.trials.heartbeat import heartbeat
-from studies.trials.retry import is_interrupted, is_shared, requeue_dead_trials, worker_identity
+from studies.trials.retry import is_shared, requeue_dead_trials, worker_identity
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 
@@ -243,16 +244,6 @@ def _finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state.is_finished() and in_budget(trial)]
 
 
-def in_budget(trial: FrozenTrial) -> bool:
-    """Whether a trial is one of those that the budget counts."""
-    return not is_interrupted(trial) and attr.DERIVED not in trial.user_attrs and not is_inherited(trial)
-
-
-def is_inherited(trial: FrozenTrial) -> bool:
-    """Whether a trial was taken over complete from another study."""
-    return bool(trial.user_attrs.get(attr.ORIGIN, {}).get("complete"))
-
-
 def spent(study: optuna.Study) -> int:
     """Trials of the budget that are finished or under way."""
     return _spent(study.get_trials(deepcopy=False))
@@ -276,10 +267,9 @@ def _show(
 
 def best_note(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
     """Say in some words what the best trial so far is; "" before there is one."""
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    if not complete:
+    best = best_trial(trials)
+    if best is None:
         return ""
-    best = max(complete, key=objective_value)
     called = best.user_attrs.get(attr.NAME)
     value = objective_value(best)
     shown = "undefined" if math.isnan(value) else f"{value:.3f}"

@@ -25,6 +25,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.enqueued import enqueued_params
 from objectives.records import attributes as attr
+from objectives.records.trial import is_interrupted
 from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
 from studies.storage.server import GRACE_SECONDS
 
@@ -141,8 +142,3 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
         RetryHeartbeatStaleTrialCallback()(study, again)
-
-
-def is_interrupted(trial: FrozenTrial) -> bool:
-    """Whether a trial ended without an end of its own, and is no part of the budget."""
-    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(attr.INTERRUPTED))

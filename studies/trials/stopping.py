@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from optuna.trial import FrozenTrial, TrialState
 
-from studies.quality import objective_value
+from objectives.records.trial import objective_value
 
 
 @dataclass(frozen=True)

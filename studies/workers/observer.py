@@ -6,10 +6,11 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from objectives.records import attributes as attr
+from objectives.records.trial import in_budget
 from studies.stages.batch_size import anew_sentence
 from studies.stages.race_remainder import tell_remainder
 from studies.stages.superseded import is_superseded, successor
-from studies.trials.loop import TrialCallbacks, best_note, in_budget, study_title
+from studies.trials.loop import TrialCallbacks, best_note, study_title
 
 
 class Observer:

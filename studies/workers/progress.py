@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
-from studies.trials.loop import in_budget
+from objectives.records.trial import in_budget
 from studies.trials.retry import died_here
 
 # Trials from whose ends the pace is read

@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import miou
 from tests.support.command_line import done, done_here, sonarseg_here

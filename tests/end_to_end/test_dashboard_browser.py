@@ -18,10 +18,10 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
+from objectives.records.read import read_studies
 from reports.dashboard.figures import dashboard_figures
 from reports.dashboard.pictures import PicturePanel, trial_picture
 from reports.dashboard.store import DashboardStore
-from reports.database import read_studies
 from studies.storage.open import open_storage
 from tests.support.command_line import finish, start, wait_for
 from tests.support.fake_studies import CRF_SPACE, PUBLISHED, add

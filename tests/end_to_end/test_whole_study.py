@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.database import read_studies
-from reports.study_records import Trial
+from objectives.records.read import read_studies
+from objectives.records.study import Trial
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import miou
 from tests.support.command_line import TRIALS, done, done_here, finish, shrink, sonarseg_here, start, wait_for

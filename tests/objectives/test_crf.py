@@ -12,8 +12,8 @@ from optuna.trial import FixedTrial, TrialState
 from PIL import Image
 
 from objectives.crf import CrfObjective
-from objectives.partial import read_partial
 from objectives.racing import Incumbent, incumbent_of
+from objectives.records.partial import read_partial
 from objectives.space import CrfRanges, named_crf_settings
 from objectives.tuning_tiles import TuningTile, prepare_tiles
 from sonarseg.cam.files import read_cam, write_cam

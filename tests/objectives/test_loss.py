@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 from objectives.loss import LossObjective
 from objectives.outcome import TrialFailed
 from objectives.pruning import SameLossMedianPruner
+from objectives.records.ranking import LOSSES
 from objectives.run_monitor import Timing
-from objectives.space import LOSSES
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.training.config import RunConfig, TrainingConfig
 from sonarseg.training.run_folder.record import is_finished, read_summary

@@ -4,7 +4,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from objectives.pruning import SameLossMedianPruner
-from objectives.space import LOSSES
+from objectives.records.ranking import LOSSES
 
 LOSS: dict[str, BaseDistribution] = {"loss": CategoricalDistribution(LOSSES)}
 

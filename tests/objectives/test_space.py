@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from optuna.trial import FixedTrial, TrialState
 from pydantic import ValidationError
 
+from objectives.records.ranking import LOSSES
 from objectives.space import (
-    LOSSES,
     NAMED_LOSSES,
     CrfRanges,
     crf_params,

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from reports.findings.summary import summarise
 from reports.findings.verdict import USABLE
-from reports.foreign_trials import foreign_note
 from reports.style.formatting import MISSING, difference, ordered, parameter, score
+from reports.style.study_words import foreign_note
 from sonarseg.errors import UserError
 from studies.commands.options.workspace import find_workspace
 from studies.commands.terminal.tables import FittingTable, calm_table, inert

@@ -24,7 +24,7 @@ def trial_line(workspace: Workspace) -> Callable[[optuna.Study, FrozenTrial], No
     """Make what prints a trial's line: study, number, value or reason, setting."""
 
     def tell(study: optuna.Study, trial: FrozenTrial) -> None:
-        from reports.style.formatting import plain
+        from sonarseg.files.plain_text import plain
 
         facts = trial_facts(study, trial)
         if facts["interrupted"]:
@@ -43,7 +43,7 @@ def json_line(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     """Collect what a line tells, fit for JSON."""
-    from studies.trials.retry import is_interrupted
+    from objectives.records.trial import finishes_race, is_interrupted
 
     complete = trial.state.name == "COMPLETE"
     return {
@@ -60,7 +60,7 @@ def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
         "reason": trial.user_attrs.get(attr.REASON),
         "retry_of": trial.user_attrs.get(attr.RETRY_OF),
         "derived_from": trial.user_attrs.get(attr.DERIVED),
-        "finished_race": bool(trial.user_attrs.get(attr.FINISHED_RACE)),
+        "finished_race": finishes_race(trial),
         "interrupted": is_interrupted(trial),
     }
 

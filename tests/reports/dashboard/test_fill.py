@@ -18,11 +18,11 @@ from optuna_dashboard._note import get_note_from_system_attrs, save_note_with_ve
 from optuna_dashboard.artifact._backend import get_trial_artifact_meta
 from PIL import Image
 
+from objectives.records.read import read_studies
 from reports.dashboard.figures import confusion_figure
 from reports.dashboard.notes import write_dashboard_notes
 from reports.dashboard.pictures import PicturePanel, trial_picture
 from reports.dashboard.store import OWN_NOTES, DashboardStore
-from reports.database import read_studies
 from sonarseg.class_colours import class_rgb
 
 

@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from objectives.records.read import read_studies
 from reports.dashboard.figures import confusion_figure, dashboard_figures
-from reports.database import read_studies
 from reports.export import figures as export_figures
 from reports.export.figure_index import figure_index, title_of
 from reports.export.figures import draw_figures

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.sections.crf import crf_section
 from tests.support.fake_studies import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 

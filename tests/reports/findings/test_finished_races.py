@@ -1,8 +1,8 @@
 """A stopped trial that was scored on its remaining tiles says so, in the table and in its note."""
 
+from objectives.records.study import Study, Trial
 from reports.dashboard.trial_notes import trial_note
 from reports.sections.trials import TrialRow
-from reports.study_records import Study, Trial
 
 
 def test_a_finished_race_is_not_called_another_number_of_iterations():

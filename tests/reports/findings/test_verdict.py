@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from objectives.records.read import read_studies
 from reports.dashboard.notes import study_note
-from reports.database import read_studies
 from reports.findings.guess_beaten import MARGIN
 from reports.findings.summary import summarise
 from reports.findings.verdict import Verdict, verdict

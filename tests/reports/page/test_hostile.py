@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from objectives.records.read import read_studies
 from reports.dashboard.notes import study_note
-from reports.database import read_studies
 from reports.findings.verdict import verdict
 from reports.page.build import render
 from reports.page.render import script_json
-from reports.style.formatting import figure_text, markdown_text, plain
+from reports.style.formatting import figure_text, markdown_text
+from sonarseg.files.plain_text import plain
 from tests.support.hostile_workspace import ATTACKS, hostile_workspace
 from tests.support.report_page import Page
 

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.loss_comparison import compare_losses
+from objectives.records.ranking import rank_losses
 from reports.findings.summary import summarise
 from tests.support.report_page import Page
 from tests.support.stored_scores import load, of_trial
@@ -48,13 +48,13 @@ def test_table_one_holds_the_means_over_equal_numbers_of_seeds(workspace: Path, 
 
 
 def test_the_winner_is_the_one_that_the_study_hands_on(workspace: Path) -> None:
-    comparison = compare_losses(load(workspace, "loss").trials)
+    comparison = rank_losses(load(workspace, "loss").trials)
     loss = summarise(workspace)["studies"]["loss"]
-    winner = next(iter(comparison.best.values()))
+    winner = next(iter(comparison.rows.values()))
     assert loss["seeds"] == comparison.seeds == 3
-    assert loss["best"]["trial"] == winner.trials[1].number
-    assert loss["best"]["value"] == pytest.approx(next(iter(comparison.means.values())))
-    assert loss["best"]["value"] == pytest.approx(np.mean([t.value for t in winner.trials[1:]]))
+    assert loss["best"]["trial"] == winner.all_runs[1].number
+    assert loss["best"]["value"] == pytest.approx(winner.mean)
+    assert loss["best"]["value"] == pytest.approx(np.mean([run.value for run in winner.all_runs[1:]]))
 
 
 def test_settings_table_holds_tuned_and_untuned_scores_and_gains(workspace: Path, page: Page) -> None:

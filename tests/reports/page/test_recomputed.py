@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.sections.loss_table import loss_table
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.search_gain import search_gain

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.findings.search_gains import crf_search_gains
 from reports.findings.summary import summarise
 from reports.page.build import render, write_report

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.figures.classes import ClassScores, class_figure
 from reports.findings.summary import summarise
 from reports.page.build import render

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.page.build import render
 from reports.sections.areas import class_areas
 from reports.sections.loss import loss_section

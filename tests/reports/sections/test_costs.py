@@ -11,9 +11,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from reports.page.build import render
 from reports.sections.provenance import provenance
+from reports.style.study_words import progress
 from studies.trials.retry import requeue_dead_trials
 from tests.support.fake_studies import CRF_SPACE, LOSS_SPACE, add, fill_crf, new_study
 from tests.support.report_page import Page
@@ -89,7 +90,7 @@ def test_trials_that_are_run_again_are_counted_once(study: optuna.Study, tmp_pat
     requeue_dead_trials(study)
     found = read_studies(tmp_path)["crf"]
     assert [trial.state for trial in found.trials[13:]] == ["interrupted", "waiting"]
-    assert found.progress == "crf: 13 trials, 13 scored in full"
+    assert progress(found) == "crf: 13 trials, 13 scored in full"
     text = told(tmp_path).text
     assert "Tuned, best of 8 searched" in text["crf"]
     space = {"sigma_beta": CRF_SPACE["sigma_beta"]}

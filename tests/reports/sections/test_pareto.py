@@ -11,8 +11,8 @@ import optuna
 import pytest
 from optuna.trial import TrialState, create_trial
 
+from objectives.records.read import read_studies
 from reports.dashboard.notes import write_dashboard_notes
-from reports.database import read_studies
 from reports.export.files import export
 from reports.figures.iterations import front, timed_trials
 from reports.findings.summary import summarise

@@ -10,12 +10,12 @@ import numpy as np
 import optuna
 import pytest
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
+from objectives.records.study import Trial
 from reports.findings.comparison import seed_pairs
 from reports.findings.loss_gains import loss_gains
 from reports.page.build import render
 from reports.sections.loss_table import loss_table
-from reports.study_records import Trial
 from sonarseg.metrics.iou import METRICS
 from tests.support.fake_studies import (
     CLASSES,

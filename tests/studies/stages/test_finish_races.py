@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from objectives.outcome import TrialFailed
-from objectives.partial import partial_scores
-from objectives.proposals import is_searched
 from objectives.records.attributes import DERIVED, RACE_CLAIMS, RACE_FINISHED
+from objectives.records.partial import partial_scores
+from objectives.records.read import read_studies
+from objectives.records.trial import is_searched
 from objectives.space import CrfRanges, suggest_crf
-from reports.database import read_studies
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.metrics.confusion import pack_confusions, unpack_confusions
 from sonarseg.metrics.iou import METRICS, Confusions

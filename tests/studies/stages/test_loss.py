@@ -1,17 +1,33 @@
+from datetime import UTC, datetime
+from pathlib import Path
+
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from objectives.records.read import read_studies
 from objectives.space import NAMED_LOSSES
+from reports.findings.summary import summarise
+from reports.page.build import render
+from reports.sections.loss import loss_section
+from reports.sections.loss_table import LOSSES as LABELS
+from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.config import RunConfig
+from studies.confirmation.contenders import contenders
 from studies.pipeline import tune_loss
+from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
 from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_study
 from studies.workspace import Workspace
+from tests.support.fake_studies import CRF_SPACE, LOSS_SPACE, add, confusions, new_study
+from tests.support.report_page import Page
 from tests.support.workspaces import make_run_settings, rewrite
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+TIE = confusions(0.7, seed=0)
 
 
 def _settings(study: optuna.Study) -> list[str]:
@@ -141,3 +157,37 @@ def test_a_refused_input_costs_no_trial(tuned: Workspace, run_settings: RunSetti
         tune_loss(tuned, make_run_settings("refuse"))
     study = tune_loss(tuned, run_settings)
     assert [t.state for t in study.trials].count(TrialState.COMPLETE) == 6
+
+
+@pytest.mark.parametrize("losses", [("cross-entropy", "lovasz_softmax"), ("lovasz_softmax", "cross-entropy")])
+def test_of_losses_that_tie_everybody_names_the_earlier_one(tmp_path: Path, losses: tuple[str, str]) -> None:
+    crf, loss_study = (new_study(tmp_path, kind) for kind in ("crf", "loss"))
+    for name in ("PSA", "IRN", None):
+        add(crf, CRF_SPACE, {"sigma_beta": 9.0 if name is None else 5.0}, 0.7, name=name, matrices=TIE)
+    tuned = CrfParameters(sigma_beta=9.0).model_dump(mode="json")
+    loss_study.set_user_attr("crf", {"trial": 2, "parameters": tuned})
+    for loss in losses:
+        add(
+            loss_study,
+            LOSS_SPACE,
+            {"loss": loss},
+            0.7,
+            matrices=TIE,
+            setting=loss,
+            seed=0,
+            run=f"runs/{loss}",
+        )
+    workspace = Workspace(tmp_path)
+    winner, baseline = contenders(workspace, "loss")
+    assert winner.loss is not None
+    facts = summarise(tmp_path)["studies"]
+    table = loss_section(read_studies(tmp_path)["loss"], tmp_path).table
+    named = table.winner("miou_multiclass")
+    assert named is not None
+    assert losses[0] == winner.loss.name == best_run_dir(workspace).name == named.key
+    assert losses[0] == facts["loss"]["best"]["params"]["loss"]
+    assert f"miou_multiclass · {LABELS[losses[0]]}" in Page(render(tmp_path, NOW)).text["in-short"]
+    assert baseline.name.endswith("PSA") and facts["crf"]["best_untuned"]["name"] == "PSA"
+    assert (
+        best_crf_trial(load_study(tmp_path / "study.db", "crf")).number == facts["crf"]["best"]["trial"] == 0
+    )

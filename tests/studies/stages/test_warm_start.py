@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from objectives.proposals import is_searched
 from objectives.records.attributes import ORIGIN
-from reports.database import read_studies
+from objectives.records.read import read_studies
+from objectives.records.trial import is_searched
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf
 from studies.stages.open_studies import open_studies

@@ -13,7 +13,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.testing.pytest_storages import StorageTestCase
 from optuna.trial import create_trial
 
-from reports.database import connect_to
+from objectives.records.sqlite import connect_to
 from studies.storage.server import PatientStorage
 from studies.storage.sqlite import SqliteStorage
 

@@ -8,7 +8,7 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from studies.confirmation.contenders import contenders
 from studies.pipeline import tune_crf, tune_loss
 from studies.stages.crf import best_crf_trial

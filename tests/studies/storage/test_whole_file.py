@@ -12,7 +12,7 @@ from pathlib import Path
 import optuna
 import pytest
 
-from reports.database import open_storage, settle
+from objectives.records.sqlite import open_storage, settle
 from sonarseg.processes.identity import process_identity
 from studies.storage.open import create_database, load_study
 from studies.storage.single_host import SIGN, is_worked_on

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import TrialFailed
 from objectives.records.attributes import STOPPED
+from objectives.records.read import read_studies
 from reports.dashboard.trial_notes import trial_note
-from reports.database import read_studies
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
 from studies.commands.terminal.trial_lines import trial_facts

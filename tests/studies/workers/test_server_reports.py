@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from objectives.records.attributes import CONFIRM
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.results.write import write_results

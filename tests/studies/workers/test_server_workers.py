@@ -15,7 +15,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from typer.testing import CliRunner
 
-from reports.database import read_studies
+from objectives.records.read import read_studies
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
 from studies.commands.dashboard import _open_url

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
-from typing import Literal
-from urllib.parse import quote
 
 import numpy as np
 import optuna
@@ -18,29 +11,28 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
-from reports.foreign_trials import is_foreign
-from reports.study_attributes import refuse_overwritten
-from reports.study_records import INTERRUPTED, STATES, Study, Trial, workspace_name
-from reports.style.formatting import plain, plain_or_none
+from objectives.records.foreign import is_foreign
+from objectives.records.overwritten import refuse_overwritten
+from objectives.records.sqlite import DATABASE, NOT_OURS, open_storage
+from objectives.records.study import INTERRUPTED, STATES, Study, Trial, workspace_name
+from objectives.records.trial import (
+    finishes_race,
+    in_budget,
+    is_derived,
+    is_drawn_at_random,
+    is_inherited,
+    is_interrupted,
+)
 from sonarseg.errors import UserError
+from sonarseg.files.plain_text import plain, plain_or_none
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import METRICS, class_iou
 
-DATABASE = "study.db"
 KINDS = ("crf", "loss")
-BUSY_SECONDS = 60
-NOT_OURS = "{} does not hold the studies of a workspace: expected the study.db that `sonarseg tune` writes."
 REMOVED = (
     "{0} holds no {1} study: it was removed, for example in the dashboard; `sonarseg tune {1}` makes it "
     "again, and keeps the warm-up."
 )
-Mode = Literal["ro", "rw", "rwc"]
-# So long the end of a command waits for others before it leaves their part of the journal to them.
-_SETTLE_SECONDS = 2.0
-# Files that this process has opened for writing, and those that it has only read
-_written = set[Path]()
-_read = set[Path]()
-_log = logging.getLogger(__name__)
 
 
 def read_studies(workspace: Path) -> dict[str, Study]:
@@ -78,92 +70,6 @@ def read_studies(workspace: Path) -> dict[str, Study]:
         storage.engine.dispose()
 
 
-def open_storage(path: Path, mode: Mode) -> optuna.storages.RDBStorage:
-    """Open an SQLite study database that exists.
-
-    Raises
-    ------
-    UserError
-        Where the file is not a study database of this Optuna.
-    """
-
-    def connect() -> sqlite3.Connection:
-        return connect_to(path, mode)
-
-    try:
-        refuse_foreign(path)
-        return optuna.storages.RDBStorage("sqlite://", engine_kwargs={"creator": connect})
-    except (sqlite3.DatabaseError, RuntimeError) as error:
-        raise UserError(f"{path} cannot be read as a study database of this version ({error}).") from error
-
-
-def connect_to(path: Path, mode: Mode) -> sqlite3.Connection:
-    """Connect to an SQLite file by SQLite's own URI, so that no character of its path can be misread.
-
-    In a folder where nothing may be written, SQLite opens a database of many writers (WAL) only as one
-    that nobody changes; where somebody is changing it, there is a journal beside it, and it is shared.
-    """
-    journal = path.with_name(path.name + "-wal")
-    sealed = not os.access(path.parent, os.W_OK) and not journal.exists()
-    query = "immutable=1" if sealed else f"mode={mode}"
-    if not sealed:
-        (_read if mode == "ro" else _written).add(path.resolve())
-    address = f"file:{quote(str(path.resolve()))}?{query}"
-    return sqlite3.connect(address, uri=True, timeout=BUSY_SECONDS, check_same_thread=False)
-
-
-def settle(is_worked_on: Callable[[Path], bool]) -> None:
-    """Move what stands in the journals of the opened files into the files, so that each is whole by itself.
-
-    What other programs are reading or writing just now stays in the journal, and moves when they end. The
-    journal of a file that was only read may be that of a program that was killed.
-
-    Parameters
-    ----------
-    is_worked_on : callable
-        Whether another program writes into the studies of a folder; files there that were only read are
-        left alone.
-    """
-    for path in sorted(_written | _read):
-        if not (path.is_file() and path.with_name(path.name + "-wal").exists()):
-            continue
-        only_read = path not in _written
-        if only_read and (not _may_write(path) or is_worked_on(path.parent)):
-            continue
-        try:
-            _checkpoint(path)
-        except sqlite3.OperationalError as error:
-            _log.warning("%s-wal belongs to %s (%s): copy both.", path, path.name, error)
-    _written.clear()
-    _read.clear()
-
-
-def _may_write(path: Path) -> bool:
-    return os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
-
-
-def _checkpoint(path: Path) -> None:
-    with closing(connect_to(path, "rw")) as connection:
-        connection.execute(f"PRAGMA busy_timeout={int(1000 * _SETTLE_SECONDS)}")
-        (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-
-def refuse_foreign(path: Path) -> None:
-    """Look before Optuna does, which makes its tables in whatever database it is shown.
-
-    Raises
-    ------
-    UserError
-        Where the file is the database of something else.
-    """
-    with closing(connect_to(path, "ro")) as probe:
-        tables = {row[0] for row in probe.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"studies", "version_info"} <= tables:
-        raise UserError(NOT_OURS.format(path))
-
-
 def _is_ours(kind: str, study: optuna.Study) -> bool:
     # What a study is may be noted a moment after it was made, on a server.
     return study.user_attrs.get(attr.KIND) == kind or not study.get_trials(deepcopy=False)
@@ -175,7 +81,7 @@ def _read_study(kind: str, study: optuna.Study) -> Study:
     survey = attrs.get(attr.SURVEY)
     classes = [plain(name) for name in survey.get("classes", [])] if isinstance(survey, dict) else []
     objectives = len(study.directions)
-    foreign = {trial.number for trial in frozen if is_foreign(trial, {**attrs, "kind": kind}, objectives)}
+    foreign = {trial.number for trial in frozen if is_foreign(trial, {**attrs, attr.KIND: kind}, objectives)}
     own = tuple(trial for trial in frozen if trial.number not in foreign)
     unscored = {plain(name) for name in attrs.get(attr.UNSCORED) or []}
     trials = tuple(_read_trial(trial, classes, kind, unscored) for trial in own)
@@ -191,10 +97,9 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set
         if len(classes) == confusions.shape[1]:
             iou = dict(zip(classes, class_iou(confusions), strict=True))
     values = trial.values if trial.state is TrialState.COMPLETE and trial.values else [None, None]
-    interrupted = trial.state is TrialState.FAIL and attrs.get(attr.INTERRUPTED)
     return Trial(
         number=trial.number,
-        state=INTERRUPTED if interrupted else STATES[trial.state],
+        state=INTERRUPTED if is_interrupted(trial) else STATES[trial.state],
         value=_known(values[0]),
         tile_seconds=_known(values[1]) if len(values) > 1 else None,
         params=trial.params,
@@ -212,10 +117,10 @@ def _read_trial(trial: FrozenTrial, classes: list[str], kind: str, unscored: set
         setting=plain(attrs.get(attr.SETTING) or sorted(trial.params.items())),
         retry_of=attrs.get(attr.RETRY_OF),
         derived_from=attrs.get(attr.DERIVED),
-        drawn_at_random=attrs.get(attr.PROPOSAL) == "random",
-        finished_race=bool(attrs.get(attr.FINISHED_RACE)),
+        drawn_at_random=is_drawn_at_random(trial),
+        finished_race=finishes_race(trial),
         taken_from=_origin(attrs.get(attr.ORIGIN)),
-        inherited=_is_inherited(attrs.get(attr.ORIGIN)),
+        in_budget=in_budget(trial),
         host=_host(attrs.get(attr.WORKER)),
         worker=_worker(attrs.get(attr.WORKER)),
         device=plain_or_none(attrs.get(attr.DEVICE)),
@@ -250,11 +155,10 @@ def _stored_scores(metrics: object) -> tuple[dict[str, float | None], dict[str, 
 def _seconds(trial: FrozenTrial) -> float | None:
     """Time that a trial took here; None where nobody knows it or another trial counts it."""
     attrs = trial.user_attrs
-    read_off = attr.DERIVED in attrs and not attrs.get(attr.FINISHED_RACE)
-    if read_off or _is_inherited(attrs.get(attr.ORIGIN)):
+    if is_inherited(trial) or (is_derived(trial) and not finishes_race(trial)):
         return None
     # An interrupted run is gone on with, and its time counted, by the next trial.
-    if attrs.get(attr.INTERRUPTED):
+    if is_interrupted(trial):
         return None
     stored = _number(attrs.get(attr.SECONDS))
     if stored is not None:
@@ -277,10 +181,6 @@ def _origin(origin: object) -> str | None:
     if not isinstance(origin, dict):
         return None
     return f"trial {plain(origin.get('trial'))} of {workspace_name(origin.get('database', ''))}"
-
-
-def _is_inherited(origin: object) -> bool:
-    return isinstance(origin, dict) and bool(origin.get("complete"))
 
 
 def _host(identity: object) -> str | None:

@@ -7,13 +7,12 @@ of every figure.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
-from reports.style.formatting import count, listing
 from sonarseg.metrics.confusion import unpack_confusions
 
 # User attributes that every trial of this program has some of once it has begun or ended
@@ -76,17 +75,6 @@ def is_foreign(trial: FrozenTrial, attrs: Mapping[str, Any], objectives: int = 1
     if not attrs.get(attr.TILES):
         return not marked
     return not (_has_parameters(trial, attrs) and _has_result(trial, attrs))
-
-
-def foreign_note(numbers: Sequence[int]) -> str | None:
-    """Say which trials are left out; None where there are none."""
-    if not numbers:
-        return None
-    verb, noun = ("was", "trial") if len(numbers) == 1 else ("were", "trials")
-    named = [str(number) for number in numbers[:5]] + (["others"] if len(numbers) > 5 else [])
-    return (
-        f"{count(len(numbers), 'trial')} {verb} added by another program: left out ({noun} {listing(named)})"
-    )
 
 
 def _has_kinds(attrs: Mapping[str, Any]) -> bool:

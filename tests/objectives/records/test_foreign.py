@@ -13,12 +13,13 @@ import pytest
 from optuna.distributions import FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from objectives.records.foreign import is_foreign
+from objectives.records.read import read_studies
 from reports.dashboard.notes import write_dashboard_notes
-from reports.database import read_studies
 from reports.export.files import export
 from reports.findings.summary import summarise
-from reports.foreign_trials import foreign_note, is_foreign
 from reports.page.build import render
+from reports.style.study_words import foreign_note
 from sonarseg.metrics.confusion import pack_confusions
 from tests.support.fake_studies import CLASSES, CRF_SPACE, LOSS_SPACE, TILES, add, confusions, new_study
 from tests.support.report_page import Page
@@ -135,13 +136,6 @@ def test_what_waits_or_has_begun_to_wait_is_not_foreign() -> None:
     assert not is_foreign(running, ATTRS)
 
 
-def test_the_sentence() -> None:
-    assert foreign_note([]) is None
-    assert foreign_note([5]) == "1 trial was added by another program: left out (trial 5)"
-    assert foreign_note([5, 8]) == "2 trials were added by another program: left out (trials 5 and 8)"
-    assert foreign_note(range(9)).endswith("left out (trials 0, 1, 2, 3, 4 and others)")
-
-
 @pytest.fixture
 def visited(tmp_path: Path) -> Path:
     """A workspace with one good trial a study, and three from elsewhere."""
@@ -160,7 +154,7 @@ def test_they_are_in_no_figure_and_said_everywhere(visited: Path) -> None:
     for study in read_studies(visited).values():
         assert [trial.number for trial in study.trials] == [0]
         assert [trial.number for trial in study.frozen] == [0]
-        assert study.foreign_note == sentence
+        assert foreign_note(study.foreign) == sentence
     for facts in summarise(visited)["studies"].values():
         assert facts["best"]["trial"] == 0
         assert facts["left_out"] == [1, 2, 3]

@@ -5,8 +5,8 @@ from typing import Any
 import optuna
 import pytest
 
-from reports.database import read_studies
-from reports.study_attributes import refuse_overwritten
+from objectives.records.overwritten import refuse_overwritten
+from objectives.records.read import read_studies
 from sonarseg.errors import UserError
 
 WRITTEN = {

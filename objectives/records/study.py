@@ -1,4 +1,4 @@
-"""A study and its trials as the report sees them."""
+"""A study and its trials as reports and the command line read them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
-from reports.foreign_trials import foreign_note
-from reports.style.formatting import count, listing, plain, plain_or_none
+from objectives.records.ranking import best_of
+from sonarseg.files.plain_text import plain, plain_or_none
 
 STATES = {
     TrialState.COMPLETE: "complete",
@@ -69,8 +69,8 @@ class Trial:
         Whether it is that trial, which a race had stopped, scored on its remaining tiles.
     taken_from : str or None
         The trial of another workspace that it was taken over from, or whose setting it tries again.
-    inherited : bool
-        Whether it was taken over complete, so that nothing ran here.
+    in_budget : bool
+        Whether the budget counts it, once it has begun: no part of another trial, not taken over.
     host : str or None
         Machine that ran it.
     worker : str or None
@@ -103,7 +103,7 @@ class Trial:
     derived_from: int | None = None
     finished_race: bool = False
     taken_from: str | None = None
-    inherited: bool = False
+    in_budget: bool = True
     host: str | None = None
     worker: str | None = None
     device: str | None = None
@@ -114,9 +114,8 @@ class Trial:
 
     @property
     def counted(self) -> bool:
-        """Whether it has begun and the budget counts it: no part of another trial, not taken over."""
-        own = self.derived_from is None and not self.inherited
-        return own and self.state not in ("waiting", INTERRUPTED)
+        """Whether it has begun and the budget counts it."""
+        return self.in_budget and self.state != "waiting"
 
     @property
     def searched(self) -> bool:
@@ -138,11 +137,6 @@ class Study:
     frozen: tuple[FrozenTrial, ...]
     weighs_seconds: bool = False
     foreign: tuple[int, ...] = ()
-
-    @property
-    def foreign_note(self) -> str | None:
-        """Which trials are left out because another program added them."""
-        return foreign_note(self.foreign)
 
     @property
     def metric(self) -> str:
@@ -209,19 +203,6 @@ class Study:
         more = {INTERRUPTED: found[INTERRUPTED], "derived": len(self.trials) - len(own)}
         return counts | {state: number for state, number in more.items() if number}
 
-    @property
-    def progress(self) -> str:
-        """How many trials of the budget were scored in full and how many not."""
-        own = [trial for trial in self.trials if trial.counted]
-        if not own:
-            return f"{self.kind}: not begun"
-        complete = sum(trial.counted for trial in self.complete)
-        found = [f"{complete} scored in full"]
-        for state, words in (("pruned", "ended early"), ("failed", "failed"), ("running", "running")):
-            if number := sum(trial.state == state for trial in own):
-                found.append(f"{number} {words}")
-        return f"{self.kind}: {count(len(own), 'trial')}, {listing(found)}"
-
     def best(self) -> Trial | None:
         """Find the completed trial of the largest value; the earliest of equals."""
         return best_of(self.complete)
@@ -253,9 +234,3 @@ def test_openings(studies: Iterable[Study]) -> list[tuple[str, str]]:
             for opening in study.attrs.get(attr.TEST_OPENINGS) or []
         }
     )
-
-
-def best_of(trials: list[Trial]) -> Trial | None:
-    """Find the trial of the largest value; the earliest of equals."""
-    scored = [trial for trial in trials if trial.value is not None]
-    return max(scored, key=lambda trial: (trial.value, -trial.number), default=None)

@@ -1,0 +1,60 @@
+"""What a trial is: named, searched, derived, interrupted, inherited, in the budget; and what it is worth."""
+
+from __future__ import annotations
+
+from optuna.trial import FrozenTrial, TrialState
+
+from objectives.records import attributes as attr
+
+# How a setting was proposed: without looking at scores, or near those that did well
+RANDOM, ADAPTIVE = "random", "adaptive"
+
+
+def objective_value(trial: FrozenTrial) -> float:
+    """Quality of a completed trial: its first value, whatever else a study weighs it against."""
+    return float(trial.values[0])
+
+
+def is_named(trial: FrozenTrial) -> bool:
+    """Whether it is an untuned setting that every study tries."""
+    return bool(trial.user_attrs.get(attr.NAME))
+
+
+def is_drawn_at_random(trial: FrozenTrial) -> bool:
+    """Whether its setting was proposed without looking at the scores of other trials."""
+    return trial.user_attrs.get(attr.PROPOSAL) == RANDOM
+
+
+def is_searched(trial: FrozenTrial) -> bool:
+    """Whether the search proposed the trial's setting, noted or, in older studies, not noted."""
+    if is_derived(trial):
+        return False
+    if attr.PROPOSAL in trial.user_attrs:
+        return True
+    return not trial.system_attrs.get("fixed_params") and attr.ORIGIN not in trial.user_attrs
+
+
+def is_derived(trial: FrozenTrial) -> bool:
+    """Whether it was read off the run of another trial, or finishes one that a race had stopped."""
+    return trial.user_attrs.get(attr.DERIVED) is not None
+
+
+def finishes_race(trial: FrozenTrial) -> bool:
+    """Whether it is the trial that it is derived from, scored on all tiles."""
+    return bool(trial.user_attrs.get(attr.FINISHED_RACE))
+
+
+def is_inherited(trial: FrozenTrial) -> bool:
+    """Whether it was taken over complete from another study, so that nothing ran here."""
+    origin = trial.user_attrs.get(attr.ORIGIN)
+    return isinstance(origin, dict) and bool(origin.get("complete"))
+
+
+def is_interrupted(trial: FrozenTrial) -> bool:
+    """Whether it ended without an end of its own: by Ctrl-C, or its program died; it is run again."""
+    return trial.state == TrialState.FAIL and bool(trial.user_attrs.get(attr.INTERRUPTED))
+
+
+def in_budget(trial: FrozenTrial) -> bool:
+    """Whether it is one of those that the budget counts, once it has begun."""
+    return not (is_interrupted(trial) or is_derived(trial) or is_inherited(trial))
