@@ -30,8 +30,9 @@ from optuna.storages import RDBStorage
 
 from objectives.records.read import read_studies
 from reports.page.build import write_report
-from studies.commands import tune
+from studies.commands.tune import TuneOptions, tune_studies
 from studies.trials import loop
+from studies.workspace import Workspace
 from tests.support.command_line import done, shrink
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -140,7 +141,7 @@ def crf_story(workspace: Path) -> Trace:
     """`sonarseg tune crf` by one worker; the warm-up and its CAMs are there."""
     trace = Trace()
     with ended_with_a_trial(), trace.on():
-        tune.crf(workspace, workers="1", quiet=True)
+        tune_studies(Workspace(workspace), TuneOptions("crf", workers=1, quiet=True))
     return trace
 
 
@@ -148,7 +149,7 @@ def loss_story(workspace: Path) -> Trace:
     """One trial of the loss study, from the moment in which it is asked for."""
     trace = Trace()
     with ended_with_a_trial(lambda: sys.setprofile(trace)):
-        tune.loss(workspace, workers="1", quiet=True)
+        tune_studies(Workspace(workspace), TuneOptions("loss", workers=1, quiet=True))
     return trace
 
 

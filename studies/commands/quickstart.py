@@ -36,9 +36,10 @@ def quickstart(
     from sonarseg.simulation import simulate
     from studies.commands.init import open_checked
     from studies.commands.terminal.console import ConsoleProgress, say
-    from studies.commands.tune import both
+    from studies.commands.tune import TuneOptions, tune_studies
     from studies.config import STUDY_TOML, StudyConfig
     from studies.template import new_study, write_study_toml
+    from studies.workspace import Workspace
 
     started = time.monotonic()
     survey, workspace = folder / "survey", folder / "study"
@@ -58,7 +59,7 @@ def quickstart(
     if not (workspace / STUDY_TOML).is_file():
         config = new_study(open_checked(survey, "none"), workspace, cuda=False)
         write_study_toml(workspace, StudyConfig.model_validate({**config.model_dump(), **BUDGET}))
-    both(workspace)
+    tune_studies(Workspace(workspace), TuneOptions())
     _compare(workspace)
     minutes = (time.monotonic() - started) / 60
     say(f"Done in {minutes:.1f} minutes. Open {workspace / 'report.html'} in a browser.")

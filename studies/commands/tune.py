@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
 from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
+    from studies.stages.run_settings import RunSettings
     from studies.workspace import Workspace
+
+StudyName = Literal["crf", "loss", "all"]
+# The commands of `sonarseg tune`, which have the same options
+HELP: dict[StudyName, str] = {
+    "crf": "Tune the dense CRF, from the warm-up run on; the same command resumes.",
+    "loss": "Tune the loss, on the pseudo-labels of the best CRF; the same command resumes.",
+    "all": "Run both studies, write the report and the best model's maps; the same command resumes.",
+}
 
 Workers = Annotated[
     str,
@@ -51,7 +61,42 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result onl
 AsJson = Annotated[bool, typer.Option("--json", help="Print a line of JSON a trial, for a program to read.")]
 
 
-def crf(
+@dataclass(frozen=True)
+class TuneOptions:
+    """What a person asks of `sonarseg tune` and `sonarseg worker`.
+
+    Attributes
+    ----------
+    study : {"crf", "loss", "all"}
+        The study to work on.
+    workers : int or None
+        Trials at once; None is one per device, and for the crf study one for every eight cores.
+    hours : float or None
+        Begin no trial later than this.
+    storage : str or None
+        Address of a PostgreSQL server for the studies; None leaves them where they are.
+    scheduler : str or None
+        Address of Dask's scheduler; None runs the workers on this machine.
+    warm_start : Path or None
+        Another workspace, or its database, whose best settings are tried first.
+    quiet : bool
+        Print the result only.
+    as_json : bool
+        Print each trial as a line of JSON, and nothing else.
+    """
+
+    study: StudyName = "all"
+    workers: int | None = None
+    hours: float | None = None
+    storage: str | None = None
+    scheduler: str | None = None
+    warm_start: Path | None = None
+    quiet: bool = False
+    as_json: bool = False
+
+
+def tune(
+    context: typer.Context,
     workspace: WorkspaceArgument = None,
     workers: Workers = "auto",
     hours: Hours = None,
@@ -62,43 +107,16 @@ def crf(
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tune the dense CRF, from the warm-up run on; the same command resumes."""
-    _tune(workspace, "crf", workers, hours, storage, engine, scheduler, warm_start, quiet, as_json)
-
-
-def loss(
-    workspace: WorkspaceArgument = None,
-    workers: Workers = "auto",
-    hours: Hours = None,
-    storage: Storage = None,
-    engine: EngineOption = "local",
-    scheduler: Scheduler = None,
-    warm_start: WarmStart = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Tune the loss, on the pseudo-labels of the best CRF; the same command resumes."""
-    _tune(workspace, "loss", workers, hours, storage, engine, scheduler, warm_start, quiet, as_json)
-
-
-def both(
-    workspace: WorkspaceArgument = None,
-    workers: Workers = "auto",
-    hours: Hours = None,
-    storage: Storage = None,
-    engine: EngineOption = "local",
-    scheduler: Scheduler = None,
-    warm_start: WarmStart = None,
-    quiet: Quiet = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run both studies, write the report and the best model's maps; the same command resumes."""
-    _tune(workspace, "all", workers, hours, storage, engine, scheduler, warm_start, quiet, as_json)
+    """Run the study that the command is named after; registered once per key of `HELP`."""
+    study = cast(StudyName, context.command.name)
+    count, dask = _number(workers), _scheduler(engine, scheduler)
+    options = TuneOptions(study, count, hours, storage, dask, warm_start, quiet, as_json)
+    tune_studies(find_workspace(workspace), options)
 
 
 def worker(
     workspace: WorkspaceArgument = None,
-    study: Annotated[Literal["crf", "loss", "all"], typer.Option(help="The study to work on.")] = "all",
+    study: Annotated[StudyName, typer.Option(help="The study to work on.")] = "all",
     hours: Hours = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
@@ -108,21 +126,28 @@ def worker(
 
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "worker")
-    _work(chosen, study, "1", hours, "local", None, quiet, as_json)
+    _run(chosen, TuneOptions(study, 1, hours, quiet=quiet, as_json=as_json))
 
 
-def _tune(
-    named: Path | None,
-    what: Literal["crf", "loss", "all"],
-    workers: str,
-    hours: float | None,
-    storage: str | None,
-    engine: Literal["local", "dask"],
-    scheduler: str | None,
-    warm_start: Path | None,
-    quiet: bool,
-    as_json: bool,
-) -> None:
+def tune_studies(workspace: Workspace, options: TuneOptions, run_settings: RunSettings | None = None) -> None:
+    """Run one study or both, and write the report; after both also the best model's maps.
+
+    Parameters
+    ----------
+    workspace : Workspace
+    options : TuneOptions
+    run_settings : RunSettings, optional
+        How runs are started; progress is shown on the terminal, whatever it says.
+
+    Raises
+    ------
+    UserError
+        If something is wrong that the person can put right.
+    typer.Exit
+        If both studies were asked for and all runs failed.
+    KeyboardInterrupt
+        After Ctrl-C; the same call goes on.
+    """
     from sonarseg.survey.splits.notes import notes_on_additions
     from studies.commands.predict import predict
     from studies.commands.results.write import write_results
@@ -131,38 +156,64 @@ def _tune(
     from studies.commands.terminal.ending import ending
     from studies.commands.terminal.tables import inert, show
     from studies.stages.loss import has_finished_run
-    from studies.stages.open_studies import open_studies
-    from studies.stages.warm_start import take_over
     from studies.storage.choice import settle_storage
-    from studies.storage.single_host import only_machine
 
-    _number(workers)
-    _scheduler(engine, scheduler)
-    workspace = find_workspace(named)
     phases.note_in(workspace, "tune")
-    settle_storage(workspace, storage)
-    if not (quiet or as_json):
-        for note in notes_on_additions(workspace.survey()):
-            say(f"note: {note}")
-    if warm_start is not None:
-        with only_machine(workspace):
-            _, studies = open_studies(workspace)
-            taken = take_over(studies, workspace, warm_start)
-        if not (quiet or as_json):
-            say(f"taken over from {warm_start}: {taken} settings")
-    _work(workspace, what, workers, hours, engine, scheduler, quiet, as_json)
-    if as_json:
+    settle_storage(workspace, options.storage)
+    notes = () if options.quiet or options.as_json else notes_on_additions(workspace.survey())
+    for note in notes:
+        say(f"note: {note}")
+    if options.warm_start is not None:
+        _take_over(workspace, options.warm_start, told=not (options.quiet or options.as_json))
+    _run(workspace, options, run_settings)
+    if options.as_json:
         return
-    mapped = what == "all" and has_finished_run(workspace)
+    mapped = options.study == "all" and has_finished_run(workspace)
     if mapped:
         predict(workspace.root)
-    report = write_results(workspace, quiet=quiet)
-    if quiet:
+    report = write_results(workspace, quiet=options.quiet)
+    if options.quiet:
         say(f"Report: {report}")
     else:
         show(console, *ending(workspace), inert(f"Report: {report}"))
-    if what == "all" and not mapped:
+    if options.study == "all" and not mapped:
         _end_without_model(workspace)
+
+
+def _take_over(workspace: Workspace, source: Path, *, told: bool) -> None:
+    from studies.commands.terminal.console import say
+    from studies.stages.open_studies import open_studies
+    from studies.stages.warm_start import take_over
+    from studies.storage.single_host import only_machine
+
+    with only_machine(workspace):
+        _, studies = open_studies(workspace)
+        taken = take_over(studies, workspace, source)
+    if told:
+        say(f"taken over from {source}: {taken} settings")
+
+
+def _run(workspace: Workspace, options: TuneOptions, run_settings: RunSettings | None = None) -> None:
+    from sonarseg.processes.signals import interruptible
+    from studies.commands.terminal.console import ConsoleProgress
+    from studies.commands.terminal.trial_lines import json_line, trial_line
+    from studies.pipeline import WorkerOptions, tune_crf, tune_loss
+    from studies.stages.crf import ready_for_loss_study
+    from studies.stages.run_settings import DEFAULT_RUN_SETTINGS
+    from studies.workers.dask import DaskWorkers
+    from studies.workers.local import LocalWorkers
+
+    with interruptible(), ConsoleProgress(quiet=options.quiet or options.as_json) as progress:
+        ended = (json_line,) if options.as_json else () if options.quiet else (trial_line(workspace),)
+        backend = DaskWorkers(options.scheduler) if options.scheduler else LocalWorkers()
+        worker_options = WorkerOptions(options.workers, backend, options.hours, ended)
+        shown = replace(run_settings or DEFAULT_RUN_SETTINGS, progress=progress)
+        going_on = True
+        if options.study in ("crf", "all"):
+            # Without pseudo-labels of a best CRF there is nothing that runs could train on.
+            going_on = ready_for_loss_study(tune_crf(workspace, shown, worker_options))
+        if options.study in ("loss", "all") and going_on:
+            tune_loss(workspace, shown, worker_options)
 
 
 def _end_without_model(workspace: Workspace) -> None:
@@ -183,38 +234,6 @@ def _end_without_model(workspace: Workspace) -> None:
         raise typer.Exit(FAILED)
 
 
-def _work(
-    workspace: Workspace,
-    what: Literal["crf", "loss", "all"],
-    workers: str,
-    hours: float | None,
-    engine: Literal["local", "dask"],
-    scheduler: str | None,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    from sonarseg.processes.signals import interruptible
-    from studies.commands.terminal.console import ConsoleProgress
-    from studies.commands.terminal.trial_lines import json_line, trial_line
-    from studies.pipeline import WorkerOptions, tune_crf, tune_loss
-    from studies.stages.crf import ready_for_loss_study
-    from studies.stages.run_settings import RunSettings
-    from studies.workers.dask import DaskWorkers
-    from studies.workers.local import LocalWorkers
-
-    with interruptible(), ConsoleProgress(quiet=quiet or as_json) as progress:
-        ended = (json_line,) if as_json else () if quiet else (trial_line(workspace),)
-        backend = DaskWorkers(scheduler) if scheduler else LocalWorkers()
-        worker_options = WorkerOptions(_number(workers), backend, hours, ended)
-        run_settings = RunSettings(progress=progress)
-        going_on = True
-        if what in ("crf", "all"):
-            # Without pseudo-labels of a best CRF there is nothing that runs could train on.
-            going_on = ready_for_loss_study(tune_crf(workspace, run_settings, worker_options))
-        if what in ("loss", "all") and going_on:
-            tune_loss(workspace, run_settings, worker_options)
-
-
 def _number(workers: str) -> int | None:
     if workers == "auto":
         return None
@@ -225,9 +244,9 @@ def _number(workers: str) -> int | None:
     return int(workers)
 
 
-def _scheduler(engine: str, scheduler: str | None) -> str:
+def _scheduler(engine: str, scheduler: str | None) -> str | None:
     if engine == "dask" and not scheduler:
         raise typer.BadParameter("--engine dask needs --scheduler tcp://HOST:8786.", param_hint="--scheduler")
     if engine == "local" and scheduler:
         raise typer.BadParameter("--scheduler needs --engine dask.", param_hint="--scheduler")
-    return scheduler or ""
+    return scheduler

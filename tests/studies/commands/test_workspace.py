@@ -11,7 +11,9 @@ from studies.commands.evaluate import file_name
 from studies.commands.options.nearby import refuse_no_survey
 from studies.commands.options.workspace import find_workspace
 from studies.commands.terminal.phases import SpokenCommand
+from studies.commands.tune import TuneOptions
 from studies.main import app
+from studies.workspace import Workspace
 
 
 def make(folder: Path) -> Path:
@@ -176,13 +178,13 @@ def test_a_workspace_is_no_survey(tmp_path: Path) -> None:
 def test_tune_without_the_name_of_a_study_runs_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "bay-study")
     monkeypatch.chdir(tmp_path)
-    given: list[tuple[object, ...]] = []
-    monkeypatch.setattr(tune, "_tune", lambda *arguments: given.append(arguments))
+    given: list[tuple[Workspace, TuneOptions]] = []
+    monkeypatch.setattr(tune, "tune_studies", lambda *arguments: given.append(arguments))
     for words in (["bay-study"], ["bay-study", "--hours", "2"], ["--hours", "2", "bay-study"]):
         result = CliRunner().invoke(app, ["tune", *words])
         assert result.exit_code == 0, result.output
-        assert given[-1][:2] == (Path("bay-study"), "all")
-    assert given[-1][3] == 2.0
+        assert (given[-1][0].root, given[-1][1].study) == (Path("bay-study"), "all")
+    assert given[-1][1].hours == 2.0
     result = CliRunner().invoke(app, ["tune", "everything"])
     assert (result.exit_code, len(given)) == (2, 3)
 
