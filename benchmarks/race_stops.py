@@ -124,7 +124,6 @@ def simulated(
         Of the difference per pixel: normal, Student's t of 4 degrees of freedom, or lognormal.
     slope : float
         How much the difference per pixel grows with the logarithm of the size.
-    generator : numpy.random.Generator
     falling : float
         Power of the size by which the noise per pixel falls.
     """

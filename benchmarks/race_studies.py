@@ -72,10 +72,8 @@ def simulated_study(
 
     Parameters
     ----------
-    strips : int
     gaining : float
         Share of the settings that are truly better than the untuned one, the first.
-    generator : numpy.random.Generator
     settings : int
         S.
     """

@@ -24,9 +24,6 @@ def row(
 
     Parameters
     ----------
-    case : str
-    mine, peer : float or None
-    unit : str
     larger_is_better : bool or None
         A ratio above 1 is better for us; without it there is none.
     """

@@ -43,7 +43,6 @@ def trials_to_good(table: NDArray[np.float64], sampler: str, seed: int, *, share
     table : float (..., iterations + 1)
     sampler : str
         As in study.toml.
-    seed : int
     share : float
         Of the best score of the table.
     curve : bool

@@ -32,7 +32,6 @@ class Evaluation:
 
     Attributes
     ----------
-    split : str
     tiles : tuple of str
         Tiles that have a mask, in the order of `confusions`.
     groups : tuple of (str or None)

@@ -31,7 +31,6 @@ def settings_like(old: Workspace, survey: Survey, root: Path) -> StudyConfig:
 
     Parameters
     ----------
-    old : Workspace
     survey : Survey
         Its background class is taken.
     root : Path
@@ -56,7 +55,6 @@ def take_over_warm_up(old: Workspace, new: Workspace, survey: Survey) -> str | N
 
     Parameters
     ----------
-    old, new : Workspace
     survey : Survey
         Of the new workspace.
 

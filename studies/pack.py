@@ -33,7 +33,6 @@ def pack(workspace: Workspace, run_dir: Path, report: Path, output: Path) -> Pat
 
     Parameters
     ----------
-    workspace : Workspace
     run_dir : Path
         The trained run, in `runs/`.
     report : Path

@@ -24,7 +24,6 @@ class PicturePanel:
 
     Attributes
     ----------
-    title : str
     pixels : uint8 (H, W) or (H, W, 3)
         Grey levels or RGB; class ids and 255 where `labels`.
     labels : bool

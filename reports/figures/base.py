@@ -24,7 +24,6 @@ class Key:
 
     Attributes
     ----------
-    text, colour : str
     dash : str
         "solid", "dot" or "dash" for a line; "" for a point.
     symbol : str

@@ -19,7 +19,6 @@ class ConfusionTable:
     ----------
     label, colour : str
         Whose predictions they are.
-    classes : list of str
     shares : list of list of (float or None)
         Each row adds up to 1; None where the truth has no pixel of the class.
     pixels : list of int

@@ -60,12 +60,10 @@ class Confirmed:
 
     Attributes
     ----------
-    study : Study
     winner, baseline : str
         What was compared.
     seeds : int
         New seeds per side; 0 where nothing is trained.
-    rows : list of ConfirmedRow
     unfinished : list of str
         Reasons of runs that failed.
     """

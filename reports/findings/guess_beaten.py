@@ -70,7 +70,6 @@ def best_guess(
         Strip of each tile.
     classes : sequence of str
         Class names by id.
-    split : str
     """
     guessed, counts = best_constant_guess(runs[0], metric)
     name = classes[guessed] if guessed < len(classes) else f"class {guessed}"

@@ -47,7 +47,6 @@ def loss_search_gain(
         random seeds. A setting that was chosen from scores has seen all strips.
     baseline : list of Trial
         Runs with cross-entropy.
-    metric : str
     """
     return _gains(study, settings, [baseline[:1]], metric, seeds=True)[0]
 

@@ -36,7 +36,6 @@ class Verdict:
 
     Attributes
     ----------
-    kind : str
     sentence : str
         The kind, and the figures behind it.
     figures : dict

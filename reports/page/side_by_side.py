@@ -31,8 +31,6 @@ class Side:
     ----------
     label : str
         Its name, made different from the others'.
-    colour, symbol : str
-    crf, loss : section or None
     studies : dict
         As `read_studies` gives them.
     """

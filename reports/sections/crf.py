@@ -38,9 +38,6 @@ class Setting:
 
     Attributes
     ----------
-    label : str
-    trial : Trial
-    tuned : bool
     ahead : float or None
         By how much the tuned setting is ahead, on the tiles that chose it.
     gain : Interval or None

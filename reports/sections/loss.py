@@ -38,7 +38,6 @@ class LossSection:
 
     Attributes
     ----------
-    study : Study
     table : LossTable
         Table I.
     curves : list of LossCurves

@@ -69,8 +69,6 @@ def search_sentence(found: Interval, split: str, among: str) -> str:
 
     Parameters
     ----------
-    found : Interval
-    split : str
     among : str
         What was chosen among: settings that were proposed without a look at scores.
     """

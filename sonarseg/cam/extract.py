@@ -45,7 +45,6 @@ def extract_cam(
         Those that the sonar geometry allows: left to right, top to bottom.
     background_id : int, optional
         Its channel stays 0: no image-level label speaks of it.
-    device : torch.device or str
 
     Returns
     -------

@@ -48,8 +48,6 @@ def stream_cams(
 
     Parameters
     ----------
-    model : Model
-    tiles : Tiles
     batches : sequence of sequence of int
         From `cam_batches`.
     cam : CamConfig

@@ -26,7 +26,6 @@ def confusion_histories(
 
     Parameters
     ----------
-    tiles : sequence of CrfTile
     truths : sequence of uint8 (H, W)
         Class ids; 255 is left out.
     kept : sequence of uint8 (k,)
@@ -37,7 +36,6 @@ def confusion_histories(
         The largest number of iterations.
     num_classes : int
         K.
-    engine : Engine
 
     Returns
     -------

@@ -33,7 +33,6 @@ def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> Path:
 
     Parameters
     ----------
-    path : Path
     rows : iterable of sequences
         The titles of the columns first.
     """

@@ -66,7 +66,6 @@ def wrong_setting(
     ----------
     model : type
         What was validated.
-    error : ValidationError
     whole : str
         What the settings stand in: "study.toml".
     typed : bool

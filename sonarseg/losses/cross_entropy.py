@@ -30,7 +30,6 @@ def cross_entropy(
         Class ids; `ignore_index` where there is no label.
     class_weights : float (K,), optional
         Weight of the pixels of each class; the sum is divided by the weights of all labelled pixels.
-    ignore_index : int
 
     Returns
     -------

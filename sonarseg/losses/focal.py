@@ -31,7 +31,6 @@ def focal(
     alpha : float (K,), optional
         Factor of the pixels of each class. Unlike the weights of `cross_entropy` it does not enter
         the denominator, as in the source.
-    ignore_index : int
 
     Returns
     -------

@@ -67,7 +67,6 @@ def _fill_keys(p: Any, target: Any, c: int, ignore_index: int, keys: Any, counts
     ----------
     p : float32 (images, K, P)
     target : int64 (images, P)
-    c : int
     keys : int64 (images * P,)
         Filled.
     counts : int64 (2,)

@@ -34,7 +34,6 @@ def lovasz_softmax(
     logits : float (B, K, H, W)
     target : int64 (B, H, W)
         Class ids; `ignore_index` where there is no label.
-    ignore_index : int
     classes : {"present", "all"}
         "present" leaves out classes that the pixels do not show. Under "all" such a class costs its largest
         probability; users report that this drowns the rest.
@@ -100,7 +99,6 @@ def slopes(probabilities: Tensor, target: Tensor, ignore_index: int, per_image: 
     probabilities : float (B, K, P)
     target : int64 (B, P)
         Class ids, or `ignore_index`.
-    ignore_index : int
     per_image : bool
         Whether each image is a set of its own.
     """

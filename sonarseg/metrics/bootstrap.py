@@ -108,10 +108,6 @@ def paired_interval(
     resamples : int
         Number of resamples of strips.
 
-    Returns
-    -------
-    Interval
-
     Raises
     ------
     ValueError

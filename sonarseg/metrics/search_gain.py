@@ -147,8 +147,6 @@ def held_out_counts(
     counts : ndarray, float64 (S, R, G, F)
         Counts of each setting, run and strip.
     baselines : sequence of N ndarray, bool (S,)
-    metric : str
-    generator : numpy.random.Generator
     crossed : bool
         Whether a run is left out as well as a strip.
     resamples : int

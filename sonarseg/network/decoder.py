@@ -47,7 +47,6 @@ class DeepLabDecoder(nn.Module):
         Channels of the encoder's output.
     channels : int
         Width of the decoder.
-    num_classes : int
     output_stride : int
         8 or 16; sets the dilation rates.
     """

@@ -94,7 +94,6 @@ class SegmentationNetwork(nn.Module):
             Of the encoder.
         head_factor : float
             How many times as fast the heads learn, which no pretraining has seen.
-        weight_decay : float
 
         Returns
         -------

@@ -110,8 +110,6 @@ def in_order(
 
     Parameters
     ----------
-    function : callable
-    items : sequence
     jobs : int
         Threads or processes; 1 works in the caller's own thread.
     processes : bool

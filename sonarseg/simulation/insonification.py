@@ -23,7 +23,6 @@ def cosine_of_incidence(height: Array, sonar: SonarSettings) -> Array:
     ----------
     height : float64 (H, W)
         Metres; rows along track, columns in ground range.
-    sonar : SonarSettings
     """
     slope_along, slope_across = np.gradient(height, sonar.pixel)
     across = ground_range(height.shape[1], sonar)

@@ -22,7 +22,6 @@ def gaussian_field(shape: tuple[int, int], length: float, rng: np.random.Generat
         Rows and columns, pixels.
     length : float
         Standard deviation of the smoothing kernel, pixels.
-    rng : numpy Generator
 
     Returns
     -------

@@ -26,7 +26,6 @@ class Strip:
 
     Attributes
     ----------
-    name : str
     mask : uint8 (H, W)
         Class ids; rows along track, columns away from the sonar.
     tiles : int
@@ -59,7 +58,6 @@ def lay_out(tiles: int, size: int, seed: np.random.SeedSequence, tiles_per_strip
         Tiles of the whole survey, one a strip at least.
     size : int
         Side of a tile, pixels.
-    seed : SeedSequence
     tiles_per_strip : int
         Tiles of a strip, about; a survey has `FEWEST_STRIPS` strips at least.
     """

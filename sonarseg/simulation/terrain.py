@@ -79,10 +79,8 @@ def terrain(
     ----------
     classes : uint8 (H, W)
         Class ids in the order of `settings.CLASSES`.
-    floor : SeaFloor
     pixel : float
         Metres a pixel.
-    rng : numpy Generator
 
     Returns
     -------

@@ -28,7 +28,6 @@ class Survey:
 
     Attributes
     ----------
-    root : Path
     classes : tuple of str
         Class names; the position is the class id.
     background : str or None
@@ -232,7 +231,6 @@ class ReadSurvey:
 
     Attributes
     ----------
-    survey : Survey
     label_lines : dict
         Tile to its line in labels.csv.
     made_splits : bool

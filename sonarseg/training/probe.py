@@ -42,8 +42,6 @@ class StepSeconds:
 
     Attributes
     ----------
-    step : float
-    validation : float
     checkpoint : float
         What training waits for: a copy of network and optimiser.
     writing : float
@@ -67,7 +65,6 @@ def train_steps(
         Is changed by the steps.
     config : RunConfig
         With its batch size settled.
-    data : RunData
     loss : callable or None
         The segmentation loss of self-training; None for steps of the warm-up.
     folder : Path, optional

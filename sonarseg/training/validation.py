@@ -141,7 +141,6 @@ def batch_confusions(truth: Tensor, predicted: Tensor, num_classes: int) -> Tens
     truth : uint8 (B, H, W)
         255 is left out.
     predicted : int64 (B, H, W)
-    num_classes : int
 
     Returns
     -------

@@ -27,7 +27,6 @@ def settle_strips(
 
     Parameters
     ----------
-    survey : Survey
     choice : StripsChoice or None
         None asks; without a terminal it is "none".
     ask : callable, optional
@@ -64,7 +63,6 @@ def settle_splits(survey: Survey, *, made: bool, resplit: bool) -> None:
 
     Parameters
     ----------
-    survey : Survey
     made : bool
         Whether the survey has no lists of its own.
     resplit : bool

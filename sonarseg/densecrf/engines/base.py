@@ -105,7 +105,6 @@ def make_ready(engine: Engine, channels: int, progress: Progress = silent, *, nu
 
     Parameters
     ----------
-    engine : Engine
     channels : int
         Of the survey's images: 1 or 3.
     progress : Progress

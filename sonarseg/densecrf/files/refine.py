@@ -51,7 +51,6 @@ def refine_files(
 
     Parameters
     ----------
-    files : ScoreFiles
     parameters : CrfParameters
         Dense CRF setting.
     scaling : GreyScaling

@@ -28,12 +28,8 @@ def settings_of(
 
     Parameters
     ----------
-    parameters : CrfParameters
-    scaling : GreyScaling
-    engine : Engine
     labels : bool
         Whether a table says what classes each tile may hold.
-    background_id : int or None
     """
     return {
         **parameters.model_dump(mode="json"),

@@ -12,7 +12,6 @@ def mask_notes(survey: Survey, tallies: dict[str, SplitTally]) -> list[str]:
 
     Parameters
     ----------
-    survey : Survey
     tallies : dict
         Split to what was counted; masks that were not opened say nothing.
     """

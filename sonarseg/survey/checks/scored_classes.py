@@ -20,8 +20,6 @@ def unscored_classes(survey: Survey, split: str, pixels: NDArray[np.integer]) ->
 
     Parameters
     ----------
-    survey : Survey
-    split : str
     pixels : int (K,)
         Pixels of each class in the masks of the split.
 

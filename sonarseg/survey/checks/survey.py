@@ -27,8 +27,6 @@ class SurveyCheck:
 
     Attributes
     ----------
-    root : Path
-    classes : tuple of str
     background : str or None
         The background class, named or found as the one class without labels.
     proposed_background : str or None
@@ -102,10 +100,6 @@ def check_survey(
         hold must not lead anybody's choices.
     progress : Progress
         Called a tile.
-
-    Returns
-    -------
-    SurveyCheck
 
     Raises
     ------

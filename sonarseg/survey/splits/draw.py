@@ -27,7 +27,6 @@ def split_by_group(
 
     Parameters
     ----------
-    tiles : sequence of str
     groups : mapping
         Tile to group; a tile without one is a group of its own.
     seed : int
@@ -61,7 +60,6 @@ def split_by_masks(
 
     Parameters
     ----------
-    tiles : sequence of str
     groups : mapping
         Tile to group; a tile without one is a group of its own.
     labels : mapping

@@ -36,7 +36,6 @@ def make_splits(
 
     Parameters
     ----------
-    tiles : sequence of str
     groups : mapping
         Tile to strip.
     labels : mapping

@@ -25,10 +25,6 @@ def line_of(tile: str) -> str | None:
 def strips_from_names(tiles: Iterable[str]) -> dict[str, str]:
     """Propose strips from names that count along a line.
 
-    Parameters
-    ----------
-    tiles : iterable of str
-
     Returns
     -------
     dict

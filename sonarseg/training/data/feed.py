@@ -26,7 +26,6 @@ class Feed:
 
     Parameters
     ----------
-    store : PixelStore
     device : torch.device
         Where the batches are wanted.
     fill : int, optional

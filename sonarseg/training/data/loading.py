@@ -29,10 +29,8 @@ class RunData:
 
     Attributes
     ----------
-    survey : Survey
     scaling : GreyScaling
         The survey-wide scaling to 0..255.
-    device : torch.device
     train, val : Tiles
         Of val, the tiles that have a mask.
     val_masks : PixelStore of uint8 (1, H, W)

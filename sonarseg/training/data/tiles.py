@@ -46,7 +46,6 @@ class Tiles:
 
     Attributes
     ----------
-    names : tuple of str
     pictures : PixelStore
         Scaled to 0..255 and by `tile_scale`.
     shown : bool (N, K)

@@ -11,10 +11,6 @@ def joules_so_far(device: torch.device) -> float | None:
 
     Everything that the device does counts, also for other programs.
 
-    Parameters
-    ----------
-    device : torch.device
-
     Returns
     -------
     float or None

@@ -29,7 +29,6 @@ def summarise(config: RunConfig, data: RunData, last: Validation, figures: dict[
     ----------
     config : RunConfig
         With its batch size settled.
-    data : RunData
     last : Validation
         After the last epoch.
     figures : dict

@@ -44,7 +44,6 @@ def label_history(
         `iterations` is not used.
     iterations : int
         The largest number of iterations.
-    device : torch.device
     memory_budget : int, optional
         Bytes in use on the device, see `bytes_needed`; by default 80 % of what is free, on the CPU 2 GiB.
         A tile that needs more goes alone.

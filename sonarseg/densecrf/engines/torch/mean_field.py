@@ -66,7 +66,6 @@ def mean_field(
         Unary energies.
     kernels : sequence of (Filter, float)
         Normalised kernels over the N pixels and their weights.
-    iterations : int
     on_iteration : callable, optional
         Given the number of iterations done, from 0, and the marginals (N, k), which are not kept.
 
