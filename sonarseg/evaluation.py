@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from sonarseg.survey.scaling import GreyScaling
 # A confusion matrix, int64 (K, K), and boundary counts, int64 (2, K), of one tile.
 Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
 TILES_IN_MEMORY = 256
+_BATCH = 8
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,6 @@ def evaluate_crf(
     *,
     engine: Engine = DEFAULT_ENGINE,
     jobs: int = 1,
-    on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
     progress: Progress = silent,
 ) -> Evaluation:
     """Score the pseudo-labels of a dense CRF setting.
@@ -108,8 +108,6 @@ def evaluate_crf(
         What computes the dense CRF.
     jobs : int
         Threads or processes.
-    on_labels : callable, optional
-        Given each tile's name and labels; runs in the threads or processes.
     progress : Progress
         Called a tile.
     """
@@ -124,29 +122,19 @@ def evaluate_crf(
         return ScoredTile(scores, image, survey.shown(tile), survey.read_valid(tile))
 
     def count(tile: str, labels: NDArray[np.uint8]) -> Counts:
-        if on_labels is not None:
-            on_labels(tile, labels)
         return _count(survey.read_mask(tile), labels, survey.num_classes)
 
     found: list[Counts] = []
-    results = refine_tiles(
-        tiles, load, count, parameters, engine=engine, background_id=survey.background_id, jobs=jobs
-    )
-    for counts in results:
+    background = survey.background_id
+    for counts in refine_tiles(
+        tiles, load, count, parameters, engine=engine, background_id=background, jobs=jobs
+    ):
         found.append(counts)
         progress("scoring", len(found), len(tiles))
     return _evaluation(survey, split, tiles, found, uses_image_labels=True)
 
 
-def evaluate_run(
-    run_dir: Path,
-    survey: Survey,
-    split: str,
-    *,
-    device: str = "auto",
-    batch_size: int = 8,
-    on_labels: Callable[[str, NDArray[np.uint8]], None] | None = None,
-) -> Evaluation:
+def evaluate_run(run_dir: Path, survey: Survey, split: str, *, device: str = "auto") -> Evaluation:
     """Score a trained run's decoder; the split's image-level labels are not used.
 
     Raises
@@ -169,15 +157,13 @@ def evaluate_run(
 
     def count(tile: str, labels: NDArray[np.uint8]) -> None:
         counted[tile] = _count(survey.read_mask(tile), labels, survey.num_classes)
-        if on_labels is not None:
-            on_labels(tile, labels)
 
     labelled = torch.ones(survey.num_classes, dtype=torch.bool, device=model.device)
     for start in range(0, len(tiles), TILES_IN_MEMORY):
         part = tiles[start : start + TILES_IN_MEMORY]
         loaded = load_tiles(survey, part, model.scaling, model.network_config.tile_scale, labels=False)
         masks = packed(StoredPicture(mask[None], mask.shape) for mask in map(survey.read_mask, part))
-        validate(model, loaded, masks, None, labelled, batch_size, on_prediction=count)
+        validate(model, loaded, masks, None, labelled, _BATCH, on_prediction=count)
     return _evaluation(survey, split, tiles, [counted[tile] for tile in tiles], uses_image_labels=False)
 
 

@@ -5,55 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from sonarseg.network.model import SegmentationNetwork
 
 FLIP_AXIS = {"horizontal": -1, "vertical": -2}
-
-
-def extract_cam(
-    network: SegmentationNetwork,
-    image: Tensor,
-    shown: NDArray[np.bool_],
-    *,
-    scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
-    flips: Sequence[str] = ("vertical",),
-    background_id: int | None = None,
-    device: torch.device | str = "cpu",
-) -> NDArray[np.float32]:
-    """Sum the activation maps of one tile over scales and flips, then normalise each class.
-
-    Each scale is seen as it is and in each flip; the maps are resized bilinearly to the tile and
-    summed, cut to the classes shown and divided by (their maximum + 1e-5).
-
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        On `device`. Put into evaluation mode for the while.
-    image : float32 (C, H, W)
-        A normalised tile, of any size.
-    shown : bool (K,)
-        Classes the tile may hold.
-    scales : sequence of float
-        Factors of the tile's sides.
-    flips : sequence of {"horizontal", "vertical"}
-        Those that the sonar geometry allows: left to right, top to bottom.
-    background_id : int, optional
-        Its channel stays 0: no image-level label speaks of it.
-
-    Returns
-    -------
-    float32 (K, H, W) in 0..1
-    """
-    scores = extract_cams(
-        network, image[None].to(device), torch.from_numpy(shown)[None], scales, flips, background_id
-    )
-    return np.asarray(scores[0].cpu().numpy())
 
 
 def extract_cams(
@@ -64,18 +22,25 @@ def extract_cams(
     flips: Sequence[str] = ("vertical",),
     background_id: int | None = None,
 ) -> Tensor:
-    """Extract the activation maps of tiles of one size: one forward pass a scale for all of them.
+    """Sum the activation maps of tiles of one size over scales and flips, then normalise each class.
+
+    Each scale is seen as it is and in each flip, all tiles in one forward pass; the maps are resized
+    bilinearly to the tile and summed, cut to the classes shown and divided by (their maximum + 1e-5).
 
     Parameters
     ----------
     network : SegmentationNetwork
-        On the device of `images`.
+        On the device of `images`. Put into evaluation mode for the while.
     images : float32 (B, C, H, W)
         Normalised tiles.
     shown : bool (B, K)
         Classes each may hold.
-    scales, flips, background_id
-        As `extract_cam` takes them.
+    scales : sequence of float
+        Factors of the tile's sides.
+    flips : sequence of {"horizontal", "vertical"}
+        Those that the sonar geometry allows: left to right, top to bottom.
+    background_id : int, optional
+        Its channel stays 0: no image-level label speaks of it.
 
     Returns
     -------

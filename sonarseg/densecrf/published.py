@@ -37,7 +37,7 @@ PUBLISHED: dict[str, CrfParameters] = {
 _RGB_SETTINGS = frozenset({"IRN", "PSA", "DeepLab"})
 
 
-def published(name: str, channels: Literal[1, 3] = 1, background_score: float | None = None) -> CrfParameters:
+def published(name: str, channels: Literal[1, 3] = 1) -> CrfParameters:
     """Look up a published setting for images of one or three channels.
 
     A grey image repeated in three channels has three times the squared distance, so an RGB
@@ -49,8 +49,6 @@ def published(name: str, channels: Literal[1, 3] = 1, background_score: float | 
         A key of `PUBLISHED`.
     channels : {1, 3}
         Channels of the survey's images after scaling.
-    background_score : float or None
-        Put into the setting as it is; none of the published settings holds one.
 
     Raises
     ------
@@ -58,9 +56,6 @@ def published(name: str, channels: Literal[1, 3] = 1, background_score: float | 
         Where `name` is not a key of `PUBLISHED`.
     """
     setting = PUBLISHED[name]
-    update: dict[str, float] = {}
     if channels == 1 and name in _RGB_SETTINGS:
-        update["sigma_beta"] = setting.sigma_beta / math.sqrt(3)
-    if background_score is not None:
-        update["background_score"] = background_score
-    return CrfParameters.model_validate(setting.model_dump() | update)
+        return setting.model_copy(update={"sigma_beta": setting.sigma_beta / math.sqrt(3)})
+    return setting

@@ -9,13 +9,7 @@ from torch import Tensor
 from sonarseg.losses.precision import at_least_float32
 
 
-def multilabel_soft_margin(
-    logits: Tensor,
-    labels: Tensor,
-    *,
-    class_weights: Tensor | None = None,
-    valid: Tensor | None = None,
-) -> Tensor:
+def multilabel_soft_margin(logits: Tensor, labels: Tensor, *, valid: Tensor | None = None) -> Tensor:
     """Binary cross-entropy of each image-level label, the mean over tiles and classes.
 
     As `torch.nn.functional.multilabel_soft_margin_loss`, over the classes that labels speak of.
@@ -25,8 +19,6 @@ def multilabel_soft_margin(
     logits : float (B, K)
     labels : float (B, K)
         1 where the tile shows the class, else 0.
-    class_weights : float (K,), optional
-        Factor of each class, which does not enter the denominator (as in torch).
     valid : bool (K,), optional
         Classes that image-level labels speak of: all but the background. Others get no gradient.
 
@@ -37,8 +29,6 @@ def multilabel_soft_margin(
     """
     precise = at_least_float32(logits)
     losses = F.binary_cross_entropy_with_logits(precise, labels.to(precise), reduction="none")
-    if class_weights is not None:
-        losses = losses * class_weights.to(precise)
     if valid is None:
         return losses.mean()
     chosen = valid.to(losses.device)

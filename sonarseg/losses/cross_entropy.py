@@ -11,14 +11,8 @@ from sonarseg.losses.precision import at_least_float32
 from sonarseg.losses.target_check import check_target
 
 
-def cross_entropy(
-    logits: Tensor,
-    target: Tensor,
-    *,
-    class_weights: Tensor | None = None,
-    ignore_index: int = IGNORE,
-) -> Tensor:
-    """Weighted mean of the cross-entropy of the labelled pixels.
+def cross_entropy(logits: Tensor, target: Tensor, *, ignore_index: int = IGNORE) -> Tensor:
+    """Mean of the cross-entropy of the labelled pixels.
 
     As `torch.nn.functional.cross_entropy`, except that a batch without any labelled pixel
     gives 0 (with zero gradients) and not NaN, and that half precision is computed in float32.
@@ -28,8 +22,6 @@ def cross_entropy(
     logits : float (B, K, H, W)
     target : int64 (B, H, W)
         Class ids; `ignore_index` where there is no label.
-    class_weights : float (K,), optional
-        Weight of the pixels of each class; the sum is divided by the weights of all labelled pixels.
 
     Returns
     -------
@@ -42,14 +34,7 @@ def cross_entropy(
     """
     check_target(logits, target, ignore_index)
     precise = at_least_float32(logits)
-    weights = None if class_weights is None else class_weights.to(precise)
     # On CUDA, the loss itself sums in no fixed order, which torch refuses in its deterministic mode.
     how = "none" if torch.are_deterministic_algorithms_enabled() else "sum"
-    pixels = F.cross_entropy(precise, target, weight=weights, ignore_index=ignore_index, reduction=how)
-    total = pixels.sum()
-    valid = target != ignore_index
-    if weights is None:
-        return total / valid.sum().clamp_min(1)
-    # Without picking the valid pixels out, for whose number the host would wait for the device
-    weight = torch.where(valid, weights[target.masked_fill(~valid, 0)], 0.0).sum()
-    return total / torch.where(weight > 0, weight, 1.0)
+    pixels = F.cross_entropy(precise, target, ignore_index=ignore_index, reduction=how)
+    return pixels.sum() / (target != ignore_index).sum().clamp_min(1)

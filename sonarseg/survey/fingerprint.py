@@ -42,11 +42,6 @@ def survey_fingerprints(survey: Survey) -> tuple[str, str]:
     return scored.hexdigest()[:16], unscored.hexdigest()[:16]
 
 
-def survey_fingerprint(survey: Survey, *, masks: bool = True) -> str:
-    """The first of `survey_fingerprints`, or without `masks` the second."""
-    return survey_fingerprints(survey)[0 if masks else 1]
-
-
 def _add(digest: hashlib._Hash, *parts: object) -> None:
     # JSON keeps the borders between the parts: no two different surveys give one text.
     digest.update(json.dumps(parts).encode() + b"\n")

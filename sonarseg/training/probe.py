@@ -116,7 +116,7 @@ def _nothing() -> None:
 def _epochs(stage: str) -> Iterator[Epoch]:
     """Epochs without end: a survey of few tiles has fewer steps in one than are wanted."""
     for number in count(1):
-        yield Epoch(number, stage, int(stage == SELF_TRAINING), False, (0, 1))
+        yield Epoch(number, stage, int(stage == SELF_TRAINING), (0, 1))
 
 
 def _drawn(trainer: Trainer, stage: str) -> set[int]:

@@ -22,8 +22,6 @@ class Epoch:
         "warm-up" (classification branch only) or "self-training".
     round : int
         Round of self-training, from 1; 0 during the warm-up.
-    first_of_round : bool
-        Pseudo-labels are made before this epoch.
     progress : tuple of (int, int)
         Epochs done in this stage before this one, and epochs of the stage.
     """
@@ -31,7 +29,6 @@ class Epoch:
     number: int
     stage: str
     round: int
-    first_of_round: bool
     progress: tuple[int, int]
 
 
@@ -41,14 +38,11 @@ def plan(config: RunConfig) -> list[Epoch]:
     epochs: list[Epoch] = []
     if config.stage in ("full", WARM_UP):
         total = training.warmup_epochs
-        epochs += [Epoch(i + 1, WARM_UP, 0, False, (i, total)) for i in range(total)]
+        epochs += [Epoch(i + 1, WARM_UP, 0, (i, total)) for i in range(total)]
     if config.stage in ("full", SELF_TRAINING):
         start, length = len(epochs), training.epochs_per_round
         total = training.rounds * length
-        epochs += [
-            Epoch(start + i + 1, SELF_TRAINING, 1 + i // length, i % length == 0, (i, total))
-            for i in range(total)
-        ]
+        epochs += [Epoch(start + i + 1, SELF_TRAINING, 1 + i // length, (i, total)) for i in range(total)]
     return epochs
 
 

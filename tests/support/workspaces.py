@@ -10,7 +10,6 @@ import pytest
 
 from objectives.run_monitor import Timing
 from sonarseg.progress import Progress
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import Survey, open_survey
 from studies.stages.run_settings import RunSettings
 from studies.workspace import Workspace
@@ -47,7 +46,7 @@ def make_workspace(folder: Path, monkeypatch: pytest.MonkeyPatch, **survey: bool
 
 
 def without_network(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FAKE_FINGERPRINT", survey_fingerprint(open_survey(root)))
+    monkeypatch.setenv("FAKE_FINGERPRINT", open_survey(root).fingerprint)
 
     def fake_extract_cams(
         run_dir: Path, opened: Survey, splits: list[str], cams: Path, device: str, progress: Progress

@@ -26,10 +26,7 @@ def settings_of(
 ) -> dict[str, Any]:
     """Everything that decides a mask beside scores and picture, as JSON holds it.
 
-    Parameters
-    ----------
-    labels : bool
-        Whether a table says what classes each tile may hold.
+    `labels` says whether a table tells what classes each tile may hold.
     """
     return {
         **parameters.model_dump(mode="json"),

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from sonarseg.cam.extract import extract_cam
 from sonarseg.network.model import SegmentationNetwork
+from tests.support.one_tile_cam import extract_cam
 
 ALL = np.array([True, True, True])
 

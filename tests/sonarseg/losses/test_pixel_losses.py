@@ -13,7 +13,6 @@ from sonarseg.losses.lovasz_softmax import lovasz_softmax
 
 LOSSES = {
     "cross-entropy": cross_entropy,
-    "weighted": partial(cross_entropy, class_weights=torch.tensor([0.2, 1.0, 3.0])),
     "focal 0": partial(focal, gamma=0.0),
     "focal 0.1": partial(focal, gamma=0.1, alpha=torch.tensor([0.2, 1.0, 3.0])),
     "focal 2": partial(focal, gamma=2.0),

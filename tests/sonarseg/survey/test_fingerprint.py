@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from sonarseg.errors import UserError
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.layout import open_survey
 
 Edit = Callable[[Path, str, str], None]
@@ -19,7 +18,7 @@ def noise(path: Path) -> None:
 
 
 def fingerprint(root: Path, background: str | None = None) -> str:
-    return survey_fingerprint(open_survey(root, background))
+    return open_survey(root, background).fingerprint
 
 
 def test_it_says_nothing_of_where_the_survey_lies(root: Path) -> None:

@@ -8,7 +8,6 @@ import pytest
 
 from sonarseg.survey.background import propose_background
 from sonarseg.survey.checks.survey import check_survey
-from sonarseg.survey.fingerprint import survey_fingerprint
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.importers.mask_labels import labels_from_masks
 from sonarseg.survey.layout import classes_in_mask, open_survey
@@ -74,4 +73,4 @@ def test_pixels_scaling_and_guides(name: str) -> None:
 
 
 def test_the_fingerprint_is_stable(name: str) -> None:
-    assert survey_fingerprint(open_survey(DATA / name)) == survey_fingerprint(open_survey(DATA / name))
+    assert open_survey(DATA / name).fingerprint == open_survey(DATA / name).fingerprint

@@ -25,7 +25,7 @@ from sonarseg.training.step_guard import CUDA_STEPS_BETWEEN_LOOKS, StepGuard
 from sonarseg.training.trainer import Trainer
 
 WAITING = ("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal")
-EPOCH = Epoch(1, "self-training", 1, True, (0, 1))
+EPOCH = Epoch(1, "self-training", 1, (0, 1))
 
 
 class Waits(TorchDispatchMode):

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from sonarseg.errors import UserError
-from sonarseg.survey.fingerprint import survey_fingerprint
 from studies.pipeline import tune_all, tune_crf
 from studies.stages.open_studies import open_studies
 from studies.stages.run_settings import RunSettings
@@ -40,7 +39,7 @@ def test_before_any_run_the_studies_are_tuned(unmasked: Workspace) -> None:
     for study in load_studies(unmasked.database).values():
         assert "untuned" not in study.user_attrs
         assert study.user_attrs["tiles"] == [f"val{i}" for i in range(5)]
-        assert study.user_attrs["survey"]["fingerprint"] == survey_fingerprint(unmasked.survey())
+        assert study.user_attrs["survey"]["fingerprint"] == unmasked.survey().fingerprint
 
 
 @pytest.mark.parametrize("after", ["warm-up", "final"])

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sonarseg.cam.extract import extract_cam, extract_cams
+from sonarseg.cam.extract import extract_cams
 from sonarseg.cam.extract_split import cam_batches, stream_cams, write_cams
 from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engines.base import Engine
@@ -27,6 +27,7 @@ from sonarseg.training.targets.pseudo_labels import (
     read_frequencies,
 )
 from sonarseg.training.targets.rounds import PSEUDO_LABELS, RoundTargets
+from tests.support.one_tile_cam import extract_cam
 
 SCALES = CamConfig(scales=(1.0, 0.5))
 
