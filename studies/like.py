@@ -7,7 +7,7 @@ import shutil
 from itertools import count
 from pathlib import Path
 
-from sonarseg.files.whole import write_atomically
+from sonarseg.files.whole import whole_folder, write_atomically
 from sonarseg.survey.layout import Survey
 from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole
 from sonarseg.training.run_folder.config import CONFIG, read_config
@@ -73,9 +73,7 @@ def take_over_warm_up(old: Workspace, new: Workspace, survey: Survey) -> str | N
     # What the run's hash leaves out: where things are, and what it computes on
     places = ("survey", "tiles", "device", "runs_per_device")
     config = stored.model_copy(update={name: getattr(there, name) for name in places})
-    partial = new.runs_dir / "warm-up.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    write_atomically(partial / CONFIG, config.model_dump_json(indent=1) + "\n")
-    partial.rename(new.warm_up_dir)
+    with whole_folder(new.warm_up_dir) as partial:
+        shutil.copytree(source, partial, dirs_exist_ok=True)
+        write_atomically(partial / CONFIG, config.model_dump_json(indent=1) + "\n")
     return None

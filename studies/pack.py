@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from sonarseg.errors import UserError
+from sonarseg.files.whole import whole_file
 from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY
@@ -59,22 +60,17 @@ def pack(workspace: Workspace, run_dir: Path, report: Path, output: Path) -> Pat
     config = workspace.config.model_copy(update={"device": "auto"})
     model = {"run": f"runs/{run_dir.name}", "sonarseg": version("sonarseg")}
     readme = _README.format(version=version("sonarseg"), folder=folder, toml=STUDY_TOML)
-    partial = output.with_name(output.name + ".partial")
     output.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(f"{folder}/README.txt", readme)
-            archive.writestr(f"{folder}/{STUDY_TOML}", study_toml(config))
-            archive.writestr(f"{folder}/{MODEL}", json.dumps(model, indent=1) + "\n")
-            archive.write(report, f"{folder}/report.html")
-            for name in _OF_RUN:
-                if (run_dir / name).is_file():
-                    # Weights do not shrink.
-                    kind = zipfile.ZIP_STORED if name == CHECKPOINT else zipfile.ZIP_DEFLATED
-                    archive.write(run_dir / name, f"{folder}/{model['run']}/{name}", kind)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(output) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(f"{folder}/README.txt", readme)
+        archive.writestr(f"{folder}/{STUDY_TOML}", study_toml(config))
+        archive.writestr(f"{folder}/{MODEL}", json.dumps(model, indent=1) + "\n")
+        archive.write(report, f"{folder}/report.html")
+        for name in _OF_RUN:
+            if (run_dir / name).is_file():
+                # Weights do not shrink.
+                kind = zipfile.ZIP_STORED if name == CHECKPOINT else zipfile.ZIP_DEFLATED
+                archive.write(run_dir / name, f"{folder}/{model['run']}/{name}", kind)
     return output
 
 

@@ -23,6 +23,8 @@ from optuna_dashboard._note import (
 )
 from plotly import graph_objects
 
+from sonarseg.files.whole import whole_file
+
 # What a person writes below this line of a study's note stays when the note is written anew.
 OWN_NOTES = "## Own notes\n"
 _PICTURES = uuid.UUID("6f1c2a52-5a0e-4d38-9a51-3d1f5f1f7a10")
@@ -77,8 +79,10 @@ class DashboardStore:
         `upload_artifact` is refused once the trial has ended.
         """
         artifact_id = self._picture_id(trial_id)
-        store = _WholeFiles(artifacts_dir)
-        store.write_whole(artifact_id, content)
+        path = FileSystemArtifactStore(artifacts_dir)._get_filepath(artifact_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            partial.write_bytes(content)
         meta = {"artifact_id": artifact_id, "filename": name, "mimetype": "image/webp", "encoding": None}
         self._storage.set_study_system_attr(self._id, self._picture_key(trial_id), json.dumps(meta))
 
@@ -87,14 +91,3 @@ class DashboardStore:
 
     def _picture_key(self, trial_id: int) -> str:
         return f"dashboard:artifacts:{trial_id}:{self._picture_id(trial_id)}"
-
-
-class _WholeFiles(FileSystemArtifactStore):
-    """Optuna's artifact store in a folder, in which a file appears whole or not at all."""
-
-    def write_whole(self, artifact_id: str, content: bytes) -> None:
-        path = self._get_filepath(artifact_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_bytes(content)
-        partial.replace(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from reports.export.browser import find_browser, last_words, run_browser
 from sonarseg.errors import UserError
+from sonarseg.files.whole import whole_file
 
 
 def write_pdf(report: Path, target: Path) -> Path:
@@ -34,8 +35,8 @@ def write_pdf(report: Path, target: Path) -> Path:
             said = f"exit code {ended.returncode}: {last_words(ended)}"
             raise UserError(f"{browser} did not print {report} ({said}).")
         try:
-            shutil.copyfile(partial, target.with_name(target.name + ".partial"))
-            target.with_name(target.name + ".partial").replace(target)
+            with whole_file(target) as copy:
+                shutil.copyfile(partial, copy)
         except OSError as error:
             raise UserError(f"{target} cannot be written ({error.strerror}).") from error
     return target

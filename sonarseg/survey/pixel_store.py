@@ -10,10 +10,10 @@ import fcntl
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
 from sonarseg.files.arrays import load_array
+from sonarseg.files.whole import whole_folder, write_atomically
 from sonarseg.progress import Progress, silent
 
 PIXELS, SHAPES, HISTOGRAM, DESCRIPTION = "pixels.bin", "shapes.npy", "histogram.npy", "store.json"
@@ -60,23 +61,17 @@ class PixelStore:
     histogram: NDArray[np.int64]
     content: str = ""
 
-    def __post_init__(self) -> None:
-        ends = np.cumsum(self.shapes.prod(axis=1))
-        object.__setattr__(self, "_starts", np.concatenate([[0], ends]).astype(np.int64))
-
     def __len__(self) -> int:
         return len(self.shapes)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
         """Picture `index`, (C, h, w), without a copy."""
-        starts: NDArray[np.int64] = self._starts  # type: ignore[attr-defined]
-        return self.pixels[starts[index] : starts[index + 1]].reshape(self.shapes[index])
+        return self.pixels[self.starts[index] : self.starts[index + 1]].reshape(self.shapes[index])
 
-    @property
+    @cached_property
     def starts(self) -> NDArray[np.int64]:
         """Where each picture begins in `pixels`, and the end: (N + 1,)."""
-        starts: NDArray[np.int64] = self._starts  # type: ignore[attr-defined]
-        return starts
+        return np.concatenate([[0], np.cumsum(self.shapes.prod(axis=1))]).astype(np.int64)
 
     @property
     def common_shape(self) -> tuple[int, int, int] | None:
@@ -182,12 +177,9 @@ def write_store(
     folder: Path, pictures: Iterable[StoredPicture], count: int, description: dict[str, Any]
 ) -> None:
     """Write a store of `count` pictures, one in memory at a time."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
     table = np.zeros((count, 5), dtype=np.int64)
     histogram = _no_counts()
-    try:
+    with whole_folder(folder) as partial:
         with (partial / PIXELS).open("wb") as file:
             for index, picture in enumerate(pictures):
                 table[index] = _row(picture)
@@ -198,10 +190,6 @@ def write_store(
         np.save(partial / SHAPES, table)
         np.save(partial / HISTOGRAM, histogram)
         (partial / DESCRIPTION).write_text(json.dumps(description), encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
 
 
 def open_store(folder: Path) -> PixelStore:
@@ -277,8 +265,5 @@ def _is_made_from(folder: Path, source: Source, count: int) -> bool:
         return True
     if described["content"] != source.content():
         return False
-    text = json.dumps({**described, "times": times})
-    renewed = folder / (DESCRIPTION + ".partial")
-    renewed.write_text(text, encoding="utf-8")
-    renewed.replace(folder / DESCRIPTION)
+    write_atomically(folder / DESCRIPTION, json.dumps({**described, "times": times}))
     return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from pathlib import Path
 from typing import Annotated
@@ -44,18 +43,9 @@ def quickstart(
     started = time.monotonic()
     survey, workspace = folder / "survey", folder / "study"
     if not survey.is_dir():
-        partial = folder / "survey.partial"
-        shutil.rmtree(partial, ignore_errors=True)
+        options = {"tiles": TILES, "size": SIZE, "seed": SEED, "tiles_per_strip": TILES_PER_STRIP}
         with ConsoleProgress() as progress:
-            simulate(
-                partial,
-                tiles=TILES,
-                size=SIZE,
-                seed=SEED,
-                tiles_per_strip=TILES_PER_STRIP,
-                progress=progress,
-            )
-        partial.rename(survey)
+            simulate(survey, **options, progress=progress)
     if not (workspace / STUDY_TOML).is_file():
         config = new_study(open_checked(survey, "none"), workspace, cuda=False)
         write_study_toml(workspace, StudyConfig.model_validate({**config.model_dump(), **BUDGET}))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from importlib import import_module
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,12 @@ from sonarseg.densecrf.tile import CrfTile
 from sonarseg.progress import Progress, silent
 
 EngineName = Literal["auto", "numba", "torch", "pydensecrf"]
+# Imported when they are needed: they take seconds to load.
+_MODULES = {
+    "numba": "sonarseg.densecrf.engines.numba.engine",
+    "torch": "sonarseg.densecrf.engines.torch.engine",
+    "pydensecrf": "sonarseg.densecrf.engines.pydensecrf",
+}
 
 
 @dataclass(frozen=True)
@@ -51,50 +58,24 @@ class Engine:
         UserError
             Where a kernel is too narrow for the size of a tile, or a tile too large for the device.
         """
-        if self.name == "torch":
-            import torch
-
-            from sonarseg.densecrf.engines.torch import engine as torch_engine
-
-            device = torch.device(self.device)
-            return torch_engine.label_history(
-                tiles, parameters, iterations, device=device, deterministic=True
-            )
-        if self.name == "numba":
-            from sonarseg.densecrf.engines.numba.engine import label_history
-        else:
-            from sonarseg.densecrf.engines.pydensecrf import label_history
-        return [label_history(tile, parameters, iterations) for tile in tiles]
+        return self._computed("label_history", tiles, parameters, iterations)
 
     def last_labels(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.uint8]]:
         """Labels of each tile after `parameters.iterations`, uint8 (H, W); UserError as `label_histories`."""
-        if self.name == "torch":
-            import torch
-
-            from sonarseg.densecrf.engines.torch import engine as torch_engine
-
-            device = torch.device(self.device)
-            return torch_engine.last_labels(tiles, parameters, device=device, deterministic=True)
-        if self.name == "numba":
-            from sonarseg.densecrf.engines.numba.engine import last_labels
-        else:
-            from sonarseg.densecrf.engines.pydensecrf import last_labels
-        return [last_labels(tile, parameters) for tile in tiles]
+        return self._computed("last_labels", tiles, parameters)
 
     def marginals(self, tiles: Sequence[CrfTile], parameters: CrfParameters) -> list[NDArray[np.float32]]:
         """Class probabilities of each tile, float32 (k, H, W); UserError as `label_histories`."""
-        if self.name == "torch":
-            import torch
+        return self._computed("marginals", tiles, parameters)
 
-            from sonarseg.densecrf.engines.torch import engine as torch_engine
+    def _computed(self, what: str, tiles: Sequence[CrfTile], *settings: Any) -> list[Any]:
+        """Call a function of the engine's module, which takes all tiles at once under torch, else one."""
+        compute = getattr(import_module(_MODULES[self.name]), what)
+        if self.name != "torch":
+            return [compute(tile, *settings) for tile in tiles]
+        import torch
 
-            device = torch.device(self.device)
-            return torch_engine.marginals(tiles, parameters, device=device, deterministic=True)
-        if self.name == "numba":
-            from sonarseg.densecrf.engines.numba.engine import marginals
-        else:
-            from sonarseg.densecrf.engines.pydensecrf import marginals
-        return [marginals(tile, parameters) for tile in tiles]
+        return list(compute(tiles, *settings, device=torch.device(self.device), deterministic=True))
 
 
 DEFAULT_ENGINE = Engine()

@@ -16,17 +16,9 @@ from sonarseg.densecrf.unary import unary_energy
 
 
 def label_history(tile: CrfTile, parameters: CrfParameters, iterations: int) -> NDArray[np.uint8]:
-    """Labels after each of 0 to `iterations` mean-field iterations.
+    """Labels uint8 (iterations + 1, H, W) after each of 0 to `iterations` iterations; the lowest of equals.
 
-    Returns
-    -------
-    uint8 (iterations + 1, H, W)
-        Rows of `tile.scores`; the lowest of equals.
-
-    Raises
-    ------
-    UserError
-        Where a kernel is too narrow for the size of the tile.
+    They are rows of `tile.scores`. UserError if a kernel is too narrow for the size of the tile.
     """
     crf = _crf(tile, parameters)
     labels = np.empty((iterations + 1, tile.shape[0] * tile.shape[1]), dtype=np.uint8)

@@ -12,6 +12,7 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 
 from sonarseg.errors import UserError
+from sonarseg.files.whole import whole_file
 
 CHECKPOINT = "checkpoint.pt"
 PREVIOUS = "checkpoint.previous.pt"
@@ -31,16 +32,12 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     OSError
         Where the disk is full or cannot be written; the checkpoints there are untouched.
     """
-    partial = path.with_suffix(".partial")
-    try:
+    with whole_file(path) as partial:
         with partial.open("wb", buffering=0) as file:
             _save(state, file)
             os.fsync(file.fileno())
         _keep_previous(path)
-        partial.replace(path)
-        _sync_folder(path.parent)
-    finally:
-        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
 
 
 class _Told:

@@ -34,17 +34,9 @@ def _keep_freed_memory() -> None:
 
 
 def label_history(tile: CrfTile, parameters: CrfParameters, iterations: int) -> NDArray[np.uint8]:
-    """Labels after each of 0 to `iterations` mean-field iterations.
+    """Labels uint8 (iterations + 1, H, W) after each of 0 to `iterations` iterations; the lowest of equals.
 
-    Returns
-    -------
-    uint8 (iterations + 1, H, W)
-        Rows of `tile.scores`; the lowest of equals.
-
-    Raises
-    ------
-    UserError
-        Where a kernel is too narrow for the size of the tile.
+    They are rows of `tile.scores`. UserError if a kernel is too narrow for the size of the tile.
     """
     return _labels(tile, parameters, iterations, iterations + 1)
 

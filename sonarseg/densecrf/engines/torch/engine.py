@@ -34,26 +34,17 @@ def label_history(
     memory_budget: int | None = None,
     deterministic: bool = False,
 ) -> list[NDArray[np.uint8]]:
-    """Labels of each tile after 0 to `iterations` mean-field iterations.
+    """Labels uint8 (iterations + 1, H, W) of each tile after each of 0 to `iterations` iterations.
+
+    They are rows of `tile.scores`, the lowest of equals. The tiles may have any sizes and numbers of classes.
 
     Parameters
     ----------
-    tiles : sequence of CrfTile
-        Of any sizes and numbers of classes.
-    parameters : CrfParameters
-        `iterations` is not used.
-    iterations : int
-        The largest number of iterations.
     memory_budget : int, optional
         Bytes in use on the device, see `bytes_needed`; by default 80 % of what is free, on the CPU 2 GiB.
         A tile that needs more goes alone.
     deterministic : bool
         The same bits every time on CUDA; see `Lattice`.
-
-    Returns
-    -------
-    list of uint8 (iterations + 1, H, W)
-        Rows of `tile.scores`; the lowest of equals.
 
     Raises
     ------
