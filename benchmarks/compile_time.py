@@ -5,12 +5,12 @@ python benchmarks/compile_time.py
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from statistics import median
 
 import torch
 import torch.nn.functional as F
+from result_rows import seconds
 from run_rows import BATCH, NETWORKS, SIZES
 from torch import Tensor
 
@@ -33,13 +33,6 @@ def stepper(forward: Callable[[Tensor], Tensor], network: SegmentationNetwork) -
         optimiser.step()
 
     return step
-
-
-def seconds(work: Callable[[], None]) -> float:
-    """Time of one call."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def main() -> None:

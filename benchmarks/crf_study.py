@@ -20,6 +20,7 @@ from joblib import cpu_count
 from numpy.typing import NDArray
 from optuna.trial import TrialState
 from pydensecrf.densecrf import DenseCRF2D
+from result_rows import Row, row
 from scipy.ndimage import gaussian_filter
 
 from objectives.samplers import make_sampler
@@ -83,7 +84,7 @@ def hash_of(text: str) -> int:
 
 
 def pydensecrf_labels(
-    scores: NDArray[np.float32], guide: NDArray[np.uint8], parameters: CrfParameters
+    scores: NDArray[np.float16] | NDArray[np.float32], guide: NDArray[np.uint8], parameters: CrfParameters
 ) -> NDArray[np.uint8]:
     """Refine as pydensecrf's documentation does it, grey repeated to RGB."""
     height, width = guide.shape
@@ -136,10 +137,8 @@ def plain_study(survey: Survey, cams: Path, seed: int) -> tuple[float, float, Cr
     objective = PlainObjective(survey, cams, "val")
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     # Ours counts five derived trials among the named ones: both draw the same number at random after them.
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=make_sampler("tpe", seed=seed, moved_on=0, budget=TRIALS),
-    )
+    sampler = make_sampler("tpe", seed=seed, moved_on=0, budget=TRIALS)
+    study = optuna.create_study(direction="maximize", sampler=sampler)
     for params in named_crf_settings(1, False).values():
         study.enqueue_trial(params)
     reached: list[tuple[float, float]] = []
@@ -176,7 +175,7 @@ def time_to(study: optuna.Study, began: float, value: float) -> float | None:
     return min(ended, default=None)
 
 
-def cases(seeds: int) -> list[dict[str, Any]]:
+def cases(seeds: int) -> list[Row]:
     """Rows of the study benchmark, medians over the seeds; both loops run in turn."""
     with tempfile.TemporaryDirectory(prefix="sonarseg-bench-") as name:
         folder = Path(name)
@@ -188,7 +187,7 @@ def cases(seeds: int) -> list[dict[str, Any]]:
             whole = max(t.datetime_complete.timestamp() - began for t in study.trials)
             value, seconds, plain_best = plain_study(survey, folder / "cams", seed)
             ours = time_to(study, began, value)
-            row = {
+            each = {
                 "peer": seconds,
                 "ours": ours,
                 "whole": whole,
@@ -197,28 +196,22 @@ def cases(seeds: int) -> list[dict[str, Any]]:
                 "unseen ours": unseen.score(best_crf_parameters(study)),
                 "unseen peer": unseen.score(plain_best),
             }
-            print(f"seed {seed}: {row}", flush=True)
-            found.append(row)
+            print(f"seed {seed}: {each}", flush=True)
+            found.append(each)
     # A study that never reached the value counts as endless.
-    times = [row["ours"] if row["ours"] is not None else float("inf") for row in found]
-    ratio = median(row["peer"] / time for row, time in zip(found, times, strict=True))
-    unseen_ours = median(row["unseen ours"] for row in found)
-    unseen_peer = median(row["unseen peer"] for row in found)
+    times = [each["ours"] if each["ours"] is not None else float("inf") for each in found]
+    ratio = median(each["peer"] / time for each, time in zip(found, times, strict=True))
+    unseen_ours = median(each["unseen ours"] for each in found)
+    unseen_peer = median(each["unseen peer"] for each in found)
     title = f"crf study, {TRIALS} trials x {TILES} tiles"
+    reached = f"{title}, time to the plain loop's best value, median of {seeds} seeds"
+    unseen_case = (
+        f"{title}, miou_multiclass of the best setting on unseen tiles, both under pydensecrf, "
+        f"median of {seeds} seeds"
+    )
+    plain = median(each["peer"] for each in found)
+    share = round(unseen_ours / unseen_peer, 4)
     return [
-        {
-            "case": f"{title}, time to the plain loop's best value, median of {seeds} seeds",
-            "ours": round(median(times), 2),
-            "peer": round(median(row["peer"] for row in found), 2),
-            "unit": "s",
-            "ratio": round(ratio, 2),
-        },
-        {
-            "case": f"{title}, miou_multiclass of the best setting on unseen tiles, both under pydensecrf, "
-            f"median of {seeds} seeds",
-            "ours": round(unseen_ours, 4),
-            "peer": round(unseen_peer, 4),
-            "unit": "miou_multiclass",
-            "ratio": round(unseen_ours / unseen_peer, 4),
-        },
+        row(reached, median(times), plain, "s", ratio=round(ratio, 2), digits=2),
+        row(unseen_case, unseen_ours, unseen_peer, "miou_multiclass", ratio=share),
     ]

@@ -15,9 +15,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 # One thread a run is what is compared; torch would take all.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,8 +25,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import torch
 from crf_study import cases as study_cases
+from crf_study import pydensecrf_labels
 from numpy.typing import NDArray
-from pydensecrf.densecrf import DenseCRF, DenseCRF2D
+from pydensecrf.densecrf import DenseCRF
+from result_rows import RESULTS, Row, write_rows
+from result_rows import row as result_row
 
 from sonarseg.densecrf.engines.numba import engine as numba_engine
 from sonarseg.densecrf.engines.torch import engine as torch_engine
@@ -36,7 +39,6 @@ from sonarseg.densecrf.tile import CrfTile
 from sonarseg.densecrf.unary import unary_energy
 from sonarseg.processes.pool import PYTHON
 
-RESULTS = Path(__file__).parent / "results" / "densecrf.json"
 # sigma_alpha, sigma_beta (one channel), sigma_gamma: published ones, and a spread of the search space
 WIDTHS = [
     (50, 3, 3),
@@ -49,7 +51,6 @@ WIDTHS = [
     (30, 10, 2),
 ]
 BASE = CrfParameters(unary="soft", w_bilateral=3, w_spatial=1, iterations=10)
-Row = dict[str, Any]
 
 
 def speckled_tile(size: int, classes: int, seed: int) -> CrfTile:
@@ -76,14 +77,7 @@ def pydensecrf_grey(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.uint
 
 def pydensecrf_rgb(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.uint8]:
     """Labels by pydensecrf as people call it: grey repeated to RGB, five features a pixel."""
-    height, width = tile.shape
-    crf = DenseCRF2D(width, height, len(tile.scores))
-    crf.setUnaryEnergy(unary_energy(tile.scores, parameters))
-    crf.addPairwiseGaussian(sxy=parameters.sigma_gamma, compat=parameters.w_spatial)
-    rgb = np.ascontiguousarray(np.repeat(tile.guide[:, :, None], 3, axis=2))
-    wide = parameters.sigma_beta * np.sqrt(3)
-    crf.addPairwiseBilateral(sxy=parameters.sigma_alpha, srgb=wide, rgbim=rgb, compat=parameters.w_bilateral)
-    return np.asarray(crf.inference(parameters.iterations)).argmax(0).astype(np.uint8)
+    return pydensecrf_labels(tile.scores, tile.guide, parameters)
 
 
 def ours(tile: CrfTile, parameters: CrfParameters) -> NDArray[np.uint8]:
@@ -103,13 +97,7 @@ def in_turn(one: Callable[[], object], other: Callable[[], object], repeats: int
     return median(times[0]), median(times[1])
 
 
-def row(case: str, mine: float | None, peer: float | None, unit: str = "ms") -> Row:
-    """A line of the result file; a ratio above 1 is better for us."""
-    ratio = None if mine is None or peer is None else round(peer / mine, 2)
-    rounded = [None if value is None else round(value, 3) for value in (mine, peer)]
-    found = {"case": case, "ours": rounded[0], "peer": rounded[1], "unit": unit, "ratio": ratio}
-    print(found, flush=True)
-    return found
+row = partial(result_row, unit="ms", larger_is_better=False, digits=3)
 
 
 def with_widths(widths: tuple[float, float, float], iterations: int = 10) -> CrfParameters:
@@ -167,22 +155,23 @@ def thread_cases() -> list[Row]:
 
 def scaling_cases() -> list[Row]:
     """One thread over tile size, classes and iterations; sigma 20, 5, 3."""
-    rows = []
-    for size in (64, 128, 512, 1024):
-        tile, p = speckled_tile(size, 6, 0), with_widths((20, 5, 3))
-        repeats = 3 if size < 1024 else 1
-        times = in_turn(lambda: ours(tile, p), lambda: pydensecrf_grey(tile, p), repeats)  # noqa: B023
-        rows.append(row(f"1 thread, {size} x {size} x 6", *times))
-    for classes in (2, 3, 12, 24, 40):
-        tile, p = speckled_tile(256, classes, 0), with_widths((20, 5, 3))
-        times = in_turn(lambda: ours(tile, p), lambda: pydensecrf_grey(tile, p), 3)  # noqa: B023
-        rows.append(row(f"1 thread, 256 x 256 x {classes}", *times))
-    tile = speckled_tile(256, 6, 0)
-    for iterations in (1, 5, 20):
-        p = with_widths((20, 5, 3), iterations)
-        times = in_turn(lambda: ours(tile, p), lambda: pydensecrf_grey(tile, p), 3)  # noqa: B023
-        rows.append(row(f"1 thread, 256 x 256 x 6, {iterations} iterations", *times))
-    p = with_widths((20, 5, 3))
+
+    def beside(case: str, tile: CrfTile, p: CrfParameters, repeats: int = 3) -> Row:
+        times = in_turn(lambda: ours(tile, p), lambda: pydensecrf_grey(tile, p), repeats)
+        return row(f"1 thread, {case}", *times)
+
+    tile, p = speckled_tile(256, 6, 0), with_widths((20, 5, 3))
+    rows = [
+        beside(f"{size} x {size} x 6", speckled_tile(size, 6, 0), p, repeats=3 if size < 1024 else 1)
+        for size in (64, 128, 512, 1024)
+    ]
+    rows += [
+        beside(f"256 x 256 x {classes}", speckled_tile(256, classes, 0), p) for classes in (2, 3, 12, 24, 40)
+    ]
+    rows += [
+        beside(f"256 x 256 x 6, {iterations} iterations", tile, with_widths((20, 5, 3), iterations))
+        for iterations in (1, 5, 20)
+    ]
     counts = [p.model_copy(update={"iterations": count}) for count in range(1, 11)]
     times = in_turn(lambda: ours(tile, p), lambda: [pydensecrf_grey(tile, each) for each in counts], 1)
     rows.append(row("1 thread, labels of every number of iterations from 1 to 10", *times))
@@ -224,7 +213,9 @@ def compile_case() -> Row:
         environment = {**os.environ, "NUMBA_CACHE_DIR": cache}
         command = [*PYTHON, "-m", "sonarseg.densecrf"]
         subprocess.run(command, check=True, capture_output=True, env=environment)
-        return row("compiling the numba engine, once for a machine", time.perf_counter() - started, None, "s")
+        return row(
+            "compiling the numba engine, once for a machine", time.perf_counter() - started, None, unit="s"
+        )
 
 
 def cuda_case() -> Row:
@@ -277,14 +268,13 @@ def main() -> None:
     rows += [torch_on_cpu_case(), cuda_case()]
     if not arguments.no_study:
         rows += study_cases(arguments.seeds)
-    stored = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    path = RESULTS / "densecrf.json"
+    stored = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     kept = rows_of_more_seeds(stored, 0 if arguments.no_study else arguments.seeds)
     for each in kept:
         print(f"kept from an earlier run: {each['case']}")
     rows += kept
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {RESULTS}")
+    write_rows("densecrf", rows)
 
 
 if __name__ == "__main__":

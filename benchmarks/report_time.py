@@ -12,8 +12,6 @@ import json
 import os
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import optuna
 from optuna.trial import TrialState, create_trial
+from result_rows import Row, row, seconds, write_rows
 from selenium.common.exceptions import TimeoutException
 
 # this file has the name of the package: the project's folder goes first
@@ -43,10 +42,8 @@ from tests.support.fake_studies import (
 )
 from tests.support.fake_workspace import write_pictures
 
-RESULTS = Path(__file__).parent / "results" / "reports.json"
 EPOCHS = 60
 LONGEST_OPENING = 60.0
-Row = dict[str, Any]
 
 
 def long_crf_study(workspace: Path, trials: int) -> None:
@@ -146,7 +143,7 @@ def opened(page: Path, profile: Path) -> tuple[float, float]:
 
     A page that has not opened after `LONGEST_OPENING` is closed and counted with that time.
     """
-    from test_report_browser import Browser
+    from tests.support.report_browser import Browser
 
     browser = Browser(profile)
     try:
@@ -170,13 +167,6 @@ def opened(page: Path, profile: Path) -> tuple[float, float]:
         browser.driver.quit()
 
 
-def timed(work: Callable[[], Any]) -> float:
-    """Seconds that some work takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def measure(folder: Path, trials: int, repeats: int) -> list[Row]:
     """Measure both pages of one study, in turn."""
     workspace = folder / f"long-{trials}"
@@ -187,11 +177,11 @@ def measure(folder: Path, trials: int, repeats: int) -> list[Row]:
     writing: dict[str, list[float]] = {"ours": [], "peer": []}
     opening: dict[str, list[tuple[float, float]]] = {"ours": [], "peer": []}
     for turn in range(repeats):
-        writing["ours"].append(timed(lambda: write_report(workspace)))
+        writing["ours"].append(seconds(lambda: write_report(workspace)))
         pages = [("ours", ours)]
         if turn == 0:
             # Once: it takes minutes, and no repeat would change the picture.
-            writing["peer"].append(timed(lambda: peer_page(workspace, peer)))
+            writing["peer"].append(seconds(lambda: peer_page(workspace, peer)))
             pages.append(("peer", peer))
         for name, page in pages:
             opening[name].append(opened(page, folder / f"profile-{trials}-{turn}-{name}"))
@@ -200,19 +190,16 @@ def measure(folder: Path, trials: int, repeats: int) -> list[Row]:
     last = {name: float(np.median([t for _, t in found])) for name, found in opening.items()}
     size = {"ours": ours.stat().st_size / 1e6, "peer": peer.stat().st_size / 1e6}
     wrote = {name: float(np.median(found)) for name, found in writing.items()}
+    measured = {
+        "write the page": (wrote, "s"),
+        "size of the page": (size, "MB"),
+        "first plot in the browser": (first, "s"),
+        "all plots in the browser": (last, "s"),
+    }
     return [
-        _row(f"{what}: write the page", wrote, "s"),
-        _row(f"{what}: size of the page", size, "MB"),
-        _row(f"{what}: first plot in the browser", first, "s"),
-        _row(f"{what}: all plots in the browser", last, "s"),
+        row(f"{what}: {case}", found["ours"], found["peer"], unit, larger_is_better=False, digits=3)
+        for case, (found, unit) in measured.items()
     ]
-
-
-def _row(case: str, found: dict[str, float], unit: str) -> Row:
-    ratio = round(found["peer"] / found["ours"], 2)
-    row = {"case": case, "ours": round(found["ours"], 3), "peer": round(found["peer"], 3), "unit": unit}
-    print(f"{case}: ours {row['ours']} {unit}, peer {row['peer']} {unit}, ratio {ratio}", flush=True)
-    return row | {"ratio": ratio}
 
 
 def main() -> None:
@@ -228,9 +215,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for place, trials in enumerate(arguments.trials):
             rows += measure(Path(folder), trials, arguments.repeats if place == 0 else 1)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(f"written to {RESULTS}")
+    write_rows("reports", rows)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
-from run_rows import NETWORKS, Row, row
+from result_rows import Row, row, seconds
+from run_rows import NETWORKS
 
 from sonarseg.network.model import SegmentationNetwork
 from sonarseg.training.checkpoint.files import CHECKPOINT
@@ -37,12 +37,6 @@ def _plain(state: dict[str, Any], path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def checkpoint_rows(folder: Path) -> list[Row]:
     """Seconds that training waits, and seconds until the checkpoint is on disk."""
     state, path = training_state(), folder / CHECKPOINT
@@ -53,29 +47,14 @@ def checkpoint_rows(folder: Path) -> list[Row]:
         # The first makes the copy's memory.
         for _ in range(TURNS + 1):
             began = time.perf_counter()
-            waits.append(_seconds(lambda: writer.write(state, _nothing)))
+            waits.append(seconds(lambda: writer.write(state)))
             writer.wait()
             writes.append(time.perf_counter() - began)
-            plain.append(_seconds(lambda: _plain(state, folder / "plain.pt")))
+            plain.append(seconds(lambda: _plain(state, folder / "plain.pt")))
     size = f"{path.stat().st_size / 1e6:.0f} MB"
     peer = median(plain[1:])
-    return [
-        row(
-            f"training waits for a checkpoint of {size}, cpu",
-            median(waits[1:]),
-            peer,
-            "s",
-            larger_is_better=False,
-        ),
-        row(
-            f"until a checkpoint of {size} is on disk, cpu",
-            median(writes[1:]),
-            peer,
-            "s",
-            larger_is_better=False,
-        ),
-    ]
-
-
-def _nothing() -> None:
-    """What follows a checkpoint."""
+    cases = {
+        f"training waits for a checkpoint of {size}, cpu": waits,
+        f"until a checkpoint of {size} is on disk, cpu": writes,
+    }
+    return [row(case, median(took[1:]), peer, "s", larger_is_better=False) for case, took in cases.items()]

@@ -9,7 +9,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import torch
-from run_rows import Row, row
+from result_rows import Row, row
 from run_sides import our_training, rates_in_turn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile

@@ -6,7 +6,8 @@ import time
 from statistics import median
 
 import torch
-from run_rows import Row, row, synchronise
+from result_rows import Row, row
+from run_rows import synchronise
 
 
 def lovasz_cases(device: str, turns: int) -> list[Row]:

@@ -46,21 +46,9 @@ def our_model(survey_dir: Path, device: str) -> tuple[Any, Any, Any]:
     where = torch.device(device)
     torch.manual_seed(0)
     network = build_network(config.network, scaling.channels, survey.num_classes).to(where)
-    model = Model(
-        network,
-        survey.classes,
-        None,
-        scaling,
-        tiles.normalisation(),
-        config.network,
-        config.sonar,
-        where,
-    )
+    normalisation = tiles.normalisation()
+    model = Model(network, survey.classes, None, scaling, normalisation, config.network, config.sonar, where)
     return survey, config, (model, tiles)
-
-
-def nothing() -> None:
-    """Do nothing after a step."""
 
 
 def our_training(
@@ -68,7 +56,7 @@ def our_training(
     device: str,
     *,
     deterministic: bool = False,
-    after_step: Callable[[], None] = nothing,
+    after_step: Callable[[], None] | None = None,
 ) -> Callable[[], int]:
     """One epoch of the trainer with masks as targets."""
     from sonarseg.losses.cross_entropy import cross_entropy
@@ -86,7 +74,8 @@ def our_training(
     # The loop that is compared with sees every tile once an epoch.
     tiles = replace(tiles, multiclass=np.zeros(len(tiles), dtype=bool))
     trainer = Trainer(model, tiles, labelled, config)
-    trainer.call_after_step(after_step)
+    if after_step is not None:
+        trainer.call_after_step(after_step)
     epoch = plan(config)[0]
 
     def work() -> int:
@@ -102,7 +91,7 @@ def our_deterministic_training(survey_dir: Path, device: str) -> Callable[[], in
 
 
 def plain_training(
-    survey_dir: Path, device: str, *, amp: bool = False, after_step: Callable[[], None] = nothing
+    survey_dir: Path, device: str, *, amp: bool = False, after_step: Callable[[], None] | None = None
 ) -> Callable[[], int]:
     """One epoch of the plain loop."""
     from plain_training import PlainTiles, PlainTraining
@@ -114,14 +103,10 @@ def plain_training(
     train = survey.splits["train"]
     tiles = PlainTiles([survey.image_path(t) for t in train], [survey.mask_path(t) for t in train], 0.4, 0.2)
     settings = dict(NETWORKS[device])
-    network = SegmentationNetwork(
-        settings.pop("encoder"),
-        1,
-        survey.num_classes,
-        **{"output_stride": 16, **settings},
-    )
+    network = SegmentationNetwork(settings.pop("encoder"), 1, survey.num_classes, **settings)
     training = PlainTraining(network, tiles, BATCH, torch.device(device), amp)
-    training.after_step = after_step
+    if after_step is not None:
+        training.after_step = after_step
     return training.epoch
 
 

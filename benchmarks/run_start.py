@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import median
 
 import run_sides
-from run_rows import BATCH, NETWORKS, Row, row, synchronise
+from result_rows import Row, row
+from run_rows import BATCH, NETWORKS, synchronise
 
 from sonarseg.processes.pool import PYTHON
 
@@ -59,7 +60,9 @@ def startup_case(survey_dir: Path, device: str, turns: int) -> Row:
 _RUN = """
 import json, sys, time
 from pathlib import Path
-from sonarseg.training import checkpoint_writer, run, targets, trainer
+from sonarseg.training import run, trainer
+from sonarseg.training.checkpoint import writer
+from sonarseg.training.targets import rounds
 seconds = {}
 def timed(place, name, part):
     original = getattr(place, name)
@@ -72,8 +75,8 @@ def timed(place, name, part):
     setattr(place, name, call)
 timed(trainer.Trainer, "train_epoch", "training")
 timed(run, "validate", "validation")
-timed(checkpoint_writer.CheckpointWriter, "write", "checkpoints")
-timed(targets.RoundTargets, "of_round", "CAMs, dense CRF and targets")
+timed(writer.CheckpointWriter, "write", "checkpoints")
+timed(rounds.RoundTargets, "of_round", "CAMs, dense CRF and targets")
 run.run(Path(sys.argv[1]))
 print(json.dumps(seconds))
 """
@@ -103,14 +106,8 @@ def not_training_cases(survey_dir: Path, device: str, wanted: float, rate: float
     parts = json.loads(ended.stdout.splitlines()[-1])
     parts["start and end"] = whole - sum(parts.values())
     training = parts.pop("training")
-    rows = [
-        row(
-            f"share of a run of {whole:.0f} s that is not training, {device}",
-            100 * (1 - training / whole),
-            None,
-            "%",
-        )
-    ]
+    case = f"share of a run of {whole:.0f} s that is not training, {device}"
+    rows = [row(case, 100 * (1 - training / whole), None, "%")]
     for part, seconds in parts.items():
         rows.append(row(f"of which {part}, {device}", 100 * seconds / whole, None, "%"))
     return rows

@@ -6,19 +6,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import torch
+from result_rows import Row, row, write_rows
 from run_checkpoints import checkpoint_rows
 from run_cuda import deterministic_rows, idle_row
 from run_losses import lovasz_cases
-from run_rows import BATCH, NETWORKS, SIZES, TILES, Row, row
+from run_rows import BATCH, NETWORKS, SIZES, TILES
 from run_sides import rates_in_turn
 from run_start import not_training_cases, startup_case
 
-RESULTS = Path(__file__).parent / "results" / "runs.json"
 OPEN = "(open: no CUDA device was at hand)"
 
 
@@ -97,9 +96,7 @@ def main() -> None:
             rows += not_training_cases(survey_dir, device, length, rate)
         rows += checkpoint_rows(folder)
         rows.append(memory_case(folder, arguments.many))
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-    print(f"written: {RESULTS}")
+    write_rows("runs", rows)
 
 
 # Rows that stay open where there is no CUDA device

@@ -12,9 +12,9 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import TrialState
+from result_rows import Row, row
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -31,7 +31,7 @@ def _launch(root: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=toy_study.toy_environment(), stderr=subprocess.DEVNULL)
 
 
-def rows() -> Iterator[dict[str, Any]]:
+def rows() -> Iterator[Row]:
     """Rows of this part; raises where a trial was lost or doubled."""
     dice = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
@@ -78,11 +78,8 @@ def rows() -> Iterator[dict[str, Any]]:
         wrong += study.best_value != best
         if wrong:
             raise RuntimeError(f"{wrong} trials were lost, doubled, unfinished or wrong")
-    yield {
-        "case": f"{BUDGET} trials, {killed} workers and 5 launchers killed, {len(again)} trials run again, "
-        f"{given_up} given up, {seconds:.0f} s: trials lost, doubled, unfinished or wrong",
-        "ours": wrong,
-        "peer": None,
-        "unit": "trials",
-        "ratio": None,
-    }
+    case = (
+        f"{BUDGET} trials, {killed} workers and 5 launchers killed, {len(again)} trials run again, "
+        f"{given_up} given up, {seconds:.0f} s: trials lost, doubled, unfinished or wrong"
+    )
+    yield row(case, wrong, None, "trials")

@@ -8,16 +8,12 @@ Writes benchmarks/results/studies.json.
 from __future__ import annotations
 
 import argparse
-import json
 import warnings
-from pathlib import Path
-from typing import Any
 
 import study_chaos
 import study_rates
 import table_search
-
-RESULTS = Path(__file__).parent / "results" / "studies.json"
+from result_rows import Row, write_rows
 
 
 def main() -> None:
@@ -26,19 +22,16 @@ def main() -> None:
     parser.add_argument("--only", choices=("rates", "chaos", "search"), help="one part alone, not written")
     only = parser.parse_args().only
     warnings.filterwarnings("ignore", module="optuna")
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name, part in (
         ("rates", study_rates.rows),
         ("search", table_search.rows),
         ("chaos", study_chaos.rows),
     ):
         if only in (None, name):
-            for row in part():
-                print(row, flush=True)
-                rows.append(row)
+            rows += part()
     if only is None:
-        RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
-        print(f"written: {RESULTS}")
+        write_rows("studies", rows)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
+from result_rows import Row, row
 
 from objectives.loss import LossObjective
 from sonarseg.survey.scaling import GreyScaling
@@ -38,22 +39,14 @@ RUN_PROGRAM = Path(__file__).with_name("short_run.py")
 Open = Callable[[Path], BaseStorage]
 
 
-def _ours(path: Path) -> BaseStorage:
-    return SqliteStorage(path)
-
-
 def _default(path: Path) -> BaseStorage:
     return RDBStorage(f"sqlite:///{path}")
 
 
-def _journal(path: Path) -> BaseStorage:
-    return JournalStorage(JournalFileBackend(str(path)))
-
-
 STORAGES: dict[str, Open] = {
-    "sonarseg's SQLite": _ours,
+    "sonarseg's SQLite": SqliteStorage,
     "Optuna's SQLite": _default,
-    "Optuna's journal": _journal,
+    "Optuna's journal": lambda path: JournalStorage(JournalFileBackend(str(path))),
 }
 
 
@@ -93,7 +86,7 @@ def trials_a_second(opener: Open, workers: int, trials: int) -> tuple[float, int
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "study.db"
-        if opener is _ours:
+        if opener is SqliteStorage:
             create_database(path, {"crf": {}})
         else:
             optuna.create_study(study_name="crf", storage=opener(path))
@@ -115,7 +108,7 @@ def trials_a_second(opener: Open, workers: int, trials: int) -> tuple[float, int
         failed = sum(process.exitcode != 0 for process in processes)
         done = optuna.load_study(study_name="crf", storage=opener(path)).trials
         whole = sum(trial.state.is_finished() and len(trial.intermediate_values) == REPORTS for trial in done)
-        if opener is _ours:
+        if opener is SqliteStorage:
             if failed or len(done) != trials or whole != trials:
                 raise RuntimeError(f"{failed} workers failed; {whole} of {trials} trials are whole")
             with closing(sqlite3.connect(path)) as connection:
@@ -124,7 +117,7 @@ def trials_a_second(opener: Open, workers: int, trials: int) -> tuple[float, int
         return whole / seconds, failed
 
 
-def _rates(workers: int, trials: int) -> Iterator[dict[str, Any]]:
+def _rates(workers: int, trials: int) -> Iterator[Row]:
     found: dict[str, list[tuple[float, int]]] = {name: [] for name in STORAGES}
     for _ in range(2):
         for name, opener in STORAGES.items():
@@ -135,14 +128,9 @@ def _rates(workers: int, trials: int) -> Iterator[dict[str, Any]]:
     failed = {name: sum(count for _, count in values) for name, values in found.items()}
     ours = rates.pop("sonarseg's SQLite")
     for name, rate in rates.items():
-        yield {
-            "case": f"{workers} workers, one database, {trials} trials x {REPORTS} reports, beside {name}"
-            + (f" ({failed[name]} of whose {2 * workers} workers failed)" if failed[name] else ""),
-            "ours": ours,
-            "peer": rate,
-            "unit": "trials/s",
-            "ratio": round(ours / rate, 2),
-        }
+        case = f"{workers} workers, one database, {trials} trials x {REPORTS} reports, beside {name}"
+        lost = f" ({failed[name]} of whose {2 * workers} workers failed)" if failed[name] else ""
+        yield row(case + lost, ours, rate, "trials/s", larger_is_better=True)
 
 
 def _loop(root: Path, trials: int, times: Any) -> None:
@@ -195,22 +183,12 @@ def seconds_beside_a_run(trials: int = 3) -> float:
         return (whole - spent) / trials
 
 
-def rows() -> Iterator[dict[str, Any]]:
+def rows() -> Iterator[Row]:
     """Rows of this part."""
     yield from _rates(16, 800)
     yield from _rates(4, 400)
-    yield {
-        "case": "ask, 20 reports and tell in the trial loop, 4 workers, median (at most 60)",
-        "ours": round(milliseconds_a_trial(4, 400), 1),
-        "peer": None,
-        "unit": "ms",
-        "ratio": None,
-    }
+    case = "ask, 20 reports and tell in the trial loop, 4 workers, median (at most 60)"
+    yield row(case, milliseconds_a_trial(4, 400), None, "ms", digits=1)
     beside = seconds_beside_a_run()
-    yield {
-        "case": "loss study, share of 60-second runs that is not the run (at most 1)",
-        "ours": round(100 * beside / (60 + beside), 2),
-        "peer": None,
-        "unit": "%",
-        "ratio": None,
-    }
+    case = "loss study, share of 60-second runs that is not the run (at most 1)"
+    yield row(case, 100 * beside / (60 + beside), None, "%", digits=2)

@@ -17,6 +17,7 @@ import optuna
 from numpy.typing import NDArray
 from optuna.trial import TrialState, create_trial
 from record_crf_table import AXES, ITERATIONS
+from result_rows import Row, row
 from scipy.stats import wilcoxon
 
 from objectives.racing import LEAST_TILES, Incumbent, Race, race_order
@@ -75,7 +76,7 @@ def trials_to_good(table: NDArray[np.float64], sampler: str, seed: int, *, share
     return budget
 
 
-def search_rows(table: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+def search_rows(table: NDArray[np.float64]) -> Iterator[Row]:
     """Trials to a share of the table's best, by the default search and by random search."""
     for share in SHARES:
         counts = {
@@ -89,14 +90,8 @@ def search_rows(table: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
             (("auto", True), ("random", True), "the same, random search told all numbers of iterations too"),
             (("auto", False), ("random", False), "the same, neither told them"),
         ):
-            yield {
-                "case": f"sss-mallorca table, trials to {share:.1%} of the grid's best, median of {SEEDS} "
-                f"seeds: {case}",
-                "ours": counts[ours],
-                "peer": counts[peer],
-                "unit": "trials",
-                "ratio": round(counts[peer] / counts[ours], 2),
-            }
+            title = f"sss-mallorca table, trials to {share:.1%} of the grid's best, median of {SEEDS} seeds"
+            yield row(f"{title}: {case}", counts[ours], counts[peer], "trials", larger_is_better=False)
 
 
 def _contributions(tiles: NDArray[np.float64], iou: NDArray[np.float64], weight: NDArray[np.float64]) -> Any:
@@ -181,7 +176,7 @@ def recorded_shares(sample: NDArray[np.float64]) -> NDArray[np.float64]:
     return class_shares(truth, np.ones(len(truth), dtype=np.bool_))
 
 
-def race_rows(sample: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
+def race_rows(sample: NDArray[np.float64]) -> Iterator[Row]:
     """Tile evaluations that a race saves, and the points that it loses at worst, rule by rule."""
     share = recorded_shares(sample)
     orders = [list(np.random.default_rng(seed).permutation(len(sample))) for seed in range(SEEDS)]
@@ -191,21 +186,10 @@ def race_rows(sample: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
         loss = 100 * max(whole - value for whole, (value, *_) in zip(full, found, strict=True))
         better, ended = sum(counts[2] for counts in found), sum(counts[3] for counts in found)
         case = f"sss-mallorca table, {len(sample)} settings in {SEEDS} orders, {name}"
-        yield {
-            "case": f"{case}: share of tile evaluations saved",
-            "ours": round(100 * (1 - mean(share for _, share, *_ in found)), 1),
-            "peer": 0,
-            "unit": "%",
-            "ratio": None,
-        }
-        yield {
-            "case": f"{case}: lost at worst, {ended} of {better} settings that were better than all before "
-            "them ended",
-            "ours": round(loss, 2),
-            "peer": 0,
-            "unit": "points",
-            "ratio": None,
-        }
+        saved = 100 * (1 - mean(share for _, share, *_ in found))
+        yield row(f"{case}: share of tile evaluations saved", saved, 0, "%", digits=1)
+        those = f"{ended} of {better} settings that were better than all before them ended"
+        yield row(f"{case}: lost at worst, {those}", loss, 0, "points", digits=2)
 
 
 def recorded() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -214,7 +198,7 @@ def recorded() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return stored["miou"].astype(np.float64) / 65535, stored["tiles"].astype(np.float64)
 
 
-def rows() -> Iterator[dict[str, Any]]:
+def rows() -> Iterator[Row]:
     """Rows of this part."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore")

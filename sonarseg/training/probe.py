@@ -104,13 +104,9 @@ def _checkpoint_seconds(model: Model, trainer: Trainer, folder: Path) -> tuple[f
         for _ in range(2):
             writer.wait()
             began = time.monotonic()
-            writer.write(state, _nothing)
+            writer.write(state)
             copied = time.monotonic()
     return copied - began, time.monotonic() - copied
-
-
-def _nothing() -> None:
-    """Do nothing once a checkpoint is written."""
 
 
 def _epochs(stage: str) -> Iterator[Epoch]:

@@ -56,7 +56,7 @@ def test_the_plain_loop_has_a_worker_a_core() -> None:
 
 
 def test_only_rows_that_compare_have_a_ratio() -> None:
-    from run_rows import row
+    from result_rows import row
 
     assert row("memory", 600, 500, "MiB")["ratio"] is None
     assert row("time", 2, 3, "s", larger_is_better=False)["ratio"] == 1.5

@@ -45,14 +45,14 @@ class CheckpointWriter:
         finally:
             self._thread.shutdown()
 
-    def write(self, state: dict[str, Any], then: Callable[[], None]) -> None:
+    def write(self, state: dict[str, Any], then: Callable[[], None] | None = None) -> None:
         """Copy `state`, which may change from then on, and have it written.
 
         Parameters
         ----------
         state : dict
             What `save_checkpoint` takes.
-        then : callable
+        then : callable, optional
             Called by the thread once the checkpoint is on disk.
 
         Raises
@@ -87,9 +87,10 @@ class CheckpointWriter:
             # The frame lives on in what was raised, which would hold itself.
             del begun
 
-    def _write(self, state: dict[str, Any], then: Callable[[], None]) -> None:
+    def _write(self, state: dict[str, Any], then: Callable[[], None] | None) -> None:
         save_checkpoint(self._path, state)
-        then()
+        if then is not None:
+            then()
 
 
 def _copied(value: Any, before: Any) -> Any:
