@@ -3,9 +3,9 @@
 Three stories are played on a small simulated survey while every call between modules of ours is noted:
 `tune crf` until the first value is stored, a trial of the loss study from ask to state, and a number of the
 report on its way from the database to the page. In the first two a module of studies, objectives or reports
-counts if it calls on into another one: one that calls none can be taken at its word. Those of sonarseg, the
-library below, are left out, and so is the run that a loss trial follows, a program of its own. In the third a
-module counts if the number passes through one of its functions.
+counts if it calls into another one that it imports: one that calls none can be taken at its word. Those of
+sonarseg, the library below, are left out, and so is the run that a loss trial follows, a program of its own.
+In the third a module counts if the number passes through one of its functions.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ class Trace:
         module = module_of(frame)
         if module is None or frame.f_code.co_name == "<module>" or is_importing(frame):
             return
-        caller = next((found for each in callers(frame) if (found := module_of(each))), None)
+        caller = caller_of(frame)
         if self._follows is not None:
             passed = [argument] if event == "return" else list(frame.f_locals.values())
             if any(map(self._follows, passed)):
                 self.entered |= dict.fromkeys([module] if event == "return" else [caller or module, module])
         elif event == "call":
             self.entered[module] = None
-            if caller not in (None, module) and not module.startswith("sonarseg"):
-                self.calling.add(str(caller))
+            if caller is not None and not module.startswith("sonarseg") and module in imported_by(caller):
+                self.calling.add(caller)
 
     def steps(self) -> list[str]:
         """Modules outside sonarseg that call on, in the order in which they are entered."""
@@ -90,6 +90,25 @@ def callers(frame: FrameType) -> Iterator[FrameType]:
     while above is not None:
         yield above
         above = above.f_back
+
+
+def caller_of(frame: FrameType) -> str | None:
+    """Module of ours that calls a frame, directly or through a package."""
+    return next((module for each in callers(frame) if (module := module_of(each))), None)
+
+
+@cache
+def imported_by(module: str) -> set[str]:
+    """Modules that a module imports; what else it calls was handed to it, as the progress of a command is."""
+    found = set[str]()
+    for node in ast.walk(tree_of(module)):
+        if isinstance(node, ast.ImportFrom):
+            found |= {str(node.module), *(f"{node.module}.{name.name}" for name in node.names)}
+    return found
+
+
+def tree_of(module: str) -> ast.Module:
+    return ast.parse((ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
 
 
 def module_of(frame: FrameType) -> str | None:
@@ -176,8 +195,7 @@ def holds(found: object, value: float, shown: re.Pattern[str], depth: int = 3) -
 
 def summary_of(module: str) -> str:
     """First line of a module's docstring."""
-    source = (ROOT / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8")
-    return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+    return (ast.get_docstring(tree_of(module)) or "").split("\n")[0]
 
 
 def show(story: str, counted: list[str]) -> None:

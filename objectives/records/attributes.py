@@ -122,7 +122,7 @@ TRIAL: dict[str, Attribute] = {
     NAME: Attribute((str,), "studies.stages.crf", "name of an untuned setting"),
     ORIGIN: Attribute((dict,), "studies.stages.warm_start", "the trial of another workspace it comes from"),
     PARTIAL: Attribute((dict,), "objectives.crf", "what a stopped trial had scored"),
-    PROPOSAL: Attribute((str,), "objectives.random_first", "random or adaptive"),
+    PROPOSAL: Attribute((str,), "objectives.samplers", "random or adaptive"),
     REASON: Attribute((str,), "studies.trials.loop", "why it failed or ended early"),
     REFUSED: Attribute((bool,), "studies.trials.loop", "its enqueued setting cannot be used"),
     REPETITION: Attribute((bool,), "objectives.loss", "a setting again with another seed"),
