@@ -34,7 +34,7 @@ def test_a_workspace_that_cannot_be_written_to(tmp_path: Path) -> None:
 def test_two_commands_take_turns(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from studies.workspace import Workspace\n"
-        "with Workspace(Path(sys.argv[1])).alone():\n"
+        "with Workspace(Path(sys.argv[1])).lock():\n"
         "    Path(sys.argv[1], 'in').touch(); time.sleep(0.5); Path(sys.argv[1], 'out').touch()"
     )
     notes: list[str] = []

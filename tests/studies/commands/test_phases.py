@@ -177,7 +177,7 @@ def test_nothing_is_written_while_a_command_rests() -> None:
 
 QUESTION = """
 import time
-from studies.commands import console, phases
+from studies.commands.terminal import console, phases
 
 def confirm(question):
     print(question, end="", flush=True)

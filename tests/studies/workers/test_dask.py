@@ -44,7 +44,7 @@ def cluster() -> Iterator[str]:
     assert process.stdin is not None
     yield process.stdout.readline().strip()
     process.stdin.close()
-    process.wait(timeout=30)
+    process.wait(timeout=120)
 
 
 @pytest.mark.timeout(180)
