@@ -36,8 +36,7 @@ def take_masks_in(studies: Mapping[StudyKind, optuna.Study], survey: Survey, con
         Val tiles that have a mask now; 0 if the studies stay as they are.
     """
     untuned = [study for study in studies.values() if attr.UNTUNED in study.user_attrs]
-    tiles = val_tiles(survey)
-    if not untuned or not tiles:
+    if not untuned or not (tiles := val_tiles(survey)):
         return 0
     before = untuned[0].user_attrs[attr.SURVEY]["fingerprint"]
     known = {survey.fingerprint_without_masks, survey.fingerprint}

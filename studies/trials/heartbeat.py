@@ -10,9 +10,7 @@ from contextlib import contextmanager
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages._heartbeat import BaseHeartbeat
-
-from studies.trials.retry import is_shared
+from optuna.storages._heartbeat import BaseHeartbeat, is_heartbeat_enabled
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +23,7 @@ def heartbeat(study: optuna.Study, trial_id: int) -> Iterator[None]:
     waits for a server that is away, so a restart does not end it.
     """
     storage = study._storage
-    if not is_shared(storage):
+    if not is_heartbeat_enabled(storage):
         yield
         return
     assert isinstance(storage, BaseHeartbeat)
