@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import optuna
 
 from objectives.records import attributes as attr
+from objectives.records.study import StudyKind
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
 from studies.config import CrfStudyConfig, LossStudyConfig
@@ -16,7 +17,7 @@ from studies.stages.lost_winner import is_winner_lost
 from studies.stages.open_studies import open_studies
 from studies.stages.prepare import prepare, prepare_loss
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
-from studies.storage.open import StudyKind, load_study
+from studies.storage.open import load_study
 from studies.storage.single_host import only_machine
 from studies.storage.snapshot import leave_snapshot
 from studies.trials.loop import EndedListener, TrialCallbacks

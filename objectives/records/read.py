@@ -14,7 +14,7 @@ from objectives.records import attributes as attr
 from objectives.records.foreign import is_foreign
 from objectives.records.overwritten import refuse_overwritten
 from objectives.records.sqlite import DATABASE, NOT_OURS, open_storage
-from objectives.records.study import INTERRUPTED, STATES, Study, Trial, workspace_name
+from objectives.records.study import INTERRUPTED, KINDS, STATES, Study, Trial, workspace_name
 from objectives.records.trial import (
     finishes_race,
     in_budget,
@@ -28,7 +28,6 @@ from sonarseg.files.plain_text import plain, plain_or_none
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import METRICS, class_iou
 
-KINDS = ("crf", "loss")
 REMOVED = (
     "{0} holds no {1} study: it was removed, for example in the dashboard; `sonarseg tune {1}` makes it "
     "again, and keeps the warm-up."

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ from objectives.records import attributes as attr
 from objectives.records.ranking import best_of
 from sonarseg.files.plain_text import plain, plain_or_none
 
+StudyKind = Literal["crf", "loss"]
+KINDS: tuple[StudyKind, ...] = ("crf", "loss")
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",

@@ -11,8 +11,8 @@ from studies.commands.evaluate import SplitChoice
 from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
+    from objectives.records.study import StudyKind
     from sonarseg.densecrf.parameters import CrfParameters
-    from studies.storage.open import StudyKind
     from studies.workspace import Workspace
 
 
@@ -47,6 +47,7 @@ def confirm(
 
     On val the same tiles chose the winner; only test can confirm a gain.
     """
+    from objectives.records.study import KINDS
     from sonarseg.processes.signals import interruptible
     from studies.commands.terminal import phases
     from studies.commands.terminal.console import ConsoleProgress, console
@@ -55,7 +56,6 @@ def confirm(
     from studies.confirmation.confirm import confirm as confirm_study
     from studies.confirmation.contenders import contenders
     from studies.stages.run_settings import RunSettings
-    from studies.storage.open import KINDS
 
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "confirm")

@@ -17,13 +17,14 @@ from optuna.storages import BaseStorage
 from optuna_dashboard import wsgi
 
 from objectives.records import attributes as attr
+from objectives.records.study import StudyKind
 from reports.dashboard.notes import REPORT_ADDRESS, write_dashboard_notes
 from sonarseg.errors import UserError
 from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.commands.terminal.errors import explain
 from studies.previews.trials import write_trial_pictures
 from studies.stages.superseded import is_superseded
-from studies.storage.open import StudyKind, present_studies
+from studies.storage.open import present_studies
 from studies.storage.single_host import only_machine
 from studies.storage.snapshot import refresh_snapshot, studies_on_server
 from studies.workspace import Workspace

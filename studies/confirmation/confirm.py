@@ -13,6 +13,7 @@ import optuna
 
 from objectives.outcome import TrialFailed
 from objectives.records import attributes as attr
+from objectives.records.study import StudyKind
 from objectives.run_monitor import follow_run
 from objectives.space import setting_text
 from sonarseg.densecrf.engines.base import pick_engine
@@ -32,7 +33,7 @@ from studies.stages.batch_size import study_batch_size
 from studies.stages.prepare import Prepared, prepare
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.warm_up import run_config
-from studies.storage.open import StudyKind, storage_errors
+from studies.storage.open import storage_errors
 from studies.storage.openings import log_test_opening
 from studies.storage.single_host import only_machine
 from studies.storage.snapshot import refresh_snapshot

@@ -10,13 +10,14 @@ import optuna
 
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_untuned
+from objectives.records.study import StudyKind
 from objectives.space import setting_text
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_loss
-from studies.storage.open import StudyKind, load_studies
+from studies.storage.open import load_studies
 from studies.workspace import Workspace
 
 

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
 from objectives.records.ranking import rank
+from objectives.records.study import StudyKind
 from objectives.records.trial import objective_value
 from reports.dashboard.pictures import PicturePanel, trial_picture
 from reports.dashboard.store import DashboardStore
@@ -27,7 +28,7 @@ from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file
 from sonarseg.survey.scaling import GreyScaling
 from studies.previews.rows import chosen_tiles, picture_engine
-from studies.storage.open import StudyKind, present_studies
+from studies.storage.open import present_studies
 from studies.workspace import Workspace
 
 PICTURE = "tiles.webp"

@@ -10,10 +10,10 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb.models import StudyUserAttributeModel
 
 from objectives.records import attributes as attr
+from objectives.records.study import StudyKind
 from sonarseg.survey.layout import Survey
 from studies.compatibility import describe, val_tiles
 from studies.config import StudyConfig
-from studies.storage.open import StudyKind
 
 # What masks change of what a study knows of itself
 _OF_MASKS = (attr.METRIC, attr.METRIC_NOTE, attr.SURVEY, attr.UNSCORED, attr.TILES, attr.GROUPS)

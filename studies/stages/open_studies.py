@@ -7,18 +7,12 @@ from pathlib import Path
 import optuna
 
 from objectives.records import attributes as attr
+from objectives.records.study import StudyKind
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from studies.compatibility import check_compatible, describe, directions_of
 from studies.stages.masks_drawn_later import take_masks_in
-from studies.storage.open import (
-    StudyKind,
-    create_database,
-    create_removed,
-    has_studies,
-    load_studies,
-    storage_errors,
-)
+from studies.storage.open import create_database, create_removed, has_studies, load_studies, storage_errors
 from studies.workspace import Workspace
 
 

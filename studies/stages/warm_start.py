@@ -11,12 +11,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
 from objectives.records.ranking import rank
+from objectives.records.study import StudyKind
 from objectives.records.trial import is_named, objective_value
 from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from studies.config import STUDY_TOML
-from studies.storage.open import Location, StudyKind, present_studies, storage_errors
+from studies.storage.open import Location, present_studies, storage_errors
 from studies.trials.ask_lock import ask_lock
 from studies.workspace import Workspace
 

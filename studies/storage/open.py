@@ -19,14 +19,13 @@ from objectives.records import attributes as attr
 from objectives.records.overwritten import refuse_overwritten
 from objectives.records.read import REMOVED
 from objectives.records.sqlite import NOT_OURS, refuse_foreign
+from objectives.records.study import KINDS, StudyKind
 from sonarseg.errors import UserError
 from studies.storage.address import ServerAddress
 from studies.storage.own_trials import OwnStudy
 from studies.storage.server import open_server
 from studies.storage.sqlite import SqliteStorage
 
-StudyKind = Literal["crf", "loss"]
-KINDS: tuple[StudyKind, ...] = ("crf", "loss")
 Location = Path | ServerAddress
 Direction = Literal["maximize", "minimize"]
 _MAXIMIZE: tuple[Direction, ...] = ("maximize",)

@@ -12,6 +12,7 @@ import optuna
 from joblib import cpu_count
 
 from objectives.records import attributes as attr
+from objectives.records.study import StudyKind
 from sonarseg.errors import DeviceLost
 from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
@@ -23,7 +24,7 @@ from studies.stages.lost_winner import train_lost_winner
 from studies.stages.prepare import prepare, prepare_loss
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.superseded import is_superseded, successor
-from studies.storage.open import StudyKind, load_study, storage_errors
+from studies.storage.open import load_study, storage_errors
 from studies.storage.server import await_server
 from studies.storage.single_host import only_machine
 from studies.trials.loop import TrialCallbacks

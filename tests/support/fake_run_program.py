@@ -129,7 +129,9 @@ def main(behaviour: str, run_dir: Path) -> int:
     }
     with zipfile.ZipFile(run_dir / "checkpoint.pt", "w") as checkpoint:
         checkpoint.writestr("network", f"{config['loss']['name']}, seed {config['seed']}")
-    (run_dir / "summary.json").write_text(json.dumps(summary))
+    # Whole or not at all, as the real program does: somebody may be reading it.
+    (run_dir / "summary.partial").write_text(json.dumps(summary))
+    (run_dir / "summary.partial").replace(run_dir / "summary.json")
     return 0
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from objectives.records import attributes as attr
+from objectives.records.study import StudyKind
 from reports.style.formatting import number_ranges
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import NO_CRF, PUBLISHED, published
@@ -18,7 +19,7 @@ from studies.pack import packed_run
 from studies.stages.crf import best_crf_parameters
 from studies.stages.loss import best_loss_trial, best_run_dir
 from studies.stages.run_of_trial import trained_run
-from studies.storage.open import StudyKind, load_study
+from studies.storage.open import load_study
 from studies.workspace import Workspace
 
 TUNED, BEST, CAM = "tuned", "best", "cam"

@@ -9,6 +9,7 @@ from optuna.distributions import FloatDistribution
 from optuna.trial import TrialState, create_trial
 
 from objectives.records.read import read_studies
+from objectives.records.study import StudyKind
 from studies.confirmation.contenders import contenders
 from studies.pipeline import tune_crf, tune_loss
 from studies.stages.crf import best_crf_trial
@@ -16,7 +17,7 @@ from studies.stages.loss import best_loss_trial
 from studies.stages.open_studies import open_studies
 from studies.stages.run_settings import RunSettings
 from studies.stages.warm_start import take_over
-from studies.storage.open import StudyKind, load_studies, load_study
+from studies.storage.open import load_studies, load_study
 from studies.trials.loop import best_note, finished
 from studies.workers.progress import study_progress
 from studies.workspace import Workspace

@@ -9,6 +9,7 @@ import optuna
 import pytest
 from typer.testing import CliRunner
 
+from objectives.records.study import StudyKind
 from reports.dashboard.notes import write_dashboard_notes
 from reports.page.build import render
 from sonarseg.errors import UserError
@@ -21,7 +22,7 @@ from studies.stages.loss import best_run_dir, has_finished_run
 from studies.stages.open_studies import open_studies
 from studies.stages.run_settings import RunSettings
 from studies.stages.warm_start import take_over
-from studies.storage.open import StudyKind, create_database, create_removed, load_study, present_studies
+from studies.storage.open import create_database, create_removed, load_study, present_studies
 from studies.storage.openings import log_test_opening
 from studies.trials.loop import finished
 from studies.workspace import Workspace

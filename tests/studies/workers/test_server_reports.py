@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from objectives.records.attributes import CONFIRM
 from objectives.records.read import read_studies
+from objectives.records.study import KINDS
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.results.write import write_results
@@ -19,7 +20,7 @@ from studies.main import app
 from studies.stages.run_settings import RunSettings
 from studies.stages.superseded import restart, successor
 from studies.storage.address import ServerAddress, write_address
-from studies.storage.open import KINDS, open_storage, remove_database, study_name
+from studies.storage.open import open_storage, remove_database, study_name
 from studies.storage.snapshot import studies_on_server
 from studies.workspace import Workspace
 
