@@ -39,7 +39,7 @@ def test_before_any_run_the_studies_are_tuned(unmasked: Workspace) -> None:
     for study in load_studies(unmasked.database).values():
         assert "untuned" not in study.user_attrs
         assert study.user_attrs["tiles"] == [f"val{i}" for i in range(5)]
-        assert study.user_attrs["survey"]["fingerprint"] == unmasked.survey().fingerprint
+        assert study.user_attrs["survey"]["fingerprint"] == Workspace(unmasked.root).survey().fingerprint
 
 
 @pytest.mark.parametrize("after", ["warm-up", "final"])
