@@ -71,7 +71,7 @@ def test_what_was_taken_over_cost_nothing_here_and_is_no_published_setting(tuned
     assert study.trials
     assert [trial.seconds for trial in study.trials] == [None] * len(study.trials)
     assert not any(trial.counted or trial.device or trial.name for trial in study.trials)
-    assert study.progress == "crf: not begun"
+    assert progress(study) == "crf: not begun"
     # They have seen the strips, and are neither evidence nor part of this study's random draws.
     assert any(trial.drawn_at_random for trial in read_studies(tuned.root)["crf"].complete)
     assert not any(trial.drawn_at_random for trial in study.trials)
