@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.records.attributes import ORIGIN
 from objectives.records.read import read_studies
 from objectives.records.trial import is_searched
+from reports.style.study_words import progress
 from sonarseg.errors import UserError
 from studies.pipeline import tune_crf
 from studies.stages.open_studies import open_studies

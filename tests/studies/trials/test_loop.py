@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.outcome import TrialFailed
 from objectives.records.attributes import STOPPED
 from objectives.records.read import read_studies
+from objectives.records.trial import is_interrupted
 from reports.dashboard.trial_notes import trial_note
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
@@ -318,7 +319,7 @@ def test_a_trial_interrupted_while_it_is_chosen_is_interrupted(place: Workspace)
     with pytest.raises(KeyboardInterrupt):
         run_trials(study, _plain, 1, place, callbacks=TrialCallbacks(asked=(interrupted,)))
     (trial,) = study.trials
-    assert retry.is_interrupted(trial)
+    assert is_interrupted(trial)
     assert trial_facts(study, trial)["state"] == "interrupted"
     read = read_studies(place.root)["crf"]
     note = trial_note(read, read.trials[0])
