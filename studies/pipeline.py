@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import optuna
@@ -13,6 +12,7 @@ from objectives.records.study import StudyKind
 from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.progress import silent
 from studies.config import CrfStudyConfig, LossStudyConfig
+from studies.stages.crf import ready_for_loss_study
 from studies.stages.lost_winner import is_winner_lost
 from studies.stages.open_studies import open_studies
 from studies.stages.prepare import prepare, prepare_loss
@@ -103,22 +103,12 @@ def tune_loss(
 def tune_all(
     workspace: Workspace,
     run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
-    on_finished: Callable[[Workspace], None] | None = None,
     worker_options: WorkerOptions = ONE_WORKER,
 ) -> None:
-    """Run both stages, and then whatever the caller wants done with them (a report).
-
-    Raises
-    ------
-    UserError
-        Where something is wrong that the person can put right.
-    KeyboardInterrupt
-        After Ctrl-C; the same call goes on.
-    """
-    tune_crf(workspace, run_settings, worker_options)
-    tune_loss(workspace, run_settings, worker_options)
-    if on_finished is not None:
-        on_finished(workspace)
+    """Run both studies, as `tune_crf` and `tune_loss`; the second one only if the first has a best CRF."""
+    # Without pseudo-labels of a best CRF there is nothing that runs could train on.
+    if ready_for_loss_study(tune_crf(workspace, run_settings, worker_options)):
+        tune_loss(workspace, run_settings, worker_options)
 
 
 def _tune(

@@ -197,8 +197,7 @@ def _run(workspace: Workspace, options: TuneOptions, run_settings: RunSettings |
     from sonarseg.processes.signals import interruptible
     from studies.commands.terminal.console import ConsoleProgress
     from studies.commands.terminal.trial_lines import json_line, trial_line
-    from studies.pipeline import WorkerOptions, tune_crf, tune_loss
-    from studies.stages.crf import ready_for_loss_study
+    from studies.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
     from studies.stages.run_settings import DEFAULT_RUN_SETTINGS
     from studies.workers.dask import DaskWorkers
     from studies.workers.local import LocalWorkers
@@ -208,12 +207,8 @@ def _run(workspace: Workspace, options: TuneOptions, run_settings: RunSettings |
         backend = DaskWorkers(options.scheduler) if options.scheduler else LocalWorkers()
         worker_options = WorkerOptions(options.workers, backend, options.hours, ended)
         shown = replace(run_settings or DEFAULT_RUN_SETTINGS, progress=progress)
-        going_on = True
-        if options.study in ("crf", "all"):
-            # Without pseudo-labels of a best CRF there is nothing that runs could train on.
-            going_on = ready_for_loss_study(tune_crf(workspace, shown, worker_options))
-        if options.study in ("loss", "all") and going_on:
-            tune_loss(workspace, shown, worker_options)
+        run = {"crf": tune_crf, "loss": tune_loss, "all": tune_all}[options.study]
+        run(workspace, shown, worker_options)
 
 
 def _end_without_model(workspace: Workspace) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,6 @@ from objectives.loss import LossObjective
 from objectives.pruning import SameLossMedianPruner
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_loss_run, first_choices
-from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import NAMED_LOSSES
 from sonarseg.errors import UserError
@@ -25,12 +23,13 @@ from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.stages.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
+from studies.stages.run_settings import RunSettings
 from studies.stages.superseded import StudySuperseded, is_superseded, successor
 from studies.storage.open import load_study, present_studies, storage_errors
 from studies.trials.ask_lock import ask_lock
 from studies.trials.loop import TrialCallbacks, run_trials
 from studies.trials.retry import requeue_dead_trials
-from studies.trials.stopping import NEVER, StopRules
+from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 
 
@@ -38,11 +37,10 @@ def run_loss_study(
     study: optuna.Study,
     workspace: Workspace,
     base: RunConfig,
+    run_settings: RunSettings,
     *,
-    command: Sequence[str] = RUN_COMMAND,
-    timing: Timing = DEFAULT_TIMING,
-    stop: StopRules = NEVER,
-    callbacks: TrialCallbacks = TrialCallbacks(),  # noqa: B008
+    stop: StopRules,
+    callbacks: TrialCallbacks,
 ) -> optuna.Study:
     """Run the loss study until its budget is spent, or go on with it.
 
@@ -56,10 +54,8 @@ def run_loss_study(
         With a finished warm-up.
     base : RunConfig
         Everything of a run but loss, seed and batch size; paths relative to a folder in `runs/`.
-    command : sequence of str
-        The run program.
-    timing : Timing
-        How often to look at a run, how long to wait for its end.
+    run_settings : RunSettings
+        How runs are started.
     stop : StopRules
         When to begin no more trials.
     callbacks : TrialCallbacks
@@ -72,7 +68,7 @@ def run_loss_study(
     """
     while True:
         with suppress(StudySuperseded):
-            _run(study, workspace, base, command, timing, stop, callbacks)
+            _run(study, workspace, base, run_settings, stop, callbacks)
         if not is_superseded(study):
             return study
         study = successor(study)
@@ -82,8 +78,7 @@ def _run(
     study: optuna.Study,
     workspace: Workspace,
     base: RunConfig,
-    command: Sequence[str],
-    timing: Timing,
+    run_settings: RunSettings,
     stop: StopRules,
     callbacks: TrialCallbacks,
 ) -> None:
@@ -106,8 +101,8 @@ def _run(
         study.user_attrs[attr.METRIC],
         seed=workspace.config.seed,
         prune=config.prune,
-        command=command,
-        timing=timing,
+        command=run_settings.command,
+        timing=run_settings.timing,
         folder=runs_folder(study),
         progress=callbacks.progress,
         superseded=partial(is_superseded, study),

@@ -55,13 +55,7 @@ def prepare(workspace: Workspace, run_settings: RunSettings = DEFAULT_RUN_SETTIN
     survey, studies = open_studies(workspace, run_settings.progress)
     with workspace.lock(run_settings.progress), storage_errors(workspace.database):
         try:
-            scaling = warm_up(
-                workspace,
-                survey,
-                command=run_settings.command,
-                timing=run_settings.timing,
-                progress=run_settings.progress,
-            )
+            scaling = warm_up(workspace, survey, run_settings)
         except TrialFailed as error:
             raise UserError(f"the warm-up in {workspace.warm_up_dir} failed: {error}") from error
         summary = read_summary(workspace.warm_up_dir)

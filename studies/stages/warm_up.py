@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
+from objectives.run_monitor import follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.run_metrics import read_metrics
 from sonarseg.files.whole import write_atomically
@@ -22,6 +21,7 @@ from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.record import SUMMARY, read_summary
 from studies.compatibility import val_tiles
 from studies.stages.batch_size import follow_with_fitting_batches
+from studies.stages.run_settings import RunSettings
 from studies.workspace import Workspace
 
 
@@ -62,14 +62,7 @@ def _network_seen_from(workspace: Workspace, run_dir: Path) -> NetworkConfig:
     return network.model_copy(update={"weights": Path(path).as_posix()})
 
 
-def warm_up(
-    workspace: Workspace,
-    survey: Survey,
-    *,
-    command: Sequence[str] = RUN_COMMAND,
-    timing: Timing = DEFAULT_TIMING,
-    progress: Progress = silent,
-) -> GreyScaling:
+def warm_up(workspace: Workspace, survey: Survey, run_settings: RunSettings) -> GreyScaling:
     """Train the classification branch in `runs/warm-up`, or go on with it, unless that is done.
 
     Returns
@@ -84,7 +77,7 @@ def warm_up(
     TrialFailed
         Where the run failed.
     """
-    run_dir = workspace.warm_up_dir
+    run_dir, progress = workspace.warm_up_dir, run_settings.progress
     if (run_dir / SUMMARY).is_file():
         _check_same(workspace, survey)
         return _scaling(run_dir)
@@ -104,8 +97,8 @@ def warm_up(
         lambda line: progress(
             "warm-up", line["epoch"], total, f"classification loss {line['loss_classification']:.3f}"
         ),
-        command=command,
-        timing=timing,
+        command=run_settings.command,
+        timing=run_settings.timing,
     )
     follow_with_fitting_batches(run_dir, follow, progress)
     return scaling

@@ -112,7 +112,7 @@ def run_trials(
                 trials = requeue_dead_trials(study)
                 done, left = len(_finished(trials)), budget - _spent(trials)
                 others = "" if left > 0 or done >= budget else "waiting for the last runs of other workers"
-                _show(study, trials, budget, callbacks.progress, others)
+                show_progress(study, trials, budget, callbacks.progress, others)
                 if done >= budget:
                     return
                 reason = stop.reason(_finished(trials))
@@ -244,12 +244,8 @@ def _finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state.is_finished() and in_budget(trial)]
 
 
-def spent(study: optuna.Study) -> int:
-    """Trials of the budget that are finished or under way."""
-    return _spent(study.get_trials(deepcopy=False))
-
-
 def _spent(trials: Sequence[FrozenTrial]) -> int:
+    """Count the trials of the budget that are finished or under way."""
     return len(_finished(trials)) + sum(trial.state == TrialState.RUNNING for trial in trials)
 
 
@@ -258,9 +254,10 @@ def study_title(study: optuna.Study) -> str:
     return f"{study.user_attrs.get(attr.KIND, study.study_name)} study"
 
 
-def _show(
-    study: optuna.Study, trials: Sequence[FrozenTrial], budget: int, progress: Progress, others: str
+def show_progress(
+    study: optuna.Study, trials: Sequence[FrozenTrial], budget: int, progress: Progress, others: str = ""
 ) -> None:
+    """Show how many trials of the budget have ended, the best one, and what is said of other workers."""
     note = ", ".join(filter(None, (best_note(study, trials), others)))
     progress(study_title(study), min(len(_finished(trials)), budget), budget, note)
 

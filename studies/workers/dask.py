@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from objectives.records import attributes as attr
 from sonarseg.errors import DeviceLost, UserError
 from sonarseg.processes.signals import interruptible
 from studies.storage.open import load_study
-from studies.workers.local import GRACE_SECONDS, new_launch
+from studies.workers.local import GRACE_SECONDS
 from studies.workers.worker import Ending, Lost, WorkerTask, work
 from studies.workspace import Workspace
 
@@ -58,7 +59,7 @@ class DaskWorkers:
         UserError
             If Dask is missing or does not answer, if it has given workers up, or what a worker raised.
         """
-        task = replace(task, launch=new_launch())
+        task = replace(task, launch=uuid.uuid4().hex)
         with _connect(self.scheduler) as client:
             threads = sum(client.nthreads().values())
             if threads == 0:

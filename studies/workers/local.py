@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import time
-import uuid
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import suppress
@@ -151,8 +150,3 @@ def _signal(pid: int, number: signal.Signals) -> None:
     """Signal a worker; one that has ended already needs no signal."""
     with suppress(ProcessLookupError):
         os.kill(pid, number)
-
-
-def new_launch() -> str:
-    """Name a launch, so that its workers can be asked to stop."""
-    return uuid.uuid4().hex

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import optuna
-from optuna.trial import FrozenTrial
 
 from objectives.records import attributes as attr
 from objectives.records.trial import in_budget
 from studies.stages.batch_size import anew_sentence
 from studies.stages.race_remainder import tell_remainder
 from studies.stages.superseded import is_superseded, successor
-from studies.trials.loop import TrialCallbacks, best_note, study_title
+from studies.trials.loop import TrialCallbacks, show_progress
 
 
 class Observer:
@@ -43,20 +42,14 @@ class Observer:
         for trial in new:
             self._told.add(trial.number)
             self.callbacks.on_ended(self.study, trial)
-        counted = sum(in_budget(trial) for trial in done)
         if new:
-            self._show(trials)
+            show_progress(self.study, trials, self.budget, self.progress)
             tell_remainder(self.study, self.progress)
-        return counted
+        return sum(in_budget(trial) for trial in done)
 
     def show(self) -> None:
         """Tell how far the study is, before anything has ended."""
-        self._show(self.study.get_trials(deepcopy=False))
-
-    def _show(self, trials: list[FrozenTrial]) -> None:
-        counted = sum(trial.state.is_finished() and in_budget(trial) for trial in trials)
-        note = best_note(self.study, trials)
-        self.progress(study_title(self.study), min(counted, self.budget), self.budget, note)
+        show_progress(self.study, self.study.get_trials(deepcopy=False), self.budget, self.progress)
 
     def _begin_anew(self) -> None:
         known = len(self.study.user_attrs[attr.BATCH_SIZE])

@@ -190,12 +190,4 @@ def run_stage(
         with workspace.lock(run_settings.progress), storage_errors(workspace.database):
             train_final_run(ready.loss, workspace, base, run_settings)
         return
-    run_loss_study(
-        ready.loss,
-        workspace,
-        base,
-        command=run_settings.command,
-        timing=run_settings.timing,
-        stop=stop,
-        callbacks=callbacks,
-    )
+    run_loss_study(ready.loss, workspace, base, run_settings, stop=stop, callbacks=callbacks)
