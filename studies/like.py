@@ -51,17 +51,12 @@ def settings_like(old: Workspace, survey: Survey, root: Path) -> StudyConfig:
 
 
 def take_over_warm_up(old: Workspace, new: Workspace, survey: Survey) -> str | None:
-    """Copy the warm-up of a workspace into a new one, if it would be the same there.
+    """Copy the warm-up of a workspace into a new one if it would be the same there; else say why not.
 
     Parameters
     ----------
     survey : Survey
         Of the new workspace.
-
-    Returns
-    -------
-    str or None
-        Why it was not taken over; None if it was.
     """
     source = old.warm_up_dir
     if not ((source / SUMMARY).is_file() and is_whole(source / CHECKPOINT)):

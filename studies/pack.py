@@ -30,7 +30,7 @@ was trained.
 
 
 def pack(workspace: Workspace, run_dir: Path, report: Path, output: Path) -> Path:
-    """Write a ZIP file of what `sonarseg predict` needs.
+    """Write a ZIP file of what `sonarseg predict` needs, and return its path.
 
     Parameters
     ----------
@@ -40,11 +40,6 @@ def pack(workspace: Workspace, run_dir: Path, report: Path, output: Path) -> Pat
         report.html.
     output : Path
         The file; it appears whole or not at all. Its folder is made.
-
-    Returns
-    -------
-    Path
-        `output`.
 
     Raises
     ------

@@ -87,7 +87,7 @@ _COMMENTS = {
 
 
 def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) -> dict[str, Any]:
-    """Choose settings for a survey and a device.
+    """Choose settings for a survey and a device: the sections of study.toml that differ from the defaults.
 
     Parameters
     ----------
@@ -97,11 +97,6 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
         Height and width of the tiles.
     cuda : bool
         Whether there is a CUDA device.
-
-    Returns
-    -------
-    dict
-        Sections of study.toml that differ from the defaults.
     """
     settings: dict[str, Any] = {"name": survey.name, "background": survey.background}
     if cuda:
@@ -207,12 +202,7 @@ def _sizes(survey: Survey) -> list[tuple[int, int]]:
 
 
 def refuse_existing(workspace: Path) -> None:
-    """Refuse a folder that is a workspace already.
-
-    Raises
-    ------
-    UserError
-    """
+    """Refuse (UserError) a folder that is a workspace already."""
     path = workspace / STUDY_TOML
     if path.exists():
         raise UserError(

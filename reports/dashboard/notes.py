@@ -22,11 +22,11 @@ from reports.findings.summary import cautions, crf_sentence, loss_sentence
 from reports.findings.verdict import Verdict, verdict
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.loss import LossSection, loss_section
+from reports.sections.trials import state_counts
 from reports.style.formatting import (
     METRIC_MEANINGS,
     difference,
     interval,
-    listing,
     markdown_text,
     ordered,
     parameter,
@@ -105,7 +105,6 @@ def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
     title = "Dense CRF" if crf else "Loss"
     sentences = [crf_sentence(crf)] if crf else [loss_sentence(loss)] if loss else []
     sentences += cautions(crf, loss)
-    states = listing([f"{number} {state}" for state, number in study.counts().items() if number])
     name = markdown_text(study.survey.get("name", "survey"))
     meaning = METRIC_MEANINGS.get(study.metric)
     parts = [
@@ -113,7 +112,7 @@ def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
         *([f"**{markdown_text(judged.sentence)}**"] if loss or judged.kind == "no model yet" else []),
         _PURPOSE.get(study.kind, ""),
         *(markdown_text(sentence) for sentence in sentences),
-        f"**Trials:** {states or 'none yet'}",
+        f"**Trials:** {state_counts(study) or 'none yet'}",
         f"**Metric:** {markdown_text(study.metric)}" + (f" ({meaning})" if meaning else ""),
     ]
     table = _crf_table(crf) if crf else _loss_table(loss) if loss else ""

@@ -24,7 +24,7 @@ FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
 
 
 def export(workspace: Path, folder: Path, formats: Sequence[ExportFormat]) -> list[Path]:
-    """Write files of every format asked for.
+    """Write files of every format asked for, and list what was written.
 
     Parameters
     ----------
@@ -35,11 +35,6 @@ def export(workspace: Path, folder: Path, formats: Sequence[ExportFormat]) -> li
         names them all.
     formats : sequence of str
         Of `FORMATS`.
-
-    Returns
-    -------
-    list of Path
-        What was written.
 
     Raises
     ------

@@ -18,6 +18,10 @@ Spec = dict[str, Any]
 FONT = "Inter, 'Segoe UI', 'Helvetica Neue', Arial, 'Liberation Sans', sans-serif"
 
 
+# Lines that only lead the eye say nothing under the pointer
+SILENT: Spec = {"hoverinfo": "skip", "hovertemplate": None}
+
+
 @dataclass(frozen=True)
 class Key:
     """An entry of a plot's legend, drawn by the page.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reports.figures.base import Figure, Key, axis, hover, layout, line, points
+from reports.figures.base import SILENT, Figure, Key, axis, hover, layout, line, points
 from reports.style.formatting import class_score, figure_text
 from reports.style.palette import NEUTRAL
 
@@ -75,5 +75,4 @@ def _spans(series: list[ClassScores], names: list[str], labels: list[str]) -> di
         if values:
             x += [min(values), max(values), None]
             y += [label, label, None]
-    silent = {"y": y, "hoverinfo": "skip", "hovertemplate": None}
-    return line(x, y, "", NEUTRAL, width=1.5, opacity=0.5) | silent
+    return line(x, y, "", NEUTRAL, width=1.5, opacity=0.5) | {"y": y} | SILENT

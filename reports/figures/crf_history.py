@@ -7,6 +7,7 @@ from typing import Any
 
 from objectives.records.study import Study, Trial
 from reports.figures.base import (
+    SILENT,
     Figure,
     Key,
     Spec,
@@ -26,8 +27,6 @@ from reports.style.formatting import PARAMETER_UNITS, count, figure_text, score
 from reports.style.palette import ACCENT, NEUTRAL, WARNING
 from reports.style.thinning import drawn_trials, ended_trials
 
-# Lines that only lead the eye say nothing under the pointer
-_SILENT: dict[str, Any] = {"hoverinfo": "skip", "hovertemplate": None}
 SEARCHED = Key("searched", ACCENT)
 UNTUNED = Key("untuned", WARNING, symbol="diamond")
 ENDED = Key("ended early, estimate", NEUTRAL, symbol="circle-open")
@@ -40,7 +39,7 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
     values = [trial.value or 0.0 for trial in study.complete]
     best = list(accumulate(values, max))
     keys = [Key("best so far", ACCENT, dash="solid"), SEARCHED, UNTUNED]
-    data = [line(*_steps(numbers, best), "best so far", ACCENT, shape="hv", **_SILENT)]
+    data = [line(*_steps(numbers, best), "best so far", ACCENT, shape="hv", **SILENT)]
     floor = _floor(study)
     for key, named, size in ((SEARCHED, False, 7), (UNTUNED, True, 9)):
         trials = [trial for trial in drawn_trials(study) if bool(trial.name) is named]
@@ -56,7 +55,7 @@ def history_figure(study: Study, best_untuned: Trial | None) -> Figure:
         label = f"best untuned, {best_untuned.name}"
         level = [best_untuned.value] * 2
         data.insert(
-            0, line([numbers[0], numbers[-1]], level, label, WARNING, dash="dot", width=1.5, **_SILENT)
+            0, line([numbers[0], numbers[-1]], level, label, WARNING, dash="dot", width=1.5, **SILENT)
         )
         keys.append(Key(label, WARNING, dash="dot"))
     return Figure(

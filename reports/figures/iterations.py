@@ -9,6 +9,7 @@ from typing import Any
 from objectives.records import attributes as attr
 from objectives.records.study import Study, Trial
 from reports.figures.base import (
+    SILENT,
     Figure,
     Key,
     Spec,
@@ -24,8 +25,6 @@ from reports.figures.base import (
 )
 from reports.style.formatting import count, figure_text, score, seconds
 from reports.style.palette import ACCENT, FAINT, NEUTRAL, WARNING
-
-_SILENT: dict[str, Any] = {"hoverinfo": "skip", "hovertemplate": None}
 
 
 def stored_curve(study: Study, trial: Trial) -> list[float | None]:
@@ -60,7 +59,7 @@ def quality_figure(study: Study, tuned: Trial | None, untuned: list[Trial]) -> F
     ]
     if tuned is not None and drawn[-1][0] == "tuned":
         chosen = int(tuned.params.get("iterations", 0))
-        point = points([chosen], [tuned.value], "chosen", ACCENT, size=11, **_SILENT)
+        point = points([chosen], [tuned.value], "chosen", ACCENT, size=11, **SILENT)
         data.append(point)
     longest = max(len(curve) for *_, curve in drawn) - 1
     reached = [value for *_, curve in drawn for value in curve if value is not None]
@@ -100,7 +99,7 @@ def time_figure(study: Study) -> Figure | None:
         "crf-time",
         [
             points(x, y, "trial", FAINT, size=6, opacity=0.7) | linked("crf", [t.number for t in timed]),
-            line(numbers, medians, "median", ACCENT, **_SILENT),
+            line(numbers, medians, "median", ACCENT, **SILENT),
         ],
         layout(
             xaxis=axis("mean-field iterations", rangemode="tozero", **whole_ticks(0, numbers[-1])),
@@ -165,7 +164,7 @@ def front_figure(study: Study) -> Figure | None:
     data: list[Spec] = [
         points([cost(t) for t in timed], [t.value for t in timed], "trial", FAINT, size=6, opacity=0.7)
         | linked("crf", [t.number for t in timed]),
-        line(steps_x, steps_y, "front", ACCENT, shape="hv", **_SILENT),
+        line(steps_x, steps_y, "front", ACCENT, shape="hv", **SILENT),
         points(steps_x, steps_y, "on the front", ACCENT, size=8) | linked("crf", [t.number for t in best]),
     ]
     return Figure(

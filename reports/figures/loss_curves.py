@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from reports.figures.base import Figure, Key, axis, layout, line, value_axis, whole_ticks
+from reports.figures.base import SILENT, Figure, Key, axis, layout, line, value_axis, whole_ticks
 from reports.figures.epochs import Curve
 from reports.sections.loss_table import LossRow
 from reports.style.formatting import count, score
 from reports.style.palette import NEUTRAL
+
+# A shape over the whole height of the plot, behind the lines
+_BEHIND: dict[str, Any] = {"yref": "paper", "y0": 0, "y1": 1, "layer": "below"}
 
 
 def loss_figure(row: LossRow, mean: Curve) -> Figure:
@@ -49,7 +52,8 @@ def miou_figure(row: LossRow, runs: list[Curve], mean: Curve, scale: list[float]
         if len(runs) > 1:
             data += [
                 line(run.epochs, run.values[measure], measure, row.colour, dash=dash, width=1, opacity=0.3)
-                | {"showlegend": False, "hoverinfo": "skip", "hovertemplate": None}
+                | {"showlegend": False}
+                | SILENT
                 for run in runs
             ]
         data.append(line(mean.epochs, mean.values[measure], measure, row.colour, dash=dash))
@@ -111,43 +115,18 @@ def _bands(curve: Curve) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     if curve.warm_up_end:
         first = min(curve.epochs)
         end = curve.warm_up_end + 0.5
-        shapes.append(
-            {
-                "type": "rect",
-                "yref": "paper",
-                "x0": first - 0.5,
-                "x1": end,
-                "y0": 0,
-                "y1": 1,
-                "line": {"width": 0},
-                "fillcolor": "rgba(125,138,148,0.12)",
-                "layer": "below",
-            }
-        )
-        label = {
-            "x": (first - 0.5 + end) / 2,
-            "y": 1,
-            "yref": "paper",
-            "yanchor": "bottom",
-            "text": "warm-up",
-        }
-        labels.append({**label, "showarrow": False, "font": {"size": 11}})
+        band = {"type": "rect", "x0": first - 0.5, "x1": end, "fillcolor": "rgba(125,138,148,0.12)"}
+        shapes.append(_BEHIND | band | {"line": {"width": 0}})
+        above = {"x": (first - 0.5 + end) / 2, "y": 1, "yref": "paper", "yanchor": "bottom"}
+        labels.append(above | {"text": "warm-up", "showarrow": False, "font": {"size": 11}})
     return shapes + _round_lines(curve), labels
 
 
 def _round_lines(curve: Curve) -> list[dict[str, Any]]:
     """Mark where new pseudo-labels are made."""
+    stroke = {"width": 1, "dash": "dot", "color": "rgba(125,138,148,0.6)"}
     return [
-        {
-            "type": "line",
-            "yref": "paper",
-            "x0": start - 0.5,
-            "x1": start - 0.5,
-            "y0": 0,
-            "y1": 1,
-            "line": {"width": 1, "dash": "dot", "color": "rgba(125,138,148,0.6)"},
-            "layer": "below",
-        }
+        _BEHIND | {"type": "line", "x0": start - 0.5, "x1": start - 0.5, "line": stroke}
         for start in curve.round_starts
     ]
 

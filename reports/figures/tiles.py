@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.figures.base import Figure, Spec, axis, layout
+from reports.figures.base import Figure, Spec, axis, hover, layout, points
 from reports.style.formatting import count, figure_text, score
 
 # Points drawn a row; a longer one is thinned evenly by rank
@@ -81,6 +81,7 @@ def _row(
         f"{score(float(each.scores[i]))}"
         for i in shown
     ]
+    x = [round(float(each.scores[i]), 5) for i in shown]
     silent = {"type": "scatter", "hoverinfo": "skip", "name": figure_text(each.label), "cliponaxis": False}
     return [
         silent
@@ -97,15 +98,5 @@ def _row(
             "y": [place - 0.14],
             "marker": {"symbol": "line-ns-open", "size": 9, "color": "#ffffff", "line": {"width": 2}},
         },
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "x": [round(float(each.scores[i]), 5) for i in shown],
-            "y": heights,
-            "name": figure_text(each.label),
-            "marker": {"color": each.colour, "size": 5, "opacity": 0.6},
-            "text": texts,
-            "hovertemplate": "%{text}<extra></extra>",
-            "cliponaxis": False,
-        },
+        points(x, heights, each.label, each.colour, size=5, opacity=0.6, **hover(texts)),
     ]

@@ -16,6 +16,7 @@ from reports.findings.verdict import verdict
 from reports.sections.crf import CrfSection
 from reports.sections.loss import LossSection
 from reports.sections.loss_table import TABLE_METRICS, LossRow, loss_table
+from reports.sections.trials import state_counts
 from reports.style.formatting import count, difference, listing, score, seconds
 from reports.style.interval_words import search_sentence, why_none
 from reports.style.study_words import foreign_note
@@ -148,9 +149,7 @@ def _unfinished(study: Study, what: str) -> str | None:
     if not study.trials:
         return f"The {what} study holds no trial yet."
     if not study.complete:
-        counts = study.counts()
-        states = listing([f"{number} {state}" for state, number in counts.items() if number])
-        return f"No trial of the {what} study has ended well yet ({states})."
+        return f"No trial of the {what} study has ended well yet ({state_counts(study)})."
     return None
 
 

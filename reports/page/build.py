@@ -42,7 +42,7 @@ class Card:
 
 
 def write_report(workspace: Path, output: Path | None = None) -> Path:
-    """Write the report of a workspace's studies, finished or not.
+    """Write the report of a workspace's studies, finished or not, and return its path.
 
     Parameters
     ----------
@@ -50,11 +50,6 @@ def write_report(workspace: Path, output: Path | None = None) -> Path:
         Folder with `study.db`, and `runs/` and `pictures/` where they were made.
     output : Path, optional
         File to write; `workspace/report.html` by default.
-
-    Returns
-    -------
-    Path
-        The file written.
 
     Raises
     ------

@@ -11,10 +11,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
-from objectives.records.study import Study
 from reports.figures.base import Figure
 from reports.sections.loss_table import PAPER
-from reports.sections.trials import TrialsTable, trials_data, value
+from reports.sections.trials import TrialsTable, state_counts, trials_data, value
 from reports.style import formatting
 from reports.style.study_words import foreign_note
 from sonarseg import __version__
@@ -93,13 +92,9 @@ def _environment() -> Environment:
         "metric_meanings": formatting.METRIC_MEANINGS,
         "paper": PAPER,
         "units": formatting.PARAMETER_UNITS,
-        "state_counts": _state_counts,
+        "state_counts": state_counts,
     }
     return environment
-
-
-def _state_counts(study: Study) -> str:
-    return formatting.listing([f"{number} {state}" for state, number in study.counts().items() if number])
 
 
 def _coded(text: str) -> Markup:

@@ -43,21 +43,23 @@ class Side:
     studies: dict[str, Study]
 
     @property
+    def _first(self) -> Study | None:
+        return next(iter(self.studies.values()), None)
+
+    @property
     def survey(self) -> dict[str, object]:
         """Name, fingerprint, classes and tile counts of the survey."""
-        first = next(iter(self.studies.values()), None)
-        return {} if first is None else first.survey
+        return {} if self._first is None else self._first.survey
 
     @property
     def metric(self) -> str:
         """Name of the metric that its studies maximise."""
-        first = next(iter(self.studies.values()), None)
-        return "–" if first is None else first.metric
+        return "–" if self._first is None else self._first.metric
 
     @property
     def tiles(self) -> list[str]:
         """Tiles that the scores are counted over."""
-        first = next(iter(self.studies.values()), None)
+        first = self._first
         return [] if first is None else [plain(tile) for tile in first.attrs.get(attr.TILES) or []]
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 
 from objectives.records.study import INTERRUPTED, Study, Trial
 from reports.figures.base import finite
-from reports.style.formatting import ordered, parameter
+from reports.style.formatting import listing, ordered, parameter
 from reports.style.thinning import listed_trials, thinning_note
 from sonarseg.files.plain_text import plain
 
@@ -84,6 +84,11 @@ def trials_table(study: Study, best: Trial | None) -> TrialsTable:
     others = [name for name in ("miou_multiclass", "miou", "miou_paper") if name != study.metric]
     names = ordered(name for trial in listed for name in trial.params)
     return TrialsTable(study, rows, names, [study.metric, *others], _reasons(study), thinning_note(study))
+
+
+def state_counts(study: Study) -> str:
+    """Number of trials in each state that has any, in words; empty without trials."""
+    return listing([f"{number} {state}" for state, number in study.counts().items() if number])
 
 
 def trials_data(table: TrialsTable) -> dict[str, Any]:

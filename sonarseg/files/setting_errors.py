@@ -43,12 +43,7 @@ def setting_error(keys: Iterable[str], problem: str) -> PydanticCustomError:
 
 
 def strictly(model: type[Model], values: dict[str, Any]) -> Model:
-    """Validate values of a file, in which true is no number and a number no text.
-
-    Raises
-    ------
-    ValidationError
-    """
+    """Validate (ValidationError) values of a file, in which true is no number and a number no text."""
     # As JSON, because strict Python values would have to be tuples where files have lists.
     return model.model_validate_json(json.dumps(values, default=str), strict=True)
 

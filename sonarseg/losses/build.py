@@ -15,12 +15,15 @@ from sonarseg.losses.cross_entropy import cross_entropy
 from sonarseg.losses.focal import focal
 from sonarseg.losses.lovasz_softmax import lovasz_softmax
 
+# (logits float (B, K, H, W), target int64 (B, H, W)) -> scalar
+Loss = Callable[[Tensor, Tensor], Tensor]
+
 
 def build_loss(
     config: LossConfig,
     frequencies: NDArray[np.floating] | None,
     device: torch.device = torch.device("cpu"),  # noqa: B008
-) -> Callable[[Tensor, Tensor], Tensor]:
+) -> Loss:
     """Make the loss of a run.
 
     Parameters
@@ -31,11 +34,6 @@ def build_loss(
         Share of each class in the pseudo-labels of the first round; needed where alpha is above 0.
     device : torch.device
         Where the logits will be.
-
-    Returns
-    -------
-    callable
-        (logits (B, K, H, W), target int64 (B, H, W)) -> scalar.
 
     Raises
     ------

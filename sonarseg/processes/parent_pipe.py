@@ -16,7 +16,7 @@ GRACE = 4.0
 
 
 def watch_parent(on_end: Callable[[], None], grace: float = GRACE) -> bool:
-    """End this process once the program that follows it is gone.
+    """End this process once the program that follows it is gone; False if no program follows it.
 
     First politely, as SIGTERM does; after `grace` seconds firmly, with all that it started.
 
@@ -26,11 +26,6 @@ def watch_parent(on_end: Callable[[], None], grace: float = GRACE) -> bool:
         Called in the watching thread when the program is gone.
     grace : float
         Seconds.
-
-    Returns
-    -------
-    bool
-        Whether there is such a program.
     """
     number = os.environ.pop(PARENT_PIPE, None)
     if number is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
@@ -10,18 +11,16 @@ from sonarseg.simulation.regions import gaussian_field
 from sonarseg.simulation.settings import SeaFloor
 
 Array = NDArray[np.float64]
+# Height in metres, and strength of the backscatter, (H, W) each
+Relief = tuple[Array, Array]
 
 
-def _mud(
-    shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def _mud(shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: Generator) -> Relief:
     height = floor.mud_roughness * gaussian_field(shape, 0.4 / pixel, rng)
     return height, np.ones(shape)
 
 
-def _sand_ripples(
-    shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def _sand_ripples(shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: Generator) -> Relief:
     """Asymmetric ripples that wander, fork and fade."""
     rows, columns = np.indices(shape) * pixel
     # Currents run along the shore: crests lie within 35 degrees of the track in a strip.
@@ -34,9 +33,7 @@ def _sand_ripples(
     return floor.ripple_height / 2 * strength * wave, np.ones(shape)
 
 
-def _rock(
-    shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def _rock(shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: Generator) -> Relief:
     """Rough ledges with boulders half buried in them."""
     height = floor.rock_roughness * (
         gaussian_field(shape, 1.2 / pixel, rng)
@@ -57,9 +54,7 @@ def _rock(
     return height, np.exp(0.25 * gaussian_field(shape, 0.8 / pixel, rng))
 
 
-def _seagrass(
-    shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def _seagrass(shape: tuple[int, int], floor: SeaFloor, pixel: float, rng: Generator) -> Relief:
     """Patches of canopy on bare floor; leaves scatter strongly, the floor between them weakly."""
     cover = 1 / (1 + np.exp(-3 * gaussian_field(shape, floor.patch_length / pixel, rng)))
     ragged = 0.25 * gaussian_field(shape, 0.12 / pixel, rng)
@@ -70,9 +65,7 @@ def _seagrass(
 MAKERS = (_mud, _sand_ripples, _rock, _seagrass)
 
 
-def terrain(
-    classes: NDArray[np.uint8], floor: SeaFloor, pixel: float, rng: np.random.Generator
-) -> tuple[Array, Array]:
+def terrain(classes: NDArray[np.uint8], floor: SeaFloor, pixel: float, rng: Generator) -> Relief:
     """Lay out the sea floor of a strip.
 
     Parameters

@@ -180,12 +180,7 @@ def classes_in_mask(
 
 
 def check_mask(path: Path, mask: NDArray[np.uint8], size: tuple[int, int], num_classes: int) -> None:
-    """Refuse a mask of another size or with an unknown class id.
-
-    Raises
-    ------
-    UserError
-    """
+    """Refuse (UserError) a mask of another size or with an unknown class id."""
     if mask.shape != size:
         raise UserError(
             f"{path} is {mask.shape[1]} x {mask.shape[0]} pixels but its tile is {size[1]} x {size[0]}: "

@@ -73,12 +73,7 @@ class GreyScaling(BaseModel):
         return filled(self.apply(read_picture(path), path), read_valid(path))
 
     def refuse_other_depth(self, path: Path) -> None:
-        """Refuse a picture file of another depth, by its header where that tells.
-
-        Raises
-        ------
-        UserError
-        """
+        """Refuse (UserError) a picture file of another depth, by its header where that tells."""
         if picture_bits(path) != self.bits:
             self.apply(read_picture(path), path)
 

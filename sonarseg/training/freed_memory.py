@@ -13,15 +13,10 @@ _NEVER_TRIM = 2**31 - 1
 
 
 def keep_freed_memory() -> bool:
-    """Let glibc keep freed memory for the next step; elsewhere nothing changes.
+    """Let glibc keep freed memory for the next step, and say whether it does; elsewhere nothing changes.
 
     Otherwise it gives large buffers back to the system at once, and each step of a training on the CPU
     faults some 10^4 pages in again, a tenth of its time.
-
-    Returns
-    -------
-    bool
-        Whether glibc took the settings.
     """
     if not sys.platform.startswith("linux"):
         return False

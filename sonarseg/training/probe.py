@@ -5,7 +5,7 @@ from __future__ import annotations
 import mmap
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, count, islice
 from pathlib import Path
@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from sonarseg.losses.build import Loss
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.checkpoint.model import Model
@@ -29,7 +29,6 @@ from sonarseg.training.validation import validate
 STEPS = 2
 # MAP_NORESERVE, for which Python has no name: more may be mapped than the machine has
 _NO_RESERVE = 0x4000 if sys.platform == "linux" else 0
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 class _Enough(Exception):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_json
-from sonarseg.losses.build import build_loss
+from sonarseg.losses.build import Loss, build_loss
 from sonarseg.metrics.iou import survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import choose_batch_size, smaller
@@ -37,11 +34,9 @@ from sonarseg.training.targets.rounds import PSEUDO_LABELS, RoundTargets, refuse
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 
-Loss = Callable[[Tensor, Tensor], Tensor]
-
 
 def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = False) -> dict[str, Any]:
-    """Train, or go on training, what `run_dir/config.json` describes.
+    """Train, or go on training, what `run_dir/config.json` describes; return the content of summary.json.
 
     A finished run stays as it is while its checkpoint is whole; else it goes on from the one before.
 
@@ -54,11 +49,6 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
     lower_batch_size : bool
         Where memory runs out, go on with batches half as large and say so. A trial must not: it
         could not be compared with others.
-
-    Returns
-    -------
-    dict
-        The content of summary.json.
 
     Raises
     ------

@@ -92,12 +92,7 @@ class StepGuard:
             self._look(epoch)
 
     def end_epoch(self, epoch: int) -> int:
-        """Look at the counter once more.
-
-        Returns
-        -------
-        int
-            Steps of this epoch that were left out.
+        """Look at the counter once more and count the steps of this epoch that were left out.
 
         Raises
         ------

@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.ignore import IGNORE
+from sonarseg.losses.build import Loss
 from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.checkpoint.model import Model
@@ -103,10 +102,7 @@ class Trainer:
         self.guard.load_state(state["guard"])
 
     def train_epoch(
-        self,
-        epoch: Epoch,
-        targets: PixelStore | None,
-        segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None,
+        self, epoch: Epoch, targets: PixelStore | None, segmentation_loss: Loss | None
     ) -> EpochLosses:
         """Train one epoch.
 
@@ -119,8 +115,6 @@ class Trainer:
             Where in the run this epoch stands.
         targets : PixelStore of uint8 (1, h, w), or None
             Pseudo-labels at the network's scale; None during the warm-up.
-        segmentation_loss : callable or None
-            (logits (B, K, H, W), target (B, H, W)) -> scalar.
 
         Raises
         ------
@@ -139,12 +133,13 @@ class Trainer:
         if targets is not None:
             feeds.append(feed_of(targets, device, fill=IGNORE))
         self.model.network.train()
+        weights = self.config.training.classification_weight, self.config.training.segmentation_weight
         sums = torch.zeros(2, device=device)
         for step, (batch, parts) in enumerate(zip(batches, stream(feeds, batches), strict=True)):
             self._set_learning_rate(epoch, step, len(batches))
             images, target = self._augmented(parts, generator)
             classification, segmentation = self._losses(images, target, shown[step], segmentation_loss)
-            self._step(self._weighted(classification, segmentation))
+            self._step(weights[0] * classification + weights[1] * segmentation)
             sums += len(batch) * self.guard.finite_part(torch.stack([classification, segmentation]))
             self.guard.after_step(epoch.number)
             for listener in self._step_listeners:
@@ -161,14 +156,9 @@ class Trainer:
 
     def batches(self, epoch: Epoch) -> list[list[int]]:
         """Draw the tiles of an epoch, step by step."""
-        return self._batches(self._draw(epoch))
-
-    def _draw(self, epoch: Epoch) -> NDArray[np.int64]:
         single_only = self.config.supervision == "single-label" and epoch.round > 0
         draw = single_class_epoch if single_only else balanced_epoch
-        return draw(self.tiles.multiclass, seed=self.config.seed, epoch=epoch.number)
-
-    def _batches(self, order: NDArray[np.int64]) -> list[list[int]]:
+        order = draw(self.tiles.multiclass, seed=self.config.seed, epoch=epoch.number)
         size = self.config.training.tiles_a_step
         batches = [order[i : i + size].tolist() for i in range(0, len(order), size)]
         if len(batches) > 1 and len(batches[-1]) == 1:
@@ -184,16 +174,8 @@ class Trainer:
         target = drawn.of_target(parts[1][:, 0]).long() if len(parts) > 1 else None
         return drawn.of_images(images), target
 
-    def _weighted(self, classification: Tensor, segmentation: Tensor) -> Tensor:
-        training = self.config.training
-        return training.classification_weight * classification + training.segmentation_weight * segmentation
-
     def _losses(
-        self,
-        images: Tensor,
-        target: Tensor | None,
-        shown: Tensor,
-        segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None,
+        self, images: Tensor, target: Tensor | None, shown: Tensor, segmentation_loss: Loss | None
     ) -> tuple[Tensor, Tensor]:
         network = self.model.network
         with autocast(self.model.device):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.ignore import IGNORE
+from sonarseg.losses.build import Loss
 from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.checkpoint.model import Model
@@ -56,7 +57,7 @@ def validate(
     model: Model,
     tiles: Tiles,
     masks: PixelStore,
-    segmentation_loss: Callable[[Tensor, Tensor], Tensor] | None,
+    segmentation_loss: Loss | None,
     labelled: Tensor,
     batch_size: int,
     *,
@@ -73,7 +74,7 @@ def validate(
         The validation tiles.
     masks : PixelStore of uint8 (1, H, W)
         Their masks, 255 = ignore.
-    segmentation_loss : callable or None
+    segmentation_loss : Loss or None
         The run's loss, to be watched beside the scores.
     labelled : bool (K,)
         Classes that image-level labels speak of.

@@ -94,7 +94,7 @@ def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     from objectives.records.read import read_studies
     from reports.findings.confirmed import confirmed
     from reports.style.formatting import difference, interval, score
-    from studies.commands.terminal.tables import calm_table, inert
+    from studies.commands.terminal.tables import FittingTable, inert
 
     again = confirmed(read_studies(workspace.root)[kind])
     assert again is not None, "it has just been stored"
@@ -111,7 +111,7 @@ def outcome(workspace: Workspace, kind: StudyKind) -> list[Any]:
     ]
     return [
         inert(f"{kind}: {again.winner} against {again.baseline}"),
-        calm_table(["", "verdict", "winner", "baseline", "difference", "95 % interval"], rows, words=2),
+        FittingTable(["", "verdict", "winner", "baseline", "difference", "95 % interval"], rows, words=2),
         inert(again.sentence()),
         *(inert(f"A run failed: {reason}") for reason in again.unfinished),
     ]

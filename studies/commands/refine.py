@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sonarseg.errors import UserError
+
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
@@ -66,7 +68,6 @@ def refine(
     from sonarseg.densecrf.engines.base import pick_engine
     from sonarseg.densecrf.files.refine import refine_files
     from sonarseg.densecrf.files.scores import find_score_files
-    from sonarseg.errors import UserError
     from sonarseg.processes.signals import interruptible
     from sonarseg.survey.importers.shown_table import read_shown
     from sonarseg.survey.scaling import scaling_of
@@ -124,7 +125,6 @@ def _engine_name(text: str) -> Any:
     from typing import get_args
 
     from sonarseg.densecrf.engines.base import EngineName
-    from sonarseg.errors import UserError
 
     if text not in get_args(EngineName):
         raise UserError(f'--engine "{text}" is none: use {", ".join(get_args(EngineName))}.')
@@ -143,7 +143,6 @@ def crf_parameters(setting: str, params: list[str], channels: int) -> CrfParamet
 
     from sonarseg.densecrf.parameters import CrfParameters
     from sonarseg.densecrf.published import PUBLISHED, published
-    from sonarseg.errors import UserError
 
     names = {name.lower().replace(" ", "-"): name for name in PUBLISHED}
     if setting.lower() not in names:
@@ -179,7 +178,6 @@ def _parameter_file(path: Path) -> dict[str, Any]:
     from pydantic import ValidationError
 
     from sonarseg.densecrf.parameters import CrfParameters
-    from sonarseg.errors import UserError
     from sonarseg.files.setting_errors import strictly
     from sonarseg.files.settings import read_settings
 

@@ -16,7 +16,7 @@ from rich.live import Live
 from objectives.records import attributes as attr
 from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 from studies.commands.terminal.scores_table import figure
-from studies.commands.terminal.tables import FittingTable, calm_table, inert
+from studies.commands.terminal.tables import FittingTable, inert
 
 if TYPE_CHECKING:
     from studies.workspace import Workspace
@@ -253,7 +253,7 @@ def _workers_table(kind: str, study: dict[str, Any]) -> FittingTable:
         for worker in study["workers"]
     ]
     head = ["worker", "setting", "on", f"{kind} trial", "since", "step", study["metric"]]
-    return calm_table(head, rows, words=3)
+    return FittingTable(head, rows, words=3)
 
 
 def _setting(best: dict[str, Any]) -> str:

@@ -25,13 +25,13 @@ def check(
     from sonarseg.survey.checks.survey import check_survey
     from studies.commands.options.nearby import refuse_no_survey
     from studies.commands.terminal.console import ConsoleProgress, console, say
-    from studies.commands.terminal.tables import calm_table, show
+    from studies.commands.terminal.tables import FittingTable, show
 
     refuse_no_survey(survey)
     opened = ("train", "val", "test") if all_masks else ("val",)
     with ConsoleProgress() as progress:
         found = check_survey(survey, background, masks=opened, progress=progress)
-    show(console, calm_table(found.header, found.rows))
+    show(console, FittingTable(found.header, found.rows))
     if found.background is not None:
         say(f"background: {found.background}")
     for note in found.notes:

@@ -23,7 +23,7 @@ def settle_strips(
     choice: StripsChoice | None,
     ask: Callable[[str], bool] | None = None,
 ) -> bool:
-    """Write groups.csv from the names of the tiles, if they tell strips and the person agrees.
+    """Write groups.csv from the names of the tiles, if they tell strips and the person agrees; say whether.
 
     Parameters
     ----------
@@ -31,11 +31,6 @@ def settle_strips(
         None asks; without a terminal it is "none".
     ask : callable, optional
         Asks a question; by default on the terminal.
-
-    Returns
-    -------
-    bool
-        Whether it was written.
     """
     if survey.groups or (survey.root / "groups.csv").is_file() or choice is StripsChoice.NONE:
         return False

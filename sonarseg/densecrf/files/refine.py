@@ -45,7 +45,7 @@ def refine_files(
     jobs: int = 1,
     progress: Progress = silent,
 ) -> int:
-    """Write class ids, and class probabilities if wanted, for every tile that has none yet.
+    """Write class ids, and class probabilities if wanted, for every tile without them; count these tiles.
 
     Pixels without data are 255 and have no say.
 
@@ -69,11 +69,6 @@ def refine_files(
         Threads or processes.
     progress : Progress
         Called a tile.
-
-    Returns
-    -------
-    int
-        Tiles written.
 
     Raises
     ------

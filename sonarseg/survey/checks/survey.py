@@ -140,21 +140,15 @@ def _missing_pictures(read: ReadSurvey) -> list[str]:
     problems = []
     # As a list would read the name without the suffix that it needs, in any case
     nearest = {tile_name(tile).lower(): listed_name(tile) for tile in survey.images}
-    for split in SPLITS:
-        for tile in survey.splits[split]:
-            if tile not in survey.images:
-                near = nearest.get(tile.lower())
-                hint = f"; there is {near}" if near else ""
-                problems.append(
-                    f"{survey.root / 'splits' / split}.txt: the tile {tile} has no picture in images{hint}."
-                )
-    for tile, line in read.label_lines.items():
+    named = [
+        (f"{survey.root / 'splits' / split}.txt", tile) for split in SPLITS for tile in survey.splits[split]
+    ]
+    named += [(f"{survey.root / 'labels.csv'} line {line}", tile) for tile, line in read.label_lines.items()]
+    for place, tile in named:
         if tile not in survey.images:
             near = nearest.get(tile.lower())
             hint = f"; there is {near}" if near else ""
-            problems.append(
-                f"{survey.root / 'labels.csv'} line {line}: the tile {tile} has no picture in images{hint}."
-            )
+            problems.append(f"{place}: the tile {tile} has no picture in images{hint}.")
     return problems
 
 

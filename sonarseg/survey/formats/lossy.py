@@ -33,12 +33,7 @@ _LOSSLESS_FORMATS = ("PNG", "GIF", "BMP", "PPM")
 
 
 def refuse_lossy_tiff(path: Path, page: tifffile.TiffPage) -> None:
-    """Refuse a TIFF mask whose compression loses, or may lose for all that can be told.
-
-    Raises
-    ------
-    UserError
-    """
+    """Refuse (UserError) a TIFF mask whose compression loses, or may lose for all that can be told."""
     compression = page.compression
     if compression in _LOSSLESS_TIFF:
         return
@@ -51,12 +46,7 @@ def refuse_lossy_tiff(path: Path, page: tifffile.TiffPage) -> None:
 
 
 def refuse_lossy_format(path: Path, name: str) -> None:
-    """Refuse a mask in a file format that loses; `name` is the format as Pillow calls it.
-
-    Raises
-    ------
-    UserError
-    """
+    """Refuse (UserError) a mask in a file format that loses; `name` is the format as Pillow calls it."""
     if name in _LOSSLESS_FORMATS or (name == "JPEG2000" and keeps_jpeg2000(path.read_bytes())):
         return
     raise _lossy(path, "JPEG" if name == "MPO" else name)

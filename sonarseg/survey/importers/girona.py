@@ -23,7 +23,7 @@ SPLITS = ("train", "val")
 
 
 def import_girona(source: Path, destination: Path, *, progress: Progress = silent) -> Survey:
-    """Make a survey from `source`, in full or not at all.
+    """Make a survey from `source`, in full or not at all, and open it.
 
     The framework keeps, under train/ and val/, images/uni_class/*.tiff and images/multi_class/*.tiff,
     class_labels/NAME.csv with the columns class and presence, and masks/*.tiff. Numbered classes
@@ -38,11 +38,6 @@ def import_girona(source: Path, destination: Path, *, progress: Progress = silen
         Folder to make; it must be empty or new.
     progress : Progress
         Called a tile.
-
-    Returns
-    -------
-    Survey
-        The survey just made.
 
     Raises
     ------

@@ -72,7 +72,7 @@ def write_labels(
     background: str | None = None,
     progress: Progress = silent,
 ) -> Path:
-    """Write labels.csv of a survey from its masks, once.
+    """Write labels.csv of a survey from its masks, once, and return its path.
 
     Parameters
     ----------
@@ -84,11 +84,6 @@ def write_labels(
         The background class, which gets no column.
     progress : Progress
         Called a mask.
-
-    Returns
-    -------
-    Path
-        The file.
 
     Raises
     ------

@@ -9,7 +9,7 @@ from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP
 from studies.commands.lone_runs.settings import Wishes, dry_run_config
 from studies.commands.terminal.console import ConsoleProgress, console
-from studies.commands.terminal.tables import calm_table, inert, show
+from studies.commands.terminal.tables import FittingTable, inert, show
 from studies.storage.open import load_study
 from studies.trials.loop import finished
 from studies.workers.leases import device_slots
@@ -35,7 +35,7 @@ def show_forecast(workspace: Workspace, run_dir: Path | None, wishes: Wishes) ->
         config = dry_run_config(workspace, run_dir, wishes)
     with ConsoleProgress() as progress:
         forecast = dry_run(config, run_dir, workspace.root, progress)
-    table = calm_table(("forecast", "value"), _rows(forecast))
+    table = FittingTable(("forecast", "value"), _rows(forecast))
     show(console, table, inert(_study_sentence(workspace, forecast)))
 
 

@@ -35,7 +35,7 @@ def _settings() -> dict[str, str]:
 
 
 def crf_target(workspace: Workspace, text: str, scaling: GreyScaling) -> CrfParameters | None:
-    """Find the dense CRF setting that a person names.
+    """Find the dense CRF setting that a person names; None if the text names none.
 
     Parameters
     ----------
@@ -45,11 +45,6 @@ def crf_target(workspace: Workspace, text: str, scaling: GreyScaling) -> CrfPara
         `tuned`, `cam`, `crf:N`, or the name of a published setting in any case.
     scaling : GreyScaling
         Tells for how many channels a published setting is meant.
-
-    Returns
-    -------
-    CrfParameters or None
-        None where the text names no dense CRF setting.
 
     Raises
     ------

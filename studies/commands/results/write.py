@@ -26,7 +26,7 @@ from studies.workspace import Workspace
 
 
 def write_results(workspace: Workspace, output: Path | None = None, *, quiet: bool = False) -> Path:
-    """Make the picture rows anew, write the notes that Optuna Dashboard shows, and the report.
+    """Make the picture rows again, write the notes for Optuna Dashboard, and the report; return its path.
 
     Of a workspace where nothing may be written, the report alone is.
 
@@ -38,11 +38,6 @@ def write_results(workspace: Workspace, output: Path | None = None, *, quiet: bo
         Where the report goes; `report.html` in the workspace by default.
     quiet : bool
         Show no progress.
-
-    Returns
-    -------
-    Path
-        The report.
     """
     phases.now("reading the studies")
     refresh_snapshot(workspace)

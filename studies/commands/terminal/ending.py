@@ -14,7 +14,7 @@ from reports.style.formatting import MISSING, difference, ordered, parameter, sc
 from reports.style.study_words import foreign_note
 from sonarseg.errors import UserError
 from studies.commands.options.workspace import find_workspace
-from studies.commands.terminal.tables import FittingTable, calm_table, inert
+from studies.commands.terminal.tables import FittingTable, inert
 from studies.workspace import Workspace
 
 
@@ -27,7 +27,7 @@ def ending(workspace: Workspace) -> list[FittingTable | Text]:
         return [inert(told["verdict"]["sentence"]), inert(f"Nothing was tuned: {reason}")]
     heads = ["study", "baseline", "", "best", "ahead", "trials", "pruned", "failed"]
     rows = [_row(kind, facts) for kind, facts in studies.items()]
-    parts: list[FittingTable | Text] = [calm_table(heads, rows, words=2)]
+    parts: list[FittingTable | Text] = [FittingTable(heads, rows, words=2)]
     if "loss" in studies and sum(studies["loss"]["trials"].values()):
         parts.insert(0, inert(told["verdict"]["sentence"]))
     metrics = sorted({facts["metric"] for facts in studies.values()})

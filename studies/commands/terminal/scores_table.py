@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from studies.commands.terminal.tables import FittingTable, calm_table
+from studies.commands.terminal.tables import FittingTable
 
 NOT_SCORED = "not scored"
 _METRICS = ("miou", "miou_multiclass", "miou_paper", "fwiou")
@@ -26,7 +26,7 @@ def scores_table(columns: Mapping[str, Mapping[str, Any]], unscored: Collection[
         values = [None if name in unscored else scores["iou"].get(name) for scores in columns.values()]
         cells = [NOT_SCORED if value is None else figure(value) for value in values]
         rows.append([f"iou/{name}", *cells])
-    return calm_table(["", *columns], rows)
+    return FittingTable(["", *columns], rows)
 
 
 def figure(value: float | None) -> str:

@@ -53,11 +53,6 @@ class FittingTable:
             yield _laid_out([str(part) for part in first], cells, words=2)
 
 
-def calm_table(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> FittingTable:
-    """Lay rows out under a head; see `FittingTable`."""
-    return FittingTable(columns, rows, words)
-
-
 def _laid_out(columns: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for place, head in enumerate(columns):

@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 from studies.commands.terminal import phases
 from studies.commands.terminal.bars import Bars, phase_line, shortened
 from studies.commands.terminal.console import ConsoleProgress
-from studies.commands.terminal.tables import calm_table
+from studies.commands.terminal.tables import FittingTable
 from studies.main import app
 
 NOTE = "best miou_multiclass 0.523 (trial 12, a setting of a long name)"
@@ -74,7 +74,7 @@ def test_no_figure_of_a_table_is_cut_on_a_narrow_terminal(width: int) -> None:
     cells = ["987", "1:24:21", "103", "+0.012 to +0.345", "0.1234"]
     heads = ["worker", "setting", "on", "loss trial", "since", "step", "interval", "miou_multiclass"]
     rows = [["a-long-host-name, process 1234567", "lovasz_softmax", "cuda:1", *cells]] * 3
-    lines = rendered(calm_table(heads, rows, words=3), width)
+    lines = rendered(FittingTable(heads, rows, words=3), width)
     assert max(map(len, lines)) <= width
     text = "\n".join(lines)
     for cell in cells:

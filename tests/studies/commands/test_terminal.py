@@ -19,7 +19,7 @@ from studies.commands.terminal.console import ConsoleProgress, say
 from studies.commands.terminal.ending import ending
 from studies.commands.terminal.errors import print_error
 from studies.commands.terminal.scores_table import scores_table
-from studies.commands.terminal.tables import calm_table, inert, show, visible
+from studies.commands.terminal.tables import FittingTable, inert, show, visible
 from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.fake_studies import CLASSES, new_study, study_attrs
@@ -43,14 +43,14 @@ def lines_of(text: str) -> list[str]:
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_no_line_is_wider_than_the_terminal(width: int) -> None:
-    table = calm_table(["setting", "value"], [["a long name " * 9, 0.5], ["b", 0.25]])
+    table = FittingTable(["setting", "value"], [["a long name " * 9, 0.5], ["b", 0.25]])
     text = printed(table, inert("many words " * 30), width=width)
     assert max(map(len, lines_of(text))) <= width
     assert " ".join(text.split()).count("many words") == 30
 
 
 def test_a_pipe_is_neither_folded_nor_coloured() -> None:
-    text = printed(calm_table(["a", "b"], [["x" * 150, 1]]), inert("y " * 200), width=40, terminal=False)
+    text = printed(FittingTable(["a", "b"], [["x" * 150, 1]]), inert("y " * 200), width=40, terminal=False)
     assert "x" * 150 in text
     assert "y " * 199 in text
     assert "\x1b" not in text
