@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.cam.files import read_cam
-from sonarseg.densecrf.batch import ScoredTile, refine_tiles
+from sonarseg.densecrf.batch import refine_tiles
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
+from sonarseg.densecrf.tile import ScoredTile
 from sonarseg.errors import UserError
 from sonarseg.metrics.boundary import boundary_counts, boundary_iou, boundary_width
 from sonarseg.metrics.confusion import confusion

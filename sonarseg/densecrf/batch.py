@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
@@ -11,39 +10,13 @@ from numpy.typing import NDArray
 
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.refine import CrfInput, refine_batch
+from sonarseg.densecrf.refine import refine_batch
+from sonarseg.densecrf.tile import ScoredTile
 from sonarseg.processes.pool import in_order
 
 Result = TypeVar("Result")
 # Tiles in memory at once where the device takes batches
 _BATCH = 64
-
-
-@dataclass(frozen=True)
-class ScoredTile:
-    """What `refine` takes of one tile.
-
-    Attributes
-    ----------
-    scores : float16 or float32 (K, H, W)
-        Class scores in 0..1.
-    image : uint8 (H, W) or (H, W, 3)
-        The tile after the survey's scaling.
-    shown : bool (K,)
-        Classes that the tile may hold.
-    valid : bool (H, W) or None
-        Pixels with data, None if all have them.
-    """
-
-    scores: NDArray[np.floating]
-    image: NDArray[np.uint8]
-    shown: NDArray[np.bool_]
-    valid: NDArray[np.bool_] | None = None
-
-    @property
-    def crf_input(self) -> CrfInput:
-        """The tile as `refine_batch` takes it."""
-        return self.scores, self.image, self.shown, self.valid
 
 
 def refine_tiles(
@@ -78,7 +51,7 @@ def refine_tiles(
 
     def one(names: Sequence[str]) -> list[Result]:
         loaded = [load(name) for name in names]
-        labels = refine_batch([tile.crf_input for tile in loaded], parameters, background_id, engine)
+        labels = refine_batch(loaded, parameters, background_id, engine)
         return [use(name, found) for name, found in zip(names, labels, strict=True)]
 
     size = _BATCH if engine.name == "torch" else 1

@@ -7,7 +7,6 @@ Potts compatibility; `sonarseg.densecrf.engines.base` says which engine computes
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,41 +14,12 @@ from numpy.typing import NDArray
 from sonarseg.cam.hard_labels import argmax_labels, with_background
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.tile import CrfTile
+from sonarseg.densecrf.tile import CrfTile, ScoredTile
 from sonarseg.errors import UserError
 from sonarseg.survey.guide import guide_image
 from sonarseg.survey.lists import MOST_CLASSES
 from sonarseg.survey.no_data import without_invalid
 
-# Scores, image, shown classes and pixels with data of a tile; None stands for all of them
-CrfInput = tuple[NDArray[np.floating], NDArray[np.uint8], NDArray[np.bool_] | None, NDArray[np.bool_] | None]
-
-
-@overload
-def refine(
-    scores: NDArray[np.floating],
-    image: NDArray[np.uint8],
-    parameters: CrfParameters,
-    *,
-    shown: NDArray[np.bool_] | None = None,
-    valid: NDArray[np.bool_] | None = None,
-    background_id: int | None = None,
-    engine: Engine = DEFAULT_ENGINE,
-    return_probabilities: Literal[False] = False,
-) -> NDArray[np.uint8]: ...
-@overload
-def refine(
-    scores: NDArray[np.floating],
-    image: NDArray[np.uint8],
-    parameters: CrfParameters,
-    *,
-    shown: NDArray[np.bool_] | None = None,
-    valid: NDArray[np.bool_] | None = None,
-    background_id: int | None = None,
-    engine: Engine = DEFAULT_ENGINE,
-    return_probabilities: Literal[True],
-) -> NDArray[np.float32]: ...
-
 
 def refine(
     scores: NDArray[np.floating],
@@ -60,8 +30,7 @@ def refine(
     valid: NDArray[np.bool_] | None = None,
     background_id: int | None = None,
     engine: Engine = DEFAULT_ENGINE,
-    return_probabilities: bool = False,
-) -> NDArray[np.uint8] | NDArray[np.float32]:
+) -> NDArray[np.uint8]:
     """Turn the class scores of a tile into labels that follow its image.
 
     Parameters
@@ -81,17 +50,12 @@ def refine(
         The class that gets the constant `parameters.background_score`.
     engine : Engine
         What computes the dense CRF.
-    return_probabilities : bool
-        Return the mean-field marginals in place of their argmax.
 
     Returns
     -------
     ndarray, uint8 (H, W)
         Class ids of the full K: one shown class fills the tile, none leaves it 255. Pixels without data
         are 255.
-    or ndarray, float32 (K, H, W)
-        Marginals: they sum to 1 over the shown classes and are 0 for the others. With 0 iterations
-        they are the probabilities of the unary alone.
 
     Raises
     ------
@@ -100,37 +64,57 @@ def refine(
         none of them, the scores hold NaN, infinite or negative values, or a kernel is too narrow for
         the size of the tile.
     """
-    if return_probabilities:
-        kept = _checked(scores, image, shown, background_id)
-        return _probabilities(scores, image, parameters, kept, valid, background_id, engine)
-    (labels,) = refine_batch([(scores, image, shown, valid)], parameters, background_id, engine)
+    (labels,) = refine_batch([ScoredTile(scores, image, shown, valid)], parameters, background_id, engine)
     return labels
 
 
+def refine_probabilities(
+    tile: ScoredTile,
+    parameters: CrfParameters,
+    background_id: int | None = None,
+    engine: Engine = DEFAULT_ENGINE,
+) -> NDArray[np.float32]:
+    """Mean-field marginals of a tile, float32 (K, H, W); UserError as `refine`, which gives their argmax.
+
+    They sum to 1 over the shown classes and are 0 for the others. With 0 iterations they are the
+    probabilities of the unary alone.
+    """
+    kept = _checked(tile, background_id)
+    probabilities = np.zeros(tile.scores.shape, dtype=np.float32)
+    if kept.sum() < 2:
+        probabilities[kept] = 1
+        return probabilities
+    guide = guide_image(tile.image, parameters.guide)
+    (probabilities[kept],) = engine.marginals(
+        [crf_tile(tile.scores, guide, kept, background_id, tile.valid)], parameters
+    )
+    return probabilities
+
+
 def refine_batch(
-    tiles: Sequence[CrfInput],
+    tiles: Sequence[ScoredTile],
     parameters: CrfParameters,
     background_id: int | None = None,
     engine: Engine = DEFAULT_ENGINE,
 ) -> list[NDArray[np.uint8]]:
-    """Refine several tiles, (scores, image, shown, valid) each, in one call of the engine: see `refine`."""
+    """Labels of several tiles, uint8 (H, W) each, in one call of the engine: see `refine`."""
     labels: list[NDArray[np.uint8] | None] = []
     waiting: list[tuple[int, NDArray[np.bool_], CrfTile]] = []
-    for index, (scores, image, shown, valid) in enumerate(tiles):
-        kept = _checked(scores, image, shown, background_id)
+    for index, tile in enumerate(tiles):
+        kept = _checked(tile, background_id)
         if parameters.iterations == 0 or kept.sum() < 2:
-            labelled = with_background(scores, background_id, parameters.background_score)
+            labelled = with_background(tile.scores, background_id, parameters.background_score)
             labels.append(argmax_labels(labelled, kept))
         else:
-            guide = guide_image(image, parameters.guide)
-            waiting.append((index, kept, crf_tile(scores, guide, kept, background_id, valid)))
+            guide = guide_image(tile.image, parameters.guide)
+            waiting.append((index, kept, crf_tile(tile.scores, guide, kept, background_id, tile.valid)))
             labels.append(None)
     refined = engine.last_labels([tile for _, _, tile in waiting], parameters)
     for (index, kept, _), rows in zip(waiting, refined, strict=True):
         labels[index] = np.flatnonzero(kept).astype(np.uint8)[rows]
     return [
-        without_invalid(found, valid)
-        for found, (*_, valid) in zip(labels, tiles, strict=True)
+        without_invalid(found, tile.valid)
+        for found, tile in zip(labels, tiles, strict=True)
         if found is not None
     ]
 
@@ -168,32 +152,9 @@ def crf_tile(
     return CrfTile(chosen, guide, background, valid)
 
 
-def _probabilities(
-    scores: NDArray[np.floating],
-    image: NDArray[np.uint8],
-    parameters: CrfParameters,
-    kept: NDArray[np.bool_],
-    valid: NDArray[np.bool_] | None,
-    background_id: int | None,
-    engine: Engine,
-) -> NDArray[np.float32]:
-    """Marginals (K, H, W); 0 for the classes that are not kept."""
-    probabilities = np.zeros(scores.shape, dtype=np.float32)
-    if kept.sum() < 2:
-        probabilities[kept] = 1
-        return probabilities
-    tile = crf_tile(scores, guide_image(image, parameters.guide), kept, background_id, valid)
-    (probabilities[kept],) = engine.marginals([tile], parameters)
-    return probabilities
-
-
-def _checked(
-    scores: NDArray[np.floating],
-    image: NDArray[np.uint8],
-    shown: NDArray[np.bool_] | None,
-    background_id: int | None,
-) -> NDArray[np.bool_]:
+def _checked(tile: ScoredTile, background_id: int | None) -> NDArray[np.bool_]:
     """Refuse what cannot be refined; return the shown classes as bool (K,)."""
+    scores, image, shown = tile.scores, tile.image, tile.shown
     if scores.ndim != 3 or 0 in scores.shape:
         raise UserError(f"Class scores have shape {scores.shape}, expected (classes, height, width).")
     if len(scores) > MOST_CLASSES:

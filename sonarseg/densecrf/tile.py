@@ -1,4 +1,4 @@
-"""What every dense CRF engine takes: the scores and the guide image of one tile."""
+"""The scores and the picture of one tile, before it is refined and as every dense CRF engine takes it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,28 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ScoredTile:
+    """A tile before it is refined.
+
+    Attributes
+    ----------
+    scores : float16 or float32 (K, H, W)
+        Class scores in 0..1.
+    image : uint8 (H, W) or (H, W, 3)
+        The tile after the survey's scaling.
+    shown : bool (K,) or None
+        Classes that the tile may hold, None if all may show.
+    valid : bool (H, W) or None
+        Pixels with data, None if all have them.
+    """
+
+    scores: NDArray[np.floating]
+    image: NDArray[np.uint8]
+    shown: NDArray[np.bool_] | None = None
+    valid: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from sonarseg.densecrf.refine import refine
 from sonarseg.survey.pictures import read_picture
 from sonarseg.survey.scaling import scaling_of
 from tests.support.command_line import finish, sonarseg, sonarseg_here, start, wait_for
+from tests.support.marginals import probabilities
 
 CLASSES = 3
 
@@ -63,7 +64,7 @@ def test_one_file_with_probabilities(folders, tmp_path):
     result = run(files, "--probabilities", "--setting", "PSA", "--background", "1")
     assert result.code == 0, result.err
     image = np.asarray(Image.open(files[1]))
-    expected = refine(np.load(files[0]), image, published("PSA"), background_id=1, return_probabilities=True)
+    expected = probabilities(np.load(files[0]), image, published("PSA"), background_id=1)
     np.testing.assert_array_equal(np.load(files[2].with_suffix(".npy")), expected.astype(np.float16))
     np.testing.assert_array_equal(np.asarray(Image.open(files[2])), expected.argmax(axis=0))
     assert "out is not a .png file" in run((*files[:2], tmp_path / "out")).sentence()

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from sonarseg.cam.files import write_cam
 from sonarseg.cam.hard_labels import argmax_labels
-from sonarseg.densecrf.batch import ScoredTile, refine_tiles
+from sonarseg.densecrf.batch import refine_tiles
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.files.scores import ScoreFiles
 from sonarseg.densecrf.files.settings import refuse_other_settings, settings_of, write_settings
 from sonarseg.densecrf.parameters import CrfParameters
-from sonarseg.densecrf.refine import refine
+from sonarseg.densecrf.refine import refine_probabilities
+from sonarseg.densecrf.tile import ScoredTile
 from sonarseg.errors import UserError
 from sonarseg.files.arrays import load_array
 from sonarseg.processes.pool import in_order
@@ -76,18 +77,12 @@ def refine_files(
         Where an input would be overwritten, what is there was made otherwise, scores are not from 0
         to 1, or a kernel is too narrow.
     """
-    everything = np.ones(files.num_classes, dtype=np.bool_)
 
     def load(name: str) -> ScoredTile:
         path = files.pictures[name]
         valid = read_valid(path)
         image = filled(scaling.read(path), valid)
-        return ScoredTile(
-            _read_scores(files.scores[name]),
-            image,
-            everything if shown is None else shown[name],
-            valid,
-        )
+        return ScoredTile(_read_scores(files.scores[name]), image, shown[name] if shown else None, valid)
 
     _refuse_to_overwrite_inputs(files, probabilities=probabilities)
     waiting = [
@@ -154,17 +149,9 @@ def _with_probabilities(
 
     def one(name: str) -> Refined:
         tile = load(name)
-        marginals = refine(
-            tile.scores,
-            tile.image,
-            parameters,
-            shown=tile.shown,
-            valid=tile.valid,
-            background_id=background_id,
-            engine=engine,
-            return_probabilities=True,
-        )
-        labels = without_invalid(argmax_labels(marginals, tile.shown), tile.valid)
+        marginals = refine_probabilities(tile, parameters, background_id, engine)
+        shown = np.ones(len(marginals), dtype=np.bool_) if tile.shown is None else tile.shown
+        labels = without_invalid(argmax_labels(marginals, shown), tile.valid)
         return name, labels, marginals.astype(np.float16)
 
     workers = 1 if engine.name == "torch" else jobs

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.cam.files import read_cam
-from sonarseg.densecrf.batch import ScoredTile, refine_tiles
+from sonarseg.densecrf.batch import refine_tiles
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine, make_ready
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine_batch
+from sonarseg.densecrf.tile import ScoredTile
 from sonarseg.files.whole import whole_folder
 from sonarseg.ignore import IGNORE
 from sonarseg.progress import Progress, silent
@@ -31,11 +32,6 @@ Result = TypeVar("Result")
 
 # Tiles in memory at once, refined or waiting for it, where the CAMs are made meanwhile
 _WAITING = 64
-
-
-def _no_scores(image: NDArray[np.uint8], classes: int) -> NDArray[np.float32]:
-    """Scores of a tile that is labelled whole: none of them is read."""
-    return np.zeros((classes, *image.shape[:2]), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -67,8 +63,9 @@ class Labelling:
     ) -> ScoredTile:
         """A tile for `refine`; one with a single class is labelled whole and needs no scores."""
         shown = self.survey.shown(tile)
-        known = _no_scores(image, len(shown)) if scores is None else scores
-        return ScoredTile(known, image, shown, self.survey.read_valid(tile))
+        if scores is None:
+            scores = np.zeros((len(shown), *image.shape[:2]), dtype=np.float32)
+        return ScoredTile(scores, image, shown, self.survey.read_valid(tile))
 
 
 def make_pseudo_labels(
@@ -157,12 +154,7 @@ def label_scored(
                 labelling.prepared(tile, read(tile), None if scores is None else scores.astype(np.float32))
                 for tile, scores in batch
             ]
-            refined = refine_batch(
-                [tile.crf_input for tile in loaded],
-                labelling.parameters,
-                background,
-                labelling.engine,
-            )
+            refined = refine_batch(loaded, labelling.parameters, background, labelling.engine)
             counts = np.zeros(num_classes, dtype=np.int64)
             for (tile, _), labels in zip(batch, refined, strict=True):
                 counts += _write(partial, tile, labels, num_classes)

@@ -12,6 +12,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import crf_tile, refine
 from sonarseg.errors import UserError
 from sonarseg.survey.guide import guide_image
+from tests.support.marginals import probabilities
 
 SOFT = CrfParameters(sigma_alpha=8, sigma_beta=20, w_bilateral=3, w_spatial=1, unary="soft", iterations=3)
 SEEDS = SOFT.model_copy(update={"unary": "seeds"})
@@ -27,8 +28,8 @@ def random_tile(classes=3, height=17, width=11, seed=0):
 @given(st.permutations(range(4)), st.sampled_from([SOFT, SEEDS]), st.integers(0, 1000))
 def test_renaming_the_classes_renames_the_labels(order, parameters, seed):
     scores, image = random_tile(4, seed=seed)
-    marginals = refine(scores, image, parameters, return_probabilities=True)
-    renamed = refine(scores[list(order)], image, parameters, return_probabilities=True)
+    marginals = probabilities(scores, image, parameters)
+    renamed = probabilities(scores[list(order)], image, parameters)
     # The sum over classes in softmax rounds differently in another order
     np.testing.assert_allclose(renamed, marginals[list(order)], atol=1e-4)
 
@@ -49,7 +50,7 @@ def test_only_shown_classes_come_out(classes, height, width, parameters, seed, d
     assert labels.dtype == np.uint8
     assert labels.shape == image.shape
     assert set(np.unique(labels)) <= set(np.flatnonzero(shown) if shown.any() else [255])
-    marginals = refine(scores, image, parameters, shown=shown, return_probabilities=True)
+    marginals = probabilities(scores, image, parameters, shown=shown)
     np.testing.assert_allclose(marginals.sum(0), float(shown.any()), atol=1e-4)
     assert not marginals[~shown].any()
     if shown.any():
@@ -74,7 +75,7 @@ def test_zero_weights_or_zero_iterations_are_the_argmax(parameters):
 def test_no_iterations_give_the_probabilities_of_the_unary():
     scores, image = random_tile()
     parameters = SOFT.model_copy(update={"iterations": 0, "unary_scale": 2.0})
-    marginals = refine(scores, image, parameters, return_probabilities=True)
+    marginals = probabilities(scores, image, parameters)
     squared = (scores + 1e-5) ** 2
     np.testing.assert_allclose(marginals, squared / squared.sum(0), rtol=1e-4)
 
@@ -185,7 +186,7 @@ def test_the_largest_weights_give_a_hard_decision(classes, name, engine):
     """Lanes of classes that are not there take no part, whatever the weights."""
     scores, image = random_tile(classes)
     strong = SOFT.model_copy(update={name: 1e6})
-    marginals = refine(scores, image, strong, engine=Engine(engine), return_probabilities=True)
+    marginals = probabilities(scores, image, strong, engine=Engine(engine))
     np.testing.assert_allclose(marginals.sum(0), 1, atol=1e-5)
     assert (marginals.max(0) > 0.99).mean() > 0.9
     if name == "unary_scale":
@@ -206,12 +207,12 @@ def test_more_classes_than_8_bit_ids_are_refused():
         refine(np.ones((256, 4, 5), np.float32), image, SOFT)
 
 
-@pytest.mark.parametrize("probabilities", [False, True])
+@pytest.mark.parametrize("call", [refine, probabilities])
 @pytest.mark.parametrize("background", [-1, 3])
-def test_a_background_that_is_no_class_is_refused(background, probabilities):
+def test_a_background_that_is_no_class_is_refused(background, call):
     scores, image = random_tile()
     with pytest.raises(UserError, match=f"background class is {background}, expected an id from 0 to 2"):
-        refine(scores, image, SOFT, background_id=background, return_probabilities=probabilities)
+        call(scores, image, SOFT, background_id=background)
 
 
 def test_background_score_decides_against_weak_scores():
@@ -233,6 +234,6 @@ def test_the_guide_is_the_image_that_the_bilateral_kernel_sees(guide):
 
 def test_the_same_call_gives_the_same_bits_and_travels_to_a_worker():
     scores, image = random_tile(3, 40, 30)
-    first = refine(scores, image, SOFT, return_probabilities=True)
-    call, parameters = pickle.loads(pickle.dumps((refine, SOFT)))
-    np.testing.assert_array_equal(call(scores, image, parameters, return_probabilities=True), first)
+    first = probabilities(scores, image, SOFT)
+    call, parameters = pickle.loads(pickle.dumps((probabilities, SOFT)))
+    np.testing.assert_array_equal(call(scores, image, parameters), first)

@@ -12,6 +12,7 @@ from sonarseg.densecrf.files.scores import find_score_files
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
 from sonarseg.survey.scaling import GreyScaling
+from tests.support.marginals import probabilities
 
 SIZE = (20, 26)
 VALID = np.ones(SIZE, bool)
@@ -54,14 +55,13 @@ def test_scores_at_pixels_without_data_do_not_count(
 
 @pytest.mark.parametrize("engine", ENGINES, ids=str)
 def test_the_unary_is_flat_at_pixels_without_data(engine: Engine) -> None:
-    marginals = refine(
+    marginals = probabilities(
         SCORES,
         IMAGE,
         parameters(iterations=0),
         shown=np.array([True, False, True]),
         valid=VALID,
         engine=engine,
-        return_probabilities=True,
     )
     np.testing.assert_allclose(marginals[[0, 2]][:, ~VALID], 0.5, atol=1e-6)
     assert np.abs(marginals[[0, 2]][:, VALID] - 0.5).max() > 0.1

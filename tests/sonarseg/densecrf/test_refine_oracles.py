@@ -10,6 +10,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.published import published
 from sonarseg.densecrf.refine import refine
 from tests.support.crf_oracles import speckled_tile
+from tests.support.marginals import probabilities
 
 
 def documented_pydensecrf(scores, rgb, parameters, sigma_rgb):
@@ -118,7 +119,7 @@ def test_probabilities_are_near_the_exact_marginals():
         sigma_alpha=5, sigma_beta=30, sigma_gamma=2, w_bilateral=1, w_spatial=1, unary="soft", iterations=5
     )
     image, scores, _ = speckled_tile(12, 15, 3, 4)
-    marginals = refine(scores, image, parameters, return_probabilities=True)
+    marginals = probabilities(scores, image, parameters)
     assert marginals.dtype == np.float32
     assert np.abs(marginals - exact_mean_field(scores, image, parameters)).mean() < 0.02
 

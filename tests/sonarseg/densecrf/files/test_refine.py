@@ -12,6 +12,7 @@ from sonarseg.densecrf.refine import refine
 from sonarseg.errors import UserError
 from sonarseg.survey.importers.shown_table import read_shown
 from sonarseg.survey.scaling import GreyScaling, scaling_of
+from tests.support.marginals import probabilities
 
 CLASSES = 3
 SIZE = (24, 33)
@@ -52,7 +53,7 @@ def test_probabilities_are_those_of_refine_and_labels_their_highest(folders, eng
     for name, kept in shown.items():
         options = {"shown": kept, "background_id": background, "engine": engine}
         tile = np.load(scores / f"{name}.npy"), picture(images / f"{name}.png"), PARAMETERS
-        expected = refine(*tile, **options, return_probabilities=True)
+        expected = probabilities(*tile, **options)
         found = np.load(out / f"{name}.npy")
         assert found.dtype == np.float16
         np.testing.assert_array_equal(found, expected.astype(np.float16))
