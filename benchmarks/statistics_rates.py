@@ -12,12 +12,12 @@ import argparse
 import json
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
+from result_rows import RESULTS, write_rows
 from statistics_surveys import (
     SHAPES,
     SPREAD,
@@ -31,7 +31,6 @@ from statistics_surveys import (
 from sonarseg.metrics.bootstrap import paired_interval
 from sonarseg.metrics.search_gain import search_gain
 
-RESULTS = Path(__file__).parent / "results" / "statistics.json"
 STRIPS = (6, 8, 10, 20, 40)
 SEEDS = (0, 3, 5, 10)
 # Fewer than a report takes: it makes the ends a little less steady, and thousands of surveys possible.
@@ -177,10 +176,10 @@ def main() -> None:
     rows = [] if arguments.only == "gains" else coverage_rows(arguments.surveys)
     rows += [] if arguments.only == "coverage" else gain_rows(arguments.surveys)
     print(f"{arguments.surveys} surveys per case, {(time.monotonic() - started) / 60:.1f} minutes")
-    known = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.is_file() else []
+    path = RESULTS / "statistics.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
     measured = {row["case"] for row in rows}
-    rows = [row for row in known if row["case"] not in measured] + rows
-    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    write_rows("statistics", [row for row in known if row["case"] not in measured] + rows)
 
 
 if __name__ == "__main__":

@@ -49,7 +49,7 @@ def _loss_figures(study: Study, workspace: Path) -> dict[str, graph_objects.Figu
     section = loss_section(study, workspace)
     figures: dict[str, graph_objects.Figure] = {}
     if section.table.rows:
-        figures[TABLE_1] = _table_figure(study, section.table)
+        figures[TABLE_1] = _table_figure(section.table)
     if section.gain_figure is not None:
         figures[section.gain_figure.key] = page_figure(section.gain_figure)
     figures |= {figure.key: page_figure(figure) for figure in section.comparison}
@@ -150,7 +150,7 @@ def _iterations_figure(study: Study, best: Trial) -> graph_objects.Figure:
     return _figure(data, drawn, "Score after every iteration", legend=True)
 
 
-def _table_figure(study: Study, table: LossTable) -> graph_objects.Figure:
+def _table_figure(table: LossTable) -> graph_objects.Figure:
     """Draw the table of the losses in their best settings."""
     columns = [
         ["loss", *(figure_text(name) for name in TABLE_METRICS), "setting", "trials"],

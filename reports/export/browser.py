@@ -25,18 +25,7 @@ _DRAWING = 60_000
 
 
 def find_browser(purpose: str) -> str:
-    """Find a browser of the Chromium family.
-
-    Parameters
-    ----------
-    purpose : str
-        What it is needed for, the beginning of the sentence where there is none.
-
-    Raises
-    ------
-    UserError
-        Where there is none.
-    """
+    """Find a browser of the Chromium family; `purpose` begins the sentence (UserError) if there is none."""
     found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if found is None:
         raise UserError(

@@ -61,16 +61,10 @@ def compile_rows() -> None:
 
 @compiled()
 def _fill_keys(p: Any, target: Any, c: int, ignore_index: int, keys: Any, counts: Any) -> None:
-    """Whole numbers that sort as the errors fall: bits of the error, place in `p`, whether of the class.
+    """Fill whole numbers that sort as the errors fall: bits of the error, place in `p`, whether of the class.
 
-    Parameters
-    ----------
-    p : float32 (images, K, P)
-    target : int64 (images, P)
-    keys : int64 (images * P,)
-        Filled.
-    counts : int64 (2,)
-        Filled: pixels of the class, and with a label.
+    `p` is float32 (images, K, P), `target` int64 (images, P), `keys` int64 (images * P,); `counts`, int64
+    (2,), get the pixels of the class and those with a label.
     """
     images, num_classes, pixels = p.shape
     errors = np.empty(pixels, dtype=np.float32)

@@ -14,7 +14,14 @@ from sonarseg.errors import UserError
 from sonarseg.ignore import IGNORE
 from sonarseg.survey.fingerprint import survey_fingerprints
 from sonarseg.survey.formats.found import SUFFIX_WORDS
-from sonarseg.survey.lists import Labels, find_pictures, read_classes, read_groups, read_labels, read_splits
+from sonarseg.survey.lists import (
+    Labels,
+    find_pictures,
+    read_classes,
+    read_groups,
+    read_label_table,
+    read_splits,
+)
 from sonarseg.survey.no_data import read_valid, without_invalid
 from sonarseg.survey.pictures import Picture, picture_size, read_mask_file, read_picture
 from sonarseg.survey.splits.lists import added_to_train, make_splits
@@ -259,7 +266,9 @@ def read_survey(root: Path, background: str | None, problems: list[str]) -> Read
             f'background = "{background}" is not in {root / "classes.txt"}: use one of {", ".join(classes)}.'
         )
         background = None
-    labels = read_labels(root, classes, background, problems) if classes else Labels()
+    labels = Labels()
+    if classes:
+        labels = read_label_table(root / "labels.csv", classes, background, problems)
     inferred = background is None and len(labels.unlabelled) == 1 and len(classes) > 1
     if inferred:
         background = labels.unlabelled[0]

@@ -139,15 +139,10 @@ def read_splits(root: Path, problems: list[str]) -> dict[str, tuple[str, ...]] |
     return splits
 
 
-def read_labels(root: Path, classes: tuple[str, ...], background: str | None, problems: list[str]) -> Labels:
-    """Image-level labels of every row that is right; the background's column is passed over."""
-    return read_label_table(root / "labels.csv", classes, background, problems)
-
-
 def read_label_table(
     path: Path, classes: tuple[str, ...], background: str | None, problems: list[str]
 ) -> Labels:
-    """Read a table of image-level labels, wherever it lies: see `read_labels`."""
+    """Image-level labels of every row of a table that is right; the background's column is passed over."""
     before = len(problems)
     rows = read_table(path, problems)
     header_line, header = next(rows, (1, []))

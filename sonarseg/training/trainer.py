@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.ignore import IGNORE
@@ -158,7 +160,9 @@ class Trainer:
         """Draw the tiles of an epoch, step by step."""
         single_only = self.config.supervision == "single-label" and epoch.round > 0
         draw = single_class_epoch if single_only else balanced_epoch
-        order = draw(self.tiles.multiclass, seed=self.config.seed, epoch=epoch.number)
+        return self._batches(draw(self.tiles.multiclass, seed=self.config.seed, epoch=epoch.number))
+
+    def _batches(self, order: NDArray[np.int64]) -> list[list[int]]:
         size = self.config.training.tiles_a_step
         batches = [order[i : i + size].tolist() for i in range(0, len(order), size)]
         if len(batches) > 1 and len(batches[-1]) == 1:

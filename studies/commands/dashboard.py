@@ -88,13 +88,7 @@ def _serve(
 
 
 def _open_url(url: str) -> BaseStorage:
-    """Open a storage that exists.
-
-    Raises
-    ------
-    UserError
-        Where there is none; the URL, which may hold a password, is not repeated.
-    """
+    """Open a storage that exists; UserError without the URL, which may hold a password, if there is none."""
     import optuna
     import sqlalchemy
 

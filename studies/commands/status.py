@@ -15,7 +15,7 @@ from rich.live import Live
 
 from objectives.records import attributes as attr
 from studies.commands.options.workspace import WorkspaceArgument, find_workspace
-from studies.commands.terminal.scores_table import figure
+from studies.commands.terminal.scores_table import figure, setting_text
 from studies.commands.terminal.tables import FittingTable, inert
 
 if TYPE_CHECKING:
@@ -258,10 +258,6 @@ def _workers_table(kind: str, study: dict[str, Any]) -> FittingTable:
 
 def _setting(best: dict[str, Any]) -> str:
     """Write a trial's name and parameters; a loss is called by the name of its setting, where it has one."""
-    parts = [
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in best["params"].items()
-        if name != "loss"
-    ]
+    params = {name: value for name, value in best["params"].items() if name != "loss"}
     called = best["name"] or best["params"].get("loss")
-    return f"trial {best['trial']}, " + ": ".join(filter(None, (called, ", ".join(parts))))
+    return f"trial {best['trial']}, " + ": ".join(filter(None, (called, setting_text(params))))

@@ -82,7 +82,9 @@ def refine_files(
         path = files.pictures[name]
         valid = read_valid(path)
         image = filled(scaling.read(path), valid)
-        return ScoredTile(_read_scores(files.scores[name]), image, shown[name] if shown else None, valid)
+        return ScoredTile(
+            _read_scores(files.scores[name]), image, shown[name] if shown is not None else None, valid
+        )
 
     _refuse_to_overwrite_inputs(files, probabilities=probabilities)
     waiting = [

@@ -29,6 +29,14 @@ def scores_table(columns: Mapping[str, Mapping[str, Any]], unscored: Collection[
     return FittingTable(["", *columns], rows)
 
 
+def setting_text(params: Mapping[str, Any]) -> str:
+    """Write the parameters of a trial."""
+    return ", ".join(
+        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in params.items()
+    )
+
+
 def figure(value: float | None) -> str:
     """Write a score; a dash where it is undefined."""
     return "-" if value is None else f"{value:.3f}"

@@ -10,6 +10,7 @@ import typer
 
 from objectives.records import attributes as attr
 from studies.commands.terminal.console import console
+from studies.commands.terminal.scores_table import setting_text
 
 if TYPE_CHECKING:
     import optuna
@@ -68,11 +69,7 @@ def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
 def _describe(facts: dict[str, Any]) -> str:
     if facts["state"] != "complete" and facts["reason"]:
         return str(facts["reason"])
-    setting = ", ".join(
-        f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in facts["params"].items()
-    )
-    parts = [facts["name"] or setting]
+    parts = [facts["name"] or setting_text(facts["params"])]
     if facts["seconds_a_tile"] is not None:
         parts.append(f"{1000 * facts['seconds_a_tile']:.1f} ms a tile")
     if facts["seed"] is not None:
