@@ -198,11 +198,18 @@ def summary_of(module: str) -> str:
     return (ast.get_docstring(tree_of(module)) or "").split("\n")[0]
 
 
-def show(story: str, counted: list[str]) -> None:
-    """Print the modules of a story in the order in which they are entered, those above the number marked."""
-    print(f"{story}: {len(counted)} modules")
-    for place, module in enumerate(counted, 1):
-        print(f"{'+' if place > MOST[story] else ' '} {module}: {summary_of(module)}")
+def show(story: str, trace: Trace) -> None:
+    """Print the modules of a story in the order in which they are entered; its steps are numbered."""
+    own = [module for module in trace.entered if story == NUMBER or not module.startswith("sonarseg")]
+    steps = own if story == NUMBER else trace.steps()
+    library = len(trace.entered) - len(own)
+    print(
+        f"{story}: {len(steps)} steps, {len(own) - len(steps)} modules that they ask, {library} of sonarseg"
+    )
+    for module in own:
+        place = f"{steps.index(module) + 1:2}" if module in steps else "    "
+        more = " (one more)" if module in steps[MOST[story] :] else ""
+        print(f"{place} {module}{more}: {summary_of(module)}")
 
 
 def main() -> None:
@@ -216,11 +223,11 @@ def main() -> None:
         done("tune", "crf", "--quiet", cwd=folder)
         for file in workspace.glob("study.db*"):
             file.unlink()
-        stories = {CRF: crf_story(workspace).steps()}
+        stories = [(CRF, crf_story(workspace))]
         done("tune", "crf", "--quiet", cwd=folder)
-        stories |= {LOSS: loss_story(workspace).steps(), NUMBER: list(number_story(workspace).entered)}
-    for story, counted in stories.items():
-        show(story, counted)
+        stories += [(LOSS, loss_story(workspace)), (NUMBER, number_story(workspace))]
+    for story, trace in stories:
+        show(story, trace)
 
 
 if __name__ == "__main__":
