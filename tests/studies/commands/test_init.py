@@ -68,7 +68,7 @@ def test_tune_tells_of_tiles_that_were_added(survey: Path, monkeypatch: pytest.M
 
     init()
     add_tile(survey)
-    monkeypatch.setattr(tune, "_work", stop)
+    monkeypatch.setattr(tune, "_run", stop)
     told = " ".join(CliRunner().invoke(app, ["tune", "all", "bay-study"]).stdout.split())
     assert "note: The tile extra is in no list of " in told
 
