@@ -14,7 +14,6 @@ import optuna
 from objectives.outcome import TrialFailed
 from objectives.records import attributes as attr
 from objectives.records.study import StudyKind
-from objectives.run_monitor import follow_run
 from objectives.space import setting_text
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
@@ -26,11 +25,10 @@ from sonarseg.losses.config import LossConfig
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.survey.layout import Survey
 from sonarseg.training.run_folder.config import CONFIG
-from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.confirmation.contenders import Contender, contenders, slug
 from studies.confirmation.record import begin_record, new_seeds, results_of
 from studies.stages.batch_size import study_batch_size
-from studies.stages.prepare import Prepared, prepare
+from studies.stages.prepare import Prepared, first_pseudo_labels, prepare
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.warm_up import run_config
 from studies.storage.open import storage_errors
@@ -242,7 +240,9 @@ class _Measuring:
             self.ready.scaling,
             stage="self-training",
             warm_up="../warm-up",
-            first_pseudo_labels=f"../../{self._pseudo_labels(contender)}",
+            first_pseudo_labels=first_pseudo_labels(
+                workspace, self.ready, contender.crf_name, contender.crf, run_settings
+            ),
             crf=contender.crf,
             loss=loss,
             seed=seed,
@@ -262,33 +262,7 @@ class _Measuring:
         total = config.training.rounds * config.training.epochs_per_round
         title = f"{contender.role} ({contender.name}), seed {seed}"
         run_settings.progress(title, 0, total, "")
-        follow_run(
-            folder,
-            lambda line: run_settings.progress(
-                title, line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
-            ),
-            command=run_settings.command,
-            timing=run_settings.timing,
-        )
-
-    def _pseudo_labels(self, contender: Contender) -> str:
-        """Make the first round's pseudo-labels once for all seeds."""
-        workspace = self.workspace
-        folder = workspace.pseudo_labels_dir / contender.crf_name
-        if not folder.is_dir():
-            survey = self.ready.survey
-            make_pseudo_labels(
-                survey,
-                survey.splits["train"],
-                workspace.cams_dir / "train",
-                folder,
-                contender.crf,
-                self.ready.scaling,
-                engine=self.engine,
-                jobs=self.run_settings.processes,
-                progress=self.run_settings.progress,
-            )
-        return f"{workspace.pseudo_labels_dir.name}/{contender.crf_name}"
+        run_settings.follow(folder, title, total)
 
     def _note(self, run: dict[str, Any], evaluation: Evaluation) -> None:
         run["confusions"][evaluation.split] = pack_confusions(evaluation.confusions)

@@ -7,7 +7,6 @@ from functools import partial
 import optuna
 
 from objectives.outcome import TrialFailed
-from objectives.run_monitor import follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
 from sonarseg.losses.config import LossConfig
@@ -51,15 +50,7 @@ def train_final_run(
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     total = config.training.rounds * config.training.epochs_per_round
     run_settings.progress("final run", 0, total, "")
-    follow = partial(
-        follow_run,
-        run_dir,
-        lambda line: run_settings.progress(
-            "final run", line["epoch"], total, f"segmentation loss {line['loss_segmentation']:.3f}"
-        ),
-        command=run_settings.command,
-        timing=run_settings.timing,
-    )
+    follow = partial(run_settings.follow, run_dir, "final run", total)
     try:
         follow_with_fitting_batches(run_dir, follow, run_settings.progress)
     except TrialFailed as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from optuna.trial import FrozenTrial
 from objectives.outcome import TrialFailed
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_loss_run
-from objectives.run_monitor import follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress
@@ -99,16 +97,13 @@ def _move_aside(run_dir: Path, progress: Progress) -> None:
 def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, run_settings: RunSettings) -> None:
     metric = study.user_attrs[attr.METRIC]
     title = f"trial {trial.number} again, whose run is lost"
-
-    def on_epoch(total: int, line: dict[str, float]) -> None:
-        run_settings.progress(title, int(line["epoch"]), total, f"{metric} {line.get(metric, math.nan):.3f}")
-
     epochs = study.user_attrs[attr.CONFIG]["training"]
     total = epochs["rounds"] * epochs["epochs_per_round"]
     run_settings.progress(title, 0, total, "")
-    follow = partial(on_epoch, total)
     try:
-        summary = follow_run(run_dir, follow, command=run_settings.command, timing=run_settings.timing)
+        summary = run_settings.follow(
+            run_dir, title, total, lambda line: f"{metric} {line.get(metric, math.nan):.3f}"
+        )
     except TrialFailed as error:
         raise UserError(f"the run in {run_dir} failed when it was trained again: {error}") from error
     value, before = summary["metrics"].get(metric), float(trial.values[0])

@@ -80,13 +80,13 @@ def prepare_loss(
     """
     with workspace.lock(run_settings.progress), storage_errors(workspace.database):
         name, parameters = _crf_for_runs(workspace, ready, run_settings.progress)
-        _first_pseudo_labels(workspace, ready, name, parameters, run_settings)
+        labels = first_pseudo_labels(workspace, ready, name, parameters, run_settings)
     return run_config(
         workspace,
         ready.scaling,
         stage="self-training",
         warm_up="../warm-up",
-        first_pseudo_labels=f"../../{workspace.pseudo_labels_dir.name}/{name}",
+        first_pseudo_labels=labels,
         crf=parameters,
     )
 
@@ -119,25 +119,21 @@ def _crf_for_runs(workspace: Workspace, ready: Prepared, progress: Progress) -> 
     return f"crf-{chosen['trial']:04d}", CrfParameters.model_validate(chosen["parameters"])
 
 
-def _first_pseudo_labels(
-    workspace: Workspace,
-    ready: Prepared,
-    name: str,
-    parameters: CrfParameters,
-    run_settings: RunSettings,
-) -> None:
-    """Make the first round's pseudo-labels of the train tiles once for all runs."""
+def first_pseudo_labels(
+    workspace: Workspace, ready: Prepared, name: str, parameters: CrfParameters, run_settings: RunSettings
+) -> str:
+    """Make the first round's pseudo-labels of the train tiles once for all runs; name them as a run does."""
     folder: Path = workspace.pseudo_labels_dir / name
-    if folder.is_dir():
-        return
-    make_pseudo_labels(
-        ready.survey,
-        ready.survey.splits["train"],
-        workspace.cams_dir / "train",
-        folder,
-        parameters,
-        ready.scaling,
-        engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
-        jobs=run_settings.processes,
-        progress=run_settings.progress,
-    )
+    if not folder.is_dir():
+        make_pseudo_labels(
+            ready.survey,
+            ready.survey.splits["train"],
+            workspace.cams_dir / "train",
+            folder,
+            parameters,
+            ready.scaling,
+            engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
+            jobs=run_settings.processes,
+            progress=run_settings.progress,
+        )
+    return f"../../{workspace.pseudo_labels_dir.name}/{name}"

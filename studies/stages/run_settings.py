@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from joblib import cpu_count
 
-from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing
+from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, Timing, follow_run
 from sonarseg.progress import Progress, silent
+
+Line = dict[str, Any]
+
+
+def _segmentation_loss(line: Line) -> str:
+    return f"segmentation loss {line['loss_segmentation']:.3f}"
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,17 @@ class RunSettings:
     def processes(self) -> int:
         """Processes, counted."""
         return self.jobs or int(cpu_count())
+
+    def follow(
+        self, run_dir: Path, title: str, total: int, note: Callable[[Line], str] = _segmentation_loss
+    ) -> dict[str, Any]:
+        """Start a run, or go on with it, and show its epochs; give its summary, as `follow_run`."""
+        return follow_run(
+            run_dir,
+            lambda line: self.progress(title, line["epoch"], total, note(line)),
+            command=self.command,
+            timing=self.timing,
+        )
 
 
 DEFAULT_RUN_SETTINGS = RunSettings()

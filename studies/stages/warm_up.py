@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from objectives.run_monitor import follow_run
 from sonarseg.errors import UserError
 from sonarseg.files.run_metrics import read_metrics
 from sonarseg.files.whole import write_atomically
@@ -92,13 +91,11 @@ def warm_up(workspace: Workspace, survey: Survey, run_settings: RunSettings) -> 
     total = config.training.warmup_epochs
     progress("warm-up", len(read_metrics(run_dir)), total, "")
     follow = partial(
-        follow_run,
+        run_settings.follow,
         run_dir,
-        lambda line: progress(
-            "warm-up", line["epoch"], total, f"classification loss {line['loss_classification']:.3f}"
-        ),
-        command=run_settings.command,
-        timing=run_settings.timing,
+        "warm-up",
+        total,
+        lambda line: f"classification loss {line['loss_classification']:.3f}",
     )
     follow_with_fitting_batches(run_dir, follow, progress)
     return scaling

@@ -169,9 +169,9 @@ def test_losses_wait_for_a_crf_setting(workspace: Workspace, run_settings: RunSe
         tune_loss(workspace, run_settings)
 
 
-def test_without_val_masks_there_is_one_plain_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run_settings: RunSettings
-) -> None:
+def test_without_val_masks_there_is_one_plain_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, int, int, str]] = []
+    run_settings = make_run_settings("good", progress=lambda *args: shown.append((*args, "")[:4]))
     workspace = make_workspace(tmp_path, monkeypatch, val_masks=False)
     for _ in range(2):
         tune_all(workspace, run_settings)
@@ -179,6 +179,12 @@ def test_without_val_masks_there_is_one_plain_run(
         study = load_study(workspace.database_path, kind)  # type: ignore[arg-type]
         assert study.trials == []
         assert "no masks" in study.user_attrs["untuned"]
+    epochs = [each for each in shown if each[0] in ("warm-up", "final run") and each[3]]
+    assert [each[:3] for each in epochs] == [("warm-up", 1, 1), *(("final run", n, 4) for n in range(1, 5))]
+    assert [each[3].rpartition(" ")[0] for each in epochs] == [
+        "classification loss",
+        *4 * ["segmentation loss"],
+    ]
     config = RunConfig.model_validate_json((workspace.final_dir / "config.json").read_text())
     assert config.crf == published("w-s3Tseg", 1)
     assert config.loss.name == "cross-entropy"
