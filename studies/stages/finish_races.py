@@ -25,8 +25,8 @@ from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.processes.identity import is_alive, is_of_this_machine
 from studies.stages.race_remainder import Candidate, Remainder, note_plan, tell_remainder
 from studies.trials.ask_lock import ask_lock
+from studies.trials.heartbeat import is_shared, worker_identity
 from studies.trials.loop import TrialCallbacks
-from studies.trials.retry import is_shared, worker_identity
 from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 

@@ -22,8 +22,8 @@ from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from studies.storage.open import storage_errors
 from studies.trials.ask_lock import ask_lock
-from studies.trials.heartbeat import heartbeat
-from studies.trials.retry import is_shared, requeue_dead_trials, worker_identity
+from studies.trials.heartbeat import heartbeat, is_shared, worker_identity
+from studies.trials.retry import requeue_dead_trials
 from studies.trials.stopping import NEVER, StopRules
 from studies.workspace import Workspace
 

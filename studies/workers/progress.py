@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
 from objectives.records.trial import in_budget
-from studies.trials.retry import died_here
+from studies.trials.heartbeat import died_here
 
 # Trials from whose ends the pace is read
 _LATEST = 20

@@ -13,8 +13,8 @@ import optuna
 from objectives.records import attributes as attr
 from sonarseg.errors import DeviceLost
 from studies.storage.open import load_study
+from studies.trials.heartbeat import worker_identity
 from studies.trials.loop import TrialCallbacks
-from studies.trials.retry import worker_identity
 from studies.workers.worker import WorkerTask, work_on
 from studies.workspace import Workspace
 

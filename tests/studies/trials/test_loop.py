@@ -21,8 +21,9 @@ from studies.commands.terminal.trial_lines import trial_facts
 from studies.storage.open import create_database, load_study
 from studies.trials import loop as trial_loop
 from studies.trials import retry
+from studies.trials.heartbeat import worker_identity
 from studies.trials.loop import TrialCallbacks, finished, run_trials
-from studies.trials.retry import DIED, requeue_dead_trials, worker_identity
+from studies.trials.retry import DIED, requeue_dead_trials
 from studies.trials.stopping import StopRules
 from studies.workspace import Workspace
 
@@ -236,14 +237,14 @@ def test_a_trial_that_ends_while_it_is_taken_for_dead_keeps_its_value(
     study.ask().set_user_attr("worker", worker_identity())
     late = study.ask()
     late.set_user_attr("worker", worker_identity())
-    found = retry._dead
+    found = retry.dead_trials
 
     def dead(study: optuna.Study, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         trials = found(study, running)
         study.tell(late.number, 0.5)
         return trials[::-1]
 
-    monkeypatch.setattr(retry, "_dead", dead)
+    monkeypatch.setattr(retry, "dead_trials", dead)
     requeue_dead_trials(study)
     assert [t.state for t in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.WAITING]
     assert study.trials[1].value == 0.5
