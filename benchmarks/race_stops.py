@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 import numpy as np
@@ -112,7 +113,7 @@ def without_gain(differences: Floats, share: Floats) -> Floats:
 
 
 def simulated(
-    tiles: int, noise: str, slope: float, generator: np.random.Generator, falling: float = 0.0
+    generator: np.random.Generator, *, tiles: int, noise: str, slope: float, falling: float
 ) -> tuple[Floats, Floats]:
     """Differences (T,) and shares (T,) of uneven tiles.
 
@@ -172,16 +173,7 @@ def stop_rows(sample: Floats, repeats: int) -> Iterator[str]:
         (f"sss-mallorca table, {sample.shape[1]}", lambda generator: _recorded(sample, generator))
     ]
     for tiles, noise, (slope, falling) in product((24, 60, 150), ("normal", "t", "skewed"), GROWTHS):
-
-        def draw(
-            generator: np.random.Generator,
-            tiles: int = tiles,
-            noise: str = noise,
-            slope: float = slope,
-            falling: float = falling,
-        ) -> tuple[Floats, Floats]:
-            return simulated(tiles, noise, slope, generator, falling)
-
+        draw = partial(simulated, tiles=tiles, noise=noise, slope=slope, falling=falling)
         grows = f"slope {slope:g}" if not falling else f"noise falls by size^{falling:g}"
         cases.append((f"{tiles}, {noise}, {grows}", draw))
     for name, case in cases:

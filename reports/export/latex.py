@@ -56,8 +56,7 @@ def _losses(study: Study) -> str:
     if not table.rows:
         return ""
     gains = loss_gains(study, table)
-    columns = [[row.means.get(name) for row in table.rows] for name in TABLE_METRICS]
-    cells = [_column(values) for values in columns]
+    cells = [_column([row.means.get(name) for row in table.rows]) for name in TABLE_METRICS]
     rows = []
     for place, row in enumerate(table.rows):
         found = [None if gains is None else gains.of(row, name) for name in TABLE_METRICS]
@@ -78,8 +77,7 @@ def _settings(study: Study) -> str:
     section = crf_section(study)
     if not section.settings:
         return ""
-    columns = [[row.trial.scores.get(name) for row in section.settings] for name in TABLE_METRICS]
-    cells = [_column(values) for values in columns]
+    cells = [_column([row.trial.scores.get(name) for row in section.settings]) for name in TABLE_METRICS]
     rows = []
     for place, row in enumerate(section.settings):
         gain = "" if row.gain is None else _interval(row.gain)

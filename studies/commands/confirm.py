@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from studies.commands.evaluate import SplitChoice
+from studies.commands.evaluate import Split
 from studies.commands.options.workspace import WorkspaceArgument, find_workspace
 
 if TYPE_CHECKING:
@@ -16,24 +15,16 @@ if TYPE_CHECKING:
     from studies.workspace import Workspace
 
 
-class StudyChoice(StrEnum):
-    """Studies that have a winner."""
-
-    ALL = "all"
-    CRF = "crf"
-    LOSS = "loss"
-
-
 def confirm(
     workspace: WorkspaceArgument = None,
     study: Annotated[
-        StudyChoice,
+        Literal["all", "crf", "loss"],
         typer.Option(help="crf scores pseudo-labels; loss trains winner and baseline with new seeds."),
-    ] = StudyChoice.ALL,
+    ] = "all",
     seeds: Annotated[int, typer.Option(min=1, help="New seeds per side; each is a training run.")] = 5,
     split: Annotated[
-        SplitChoice, typer.Option(help="test scores val and test, and is logged in the study database.")
-    ] = SplitChoice.VAL,
+        Split, typer.Option(help="test scores val and test, and is logged in the study database.")
+    ] = "val",
     against: Annotated[
         str | None,
         typer.Option(
@@ -60,11 +51,11 @@ def confirm(
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "confirm")
     setting = _setting(chosen, against)
-    wanted = [kind for kind in KINDS if study in (StudyChoice.ALL, kind)]
+    wanted = [kind for kind in KINDS if study in ("all", kind)]
     # Before anything long begins, every study is asked whether it has a winner.
     for kind in wanted:
         contenders(chosen, kind, setting)
-    named = "" if study is StudyChoice.ALL else f"--study {study.value} "
+    named = "" if study == "all" else f"--study {study} "
     opening = TestOpening(f"sonarseg confirm {named}--split test")
     for kind in wanted:
         with interruptible(), ConsoleProgress() as progress:
@@ -73,7 +64,7 @@ def confirm(
                 kind,
                 against=setting,
                 seeds=seeds,
-                test=split is SplitChoice.TEST,
+                test=split == "test",
                 opening=opening,
                 run_settings=RunSettings(progress=progress),
             )

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import re
-from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from studies.commands.options.workspace import WorkspaceOption, find_workspace
 
-
-class SplitChoice(StrEnum):
-    """Splits that may be scored."""
-
-    VAL = "val"
-    TEST = "test"
+Split = Literal["val", "test"]
 
 
 def evaluate(
@@ -27,8 +21,8 @@ def evaluate(
         ),
     ],
     split: Annotated[
-        SplitChoice, typer.Option(help="Masks to score against; test is logged in the study database.")
-    ] = SplitChoice.VAL,
+        Split, typer.Option(help="Masks to score against; test is logged in the study database.")
+    ] = "val",
     workspace: WorkspaceOption = None,
 ) -> None:
     """Score TARGET against the masks of a split; the figures go to evaluations/ in the workspace too."""
@@ -43,15 +37,15 @@ def evaluate(
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "evaluate")
     with ConsoleProgress() as progress:
-        result = score_target(chosen, target, split.value, progress)
-    path = chosen.root / "evaluations" / f"{file_name(target)}-{split.value}.json"
+        result = score_target(chosen, target, split, progress)
+    path = chosen.root / "evaluations" / f"{file_name(target)}-{split}.json"
     path.parent.mkdir(exist_ok=True)
     write_json(path, result)
-    title = f"{target} on {split.value}"
+    title = f"{target} on {split}"
     columns = {title: result["scores"], "best constant guess": result["constant_guess"]}
     show(console, scores_table(columns, result["unscored"]))
     if result["unscored"]:
-        say(not_scored(result["unscored"], split.value))
+        say(not_scored(result["unscored"], split))
     labels = "used" if result["uses_image_labels"] else "not used"
     say(f"{len(result['tiles'])} tiles, their image-level labels {labels}. Written to {path}")
 

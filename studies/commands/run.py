@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,24 +19,7 @@ _SETTINGS = {
     "seed": "seed",
     "from_scratch": "stage",
 }
-
-
-class SupervisionChoice(StrEnum):
-    """What the decoder learns from."""
-
-    LABELS = "labels"
-    SINGLE_LABEL = "single-label"
-    MASKS = "masks"
-
-
-class LossChoice(StrEnum):
-    """Losses of the decoder."""
-
-    CROSS_ENTROPY = "cross-entropy"
-    CLASS_WEIGHTED = "class-weighted"
-    FOCAL = "focal"
-    LOVASZ = "lovasz_softmax"
-    TUNED = "tuned"
+LossChoice = Literal["cross-entropy", "class-weighted", "focal", "lovasz_softmax", "tuned"]
 
 
 def run(
@@ -50,11 +32,11 @@ def run(
     ] = None,
     workspace: WorkspaceOption = None,
     supervision: Annotated[
-        SupervisionChoice,
+        Literal["labels", "single-label", "masks"],
         typer.Option(
             help="Pseudo-labels from image-level labels; tiles of a single class only; or train masks."
         ),
-    ] = SupervisionChoice.LABELS,
+    ] = "labels",
     crf: Annotated[
         str,
         typer.Option(
@@ -62,7 +44,7 @@ def run(
             help="CRF of the pseudo-labels: tuned, crf:N, no-crf, w-s3tseg, irn, psa, deeplab.",
         ),
     ] = "tuned",
-    loss: Annotated[LossChoice, typer.Option(help="Loss of the decoder.")] = LossChoice.CROSS_ENTROPY,
+    loss: Annotated[LossChoice, typer.Option(help="Loss of the decoder.")] = "cross-entropy",
     gamma: Annotated[float, typer.Option(min=0, help="Gamma of the focal loss.")] = 2.0,
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Class weighting of the focal loss.")] = 0.0,
     seed: Annotated[
@@ -102,11 +84,11 @@ def run(
     from studies.commands.terminal.tables import show
 
     for option in ("gamma", "alpha"):
-        if loss is not LossChoice.FOCAL and _was_typed(context, option):
+        if loss != "focal" and _was_typed(context, option):
             raise typer.BadParameter(
                 f"--{option} belongs to the focal loss: add --loss focal, or leave it out."
             )
-    wishes = Wishes(supervision.value, crf, loss.value, gamma, alpha, seed, from_scratch)
+    wishes = Wishes(supervision, crf, loss, gamma, alpha, seed, from_scratch)
     if dry:
         with interruptible():
             show_forecast(find_workspace(workspace), run_dir, wishes)

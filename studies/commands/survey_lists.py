@@ -32,11 +32,11 @@ def settle_strips(
     ask : callable, optional
         Asks a question; by default on the terminal.
     """
-    if survey.groups or (survey.root / "groups.csv").is_file() or choice is StripsChoice.NONE:
+    if survey.groups or (survey.root / "groups.csv").is_file() or choice == "none":
         return False
     strips = strips_from_names(survey.images)
     if not strips:
-        if choice is StripsChoice.FROM_NAMES:
+        if choice == "from-names":
             say("The names of the tiles do not count along six lines or more: no strips were written.")
         return False
     count, example = len(set(strips.values())), next(iter(strips))

@@ -1,10 +1,6 @@
 """The option --groups of `sonarseg init`."""
 
-from enum import StrEnum
+from typing import Literal
 
-
-class StripsChoice(StrEnum):
-    """Where strips come from if there is no groups.csv."""
-
-    FROM_NAMES = "from-names"
-    NONE = "none"
+# Where strips come from if there is no groups.csv
+StripsChoice = Literal["from-names", "none"]
