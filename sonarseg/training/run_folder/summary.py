@@ -15,10 +15,21 @@ from sonarseg.training.device import device_name
 from sonarseg.training.run_folder.provenance import commit, versions
 from sonarseg.training.validation import Validation
 
+# Fields of a section that came after the first runs, with the value that means what a run did without them
+ADDED_LATER: dict[str, dict[str, object]] = {}
+
 
 def config_hash(config: RunConfig) -> str:
-    """A short hash of what a run computes; where its survey lies and on which device do not count."""
-    described = config.model_dump_json(exclude={"survey", "tiles", "device", "runs_per_device"})
+    """A short hash of what a run computes; where its survey lies and on which device do not count.
+
+    A field of `ADDED_LATER` with the value there does not count either: runs begun without it go on.
+    """
+    left_out: dict[str, Any] = dict.fromkeys(("survey", "tiles", "device", "runs_per_device"), True)
+    for section, fields in ADDED_LATER.items():
+        left_out[section] = {
+            n for n, value in fields.items() if getattr(getattr(config, section), n) == value
+        }
+    described = config.model_dump_json(exclude=left_out)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 
 

@@ -1,0 +1,32 @@
+"""The hash by which a run knows its settings again."""
+
+import pytest
+
+from sonarseg.training.config import RunConfig
+from sonarseg.training.run_folder import summary
+from sonarseg.training.run_folder.summary import config_hash
+
+
+@pytest.mark.parametrize(
+    ("settings", "recorded"),
+    [
+        ({"survey": "s"}, "a2080ccc743a9e8b"),
+        (
+            {"survey": "s", "seed": 3, "training": {"rounds": 2}, "cam": {"scales": [1.0]}},
+            "4e0777f340a4b05a",
+        ),
+    ],
+)
+def test_fields_that_came_later_leave_the_hash_of_older_runs_alone(
+    settings: dict[str, object], recorded: str
+) -> None:
+    assert config_hash(RunConfig.model_validate(settings)) == recorded
+
+
+def test_a_later_field_counts_once_it_has_another_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, other = (RunConfig.model_validate({"survey": "s", "training": {"rounds": n}}) for n in (3, 4))
+    monkeypatch.setattr(summary, "ADDED_LATER", {"training": {"rounds": 3}})
+    without = config_hash(config)
+    assert config_hash(other) != without
+    monkeypatch.setattr(summary, "ADDED_LATER", {})
+    assert config_hash(config) != without
