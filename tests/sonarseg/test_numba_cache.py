@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 import sonarseg
-from sonarseg import numba_cache as compiled
-from sonarseg.densecrf.engines import base as engine
+from sonarseg import numba_cache
+from sonarseg.densecrf.engines import base
 from sonarseg.densecrf.engines.numba import engine as numba_engine
 from sonarseg.numba_cache import sources_hash
 
@@ -74,11 +74,11 @@ def test_where_nothing_can_be_written_it_is_compiled_all_the_same(tmp_path):
 
 
 def test_sources_that_moved_are_not_noted_as_compiled(tmp_path, monkeypatch):
-    monkeypatch.setattr(compiled, "cache_folder", lambda: tmp_path)
-    compiled.note_compiled("this")
-    assert compiled.compiled_before("this")
-    monkeypatch.setattr(compiled, "_HERE", tmp_path / "elsewhere")
-    assert not compiled.compiled_before("this")
+    monkeypatch.setattr(numba_cache, "cache_folder", lambda: tmp_path)
+    numba_cache.note_compiled("this")
+    assert numba_cache.compiled_before("this")
+    monkeypatch.setattr(numba_cache, "_HERE", tmp_path / "elsewhere")
+    assert not numba_cache.compiled_before("this")
 
 
 def test_the_wait_is_told_only_where_there_is_one(monkeypatch):
@@ -88,11 +88,11 @@ def test_the_wait_is_told_only_where_there_is_one(monkeypatch):
         told.append((done, total))
 
     numba_engine.compile_engine(1)
-    engine.make_ready(engine.DEFAULT_ENGINE, 1, progress)
+    base.make_ready(base.DEFAULT_ENGINE, 1, progress)
     assert not told
     assert not numba_engine.is_compiled(1, 250)
     monkeypatch.setattr(numba_engine, "is_compiled", lambda *_: False)
-    engine.make_ready(engine.DEFAULT_ENGINE, 1, progress)
+    base.make_ready(base.DEFAULT_ENGINE, 1, progress)
     assert told == [(0, 1), (1, 1)]
 
 
@@ -111,6 +111,6 @@ def test_what_studies_call_is_compiled_beforehand():
         for mask in (mapped, mapped.copy()):
             tile = CrfTile(np.random.default_rng(0).random((3, 9, 9)).astype(kind), mapped)
             ids = np.arange(3, dtype=np.uint8)
-            confusion_histories([tile], [mask], [ids], CrfParameters(), 2, 3, engine.DEFAULT_ENGINE)
+            confusion_histories([tile], [mask], [ids], CrfParameters(), 2, 3, base.DEFAULT_ENGINE)
     assert (len(count_history.signatures), len(_hard_seed_energy.signatures)) == before
-    assert compiled.compiled_before("1-channels-4-lanes")
+    assert numba_cache.compiled_before("1-channels-4-lanes")

@@ -18,7 +18,7 @@ from sonarseg.training.config import RunConfig
 from studies.commands.results.write import write_results
 from studies.commands.terminal.trial_lines import trial_facts, trial_line
 from studies.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
-from studies.stages import crf as crf_study
+from studies.stages import crf as crf_stage
 from studies.stages.crf import best_crf_parameters, best_crf_trial
 from studies.stages.loss import best_run_dir
 from studies.stages.prepare import prepare
@@ -79,7 +79,7 @@ def test_a_better_number_of_iterations_becomes_a_trial_of_its_own(
         assert trial.value == curve[trial.params["iterations"]] == max(curve[1:4]) > parent.value
         confusions = unpack_confusions(trial.user_attrs["confusions"])
         assert METRICS[study.user_attrs["metric"]](confusions) == trial.value
-    assert crf_study.add_missing_iterations(study) == []
+    assert crf_stage.add_missing_iterations(study) == []
     assert len(study.trials) == 7 + len(derived)
 
 

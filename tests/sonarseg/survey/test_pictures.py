@@ -15,7 +15,7 @@ from PIL import Image
 
 from sonarseg.class_colours import colour_table
 from sonarseg.errors import UserError
-from sonarseg.survey.formats import found as picture_files
+from sonarseg.survey.formats import found
 from sonarseg.survey.pictures import (
     picture_bits,
     picture_size,
@@ -335,7 +335,7 @@ def test_missing_and_foreign_files(tmp_path: Path) -> None:
 def test_huge_pictures_are_refused_before_they_fill_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(picture_files, "MOST_PIXELS", 34)
+    monkeypatch.setattr(found, "MOST_PIXELS", 34)
     Image.fromarray(GREY).save(tmp_path / "t.png")
     Image.fromarray(GREY).save(tmp_path / "t.tif")
     for name in ("t.png", "t.tif"):

@@ -12,7 +12,7 @@ import pytest
 
 from sonarseg.errors import UserError
 from sonarseg.files.run_metrics import read_metrics
-from sonarseg.training.checkpoint import files as checkpoint
+from sonarseg.training.checkpoint import files as checkpoint_files
 from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.run import run
 from tests.support.run_folders import Whole, results, write_run
@@ -96,7 +96,7 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written(
         original(*arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(checkpoint.os, call, full)
+        patched.setattr(checkpoint_files.os, call, full)
         with pytest.raises(UserError, match=r"disk of .* is full"):
             run(run_dir)
     assert not list(run_dir.glob("*.partial"))

@@ -12,7 +12,7 @@ from PIL import Image
 from sonarseg.densecrf.engines.base import Engine
 from sonarseg.errors import UserError
 from sonarseg.training.batch_size import choose_batch_size, start_over
-from sonarseg.training.checkpoint import files as checkpoint
+from sonarseg.training.checkpoint import files as checkpoint_files
 from sonarseg.training.checkpoint.files import CHECKPOINT, PREVIOUS
 from sonarseg.training.run import run
 from sonarseg.training.run_folder.record import LOG, read_summary
@@ -55,7 +55,7 @@ def test_a_finished_run_that_lost_its_checkpoint_trains_its_last_epoch_again(
     shutil.copytree(undisturbed, run_dir)
     damage(run_dir / CHECKPOINT)
     with pytest.raises(UserError, match=rf"sonarseg run {run_dir}`"):
-        checkpoint.load_checkpoint(run_dir / CHECKPOINT, torch.device("cpu"))
+        checkpoint_files.load_checkpoint(run_dir / CHECKPOINT, torch.device("cpu"))
     # Interrupted once more, when the summary is gone
     stopped_after(run_dir, 12)
     assert "resumed after epoch 11" in (run_dir / LOG).read_text()
@@ -281,10 +281,10 @@ def test_other_threads_than_before_are_noted(
 
 def test_every_bit_of_the_weights_is_checked(tmp_path: Path) -> None:
     path = tmp_path / CHECKPOINT
-    checkpoint.save_checkpoint(path, {"network": {"weight": torch.arange(64.0)}})
+    checkpoint_files.save_checkpoint(path, {"network": {"weight": torch.arange(64.0)}})
     content = path.read_bytes()
     start = content.index(torch.arange(64.0).numpy().tobytes())
     for position in range(start, start + 256, 5):
         path.write_bytes(content[:position] + bytes([content[position] ^ 16]) + content[position + 1 :])
         with pytest.raises(UserError, match=r"cannot be read as a checkpoint \(the checksum"):
-            checkpoint.load_checkpoint(path, torch.device("cpu"))
+            checkpoint_files.load_checkpoint(path, torch.device("cpu"))

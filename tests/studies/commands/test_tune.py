@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from studies.commands import tune
-from studies.commands.results import write as finish
+from studies.commands.results import write
 from studies.commands.tune import TuneOptions, tune_studies
 from studies.main import app
 from studies.workspace import Workspace
@@ -18,7 +18,7 @@ from tests.support.workspaces import make_run_settings
 @pytest.fixture(autouse=True)
 def without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in of a run leaves no network that could draw them."""
-    monkeypatch.setattr(finish, "_write_pictures", lambda *_: None)
+    monkeypatch.setattr(write, "_write_pictures", lambda *_: None)
 
 
 def printed(capsys: pytest.CaptureFixture[str]) -> str:

@@ -15,7 +15,7 @@ from studies.commands.dashboard_server import at_work
 from studies.confirmation.confirm import confirm
 from studies.pipeline import tune_crf
 from studies.stages.run_settings import RunSettings
-from studies.storage import single_host as one_machine
+from studies.storage import single_host
 from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import load_study
 from studies.storage.openings import log_test_opening
@@ -117,7 +117,7 @@ def test_a_really_different_machine(workspace: Workspace) -> None:
 def test_workers_of_one_machine_do_not_mind_each_other(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(one_machine, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(single_host, "BEAT_SECONDS", 0.02)
     with only_machine(workspace):
         (first,) = signs(workspace)
         with only_machine(workspace):

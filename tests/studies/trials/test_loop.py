@@ -19,8 +19,7 @@ from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
 from studies.commands.terminal.trial_lines import trial_facts
 from studies.storage.open import create_database, load_study
-from studies.trials import loop as trial_loop
-from studies.trials import retry
+from studies.trials import loop, retry
 from studies.trials.heartbeat import worker_identity
 from studies.trials.loop import TrialCallbacks, finished, run_trials
 from studies.trials.retry import DIED, requeue_dead_trials
@@ -131,7 +130,7 @@ def test_a_trial_whose_program_was_killed_is_run_again(place: Workspace) -> None
 def test_a_trial_of_a_living_program_is_left_alone_and_waited_for(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_loop, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(loop, "_LOOK_SECONDS", 0.01)
     study = load_study(place.database_path, "crf")
     seen: list[list[TrialState]] = []
 
@@ -166,7 +165,7 @@ def test_a_stop_rule_ends_the_wait_and_a_study_that_goes_on_is_not_stopped(place
 def test_a_crf_study_out_of_patience_waits_for_what_others_still_find(
     place: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trial_loop, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(loop, "_LOOK_SECONDS", 0.01)
     study = load_study(place.database_path, "crf")
     looks = 0
 

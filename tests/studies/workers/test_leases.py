@@ -7,7 +7,7 @@ import pynvml
 import pytest
 import torch
 
-from studies.workers import leases as devices
+from studies.workers import leases
 from studies.workers.leases import DeviceSlot, crf_workers, device_slots, lease
 
 GPUS = [DeviceSlot("cuda:0", 0, "0"), DeviceSlot("cuda:1", 0, "1")]
@@ -47,7 +47,7 @@ def test_a_lease_takes_the_next_free_gpu_and_shows_it_alone(
 def test_a_lease_ends_with_its_process_and_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(leases, "_WAIT_SECONDS", 0.05)
     code = (
         "import sys, time; from pathlib import Path; from studies.workers.leases import DeviceSlot, lease\n"
         "with lease([DeviceSlot('cuda:0', 0, '0')], folder=Path(sys.argv[1])):\n"
@@ -77,7 +77,7 @@ def test_jobs_that_number_their_own_gpus_from_0_share_none(
     monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
     monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda index: seen[index])
-    monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(leases, "_WAIT_SECONDS", 0.0)
 
     def progress(what: str, done: int, total: int, note: str = "") -> None:
         raise TimeoutError
@@ -92,9 +92,9 @@ def test_jobs_that_number_their_own_gpus_from_0_share_none(
 
 
 def test_crf_workers_keep_all_cores_busy_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "cpu_count", lambda: 32)
+    monkeypatch.setattr(leases, "cpu_count", lambda: 32)
     assert crf_workers("numba", "cpu", tiles=40) == 4
     assert crf_workers("numba", "cpu", tiles=4) == 8
-    monkeypatch.setattr(devices, "cpu_count", lambda: 2)
+    monkeypatch.setattr(leases, "cpu_count", lambda: 2)
     assert crf_workers("numba", "cpu", tiles=40) == 1
     assert crf_workers("torch", "cpu", tiles=1) == 1

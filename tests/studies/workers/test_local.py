@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from sonarseg.errors import UserError
-from studies.workers import local as launch
+from studies.workers import local
 from studies.workers.local import LocalWorkers
 from studies.workers.worker import Ending, WorkerTask
 
@@ -25,17 +25,17 @@ class Executor:
 @pytest.fixture(autouse=True)
 def no_signals(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-ins are no processes: nothing must be signalled in their name."""
-    monkeypatch.setattr(launch, "_signal", lambda pid, number: None)
+    monkeypatch.setattr(local, "_signal", lambda pid, number: None)
 
 
-def living(future: "Future[Ending]") -> launch._WorkerProcess:
-    return launch._WorkerProcess(Executor(), os.getpid(), future)  # type: ignore[arg-type]
+def living(future: "Future[Ending]") -> local._WorkerProcess:
+    return local._WorkerProcess(Executor(), os.getpid(), future)  # type: ignore[arg-type]
 
 
 def test_a_start_that_fails_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[str] = []
 
-    def start(work: Work, task: WorkerTask) -> launch._WorkerProcess | None:
+    def start(work: Work, task: WorkerTask) -> local._WorkerProcess | None:
         starts.append("failed" if len(starts) < 3 else "well")
         if starts[-1] == "failed":
             return None
@@ -43,7 +43,7 @@ def test_a_start_that_fails_counts_once(monkeypatch: pytest.MonkeyPatch) -> None
         future.set_result("done")
         return living(future)
 
-    monkeypatch.setattr(launch, "_start", start)
+    monkeypatch.setattr(local, "_start", start)
     LocalWorkers().run(TASK, 5, lambda: 0)
     assert starts == ["failed"] * 3 + ["well"] * 5
 
@@ -52,7 +52,7 @@ def test_workers_go_on_while_others_cannot_be_started(monkeypatch: pytest.Monkey
     futures: list[Future[Ending]] = []
     failed = 0
 
-    def start(work: Work, task: WorkerTask) -> launch._WorkerProcess | None:
+    def start(work: Work, task: WorkerTask) -> local._WorkerProcess | None:
         nonlocal failed
         if futures:
             failed += 1
@@ -72,13 +72,13 @@ def test_workers_go_on_while_others_cannot_be_started(monkeypatch: pytest.Monkey
 
         return observe
 
-    monkeypatch.setattr(launch, "_start", start)
-    monkeypatch.setattr(launch, "_LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(local, "_start", start)
+    monkeypatch.setattr(local, "_LOOK_SECONDS", 0.001)
     LocalWorkers().run(TASK, 4, looks(100))
-    assert failed == launch._MOST_DEATHS + 1
+    assert failed == local._MOST_DEATHS + 1
 
 
 def test_it_ends_when_no_worker_can_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "_start", lambda work, task: None)
+    monkeypatch.setattr(local, "_start", lambda work, task: None)
     with pytest.raises(UserError, match="13 workers of the crf study died"):
         LocalWorkers().run(TASK, 2, lambda: 0)

@@ -7,7 +7,7 @@ import pynvml
 import pytest
 import torch
 
-from sonarseg.training.run_folder import cost as spent
+from sonarseg.training.run_folder import cost
 from sonarseg.training.run_folder.energy import joules_so_far
 
 CUDA = torch.device("cuda", 0)
@@ -35,14 +35,14 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 def test_a_cpu_tells_nothing() -> None:
     assert joules_so_far(torch.device("cpu")) is None
-    assert spent.Spent(torch.device("cpu")).now()["joules"] is None
+    assert cost.Spent(torch.device("cpu")).now()["joules"] is None
 
 
 def test_energy_of_all_starts_is_added_up(driver: dict[str, Any]) -> None:
-    first = spent.Spent(CUDA)
+    first = cost.Spent(CUDA)
     driver["millijoules"] = 12_500
     assert first.now()["joules"] == 7.5
-    second = spent.Spent(CUDA)
+    second = cost.Spent(CUDA)
     second.goes_on(first.now())
     driver["millijoules"] = 13_000
     assert second.now()["joules"] == 8.0
@@ -50,10 +50,10 @@ def test_energy_of_all_starts_is_added_up(driver: dict[str, Any]) -> None:
 
 def test_a_silent_driver_makes_the_energy_unknown(driver: dict[str, Any]) -> None:
     driver["millijoules"] = None
-    first = spent.Spent(CUDA)
+    first = cost.Spent(CUDA)
     assert first.now()["joules"] is None
     driver["millijoules"] = 1_000
-    second = spent.Spent(CUDA)
+    second = cost.Spent(CUDA)
     second.goes_on(first.now())
     assert second.now()["joules"] is None
 

@@ -8,9 +8,9 @@ import torch
 from typer.testing import CliRunner
 
 from sonarseg.training.config import RunConfig
-from studies.commands.lone_runs import settings as lone_run
+from studies.commands.lone_runs import settings
 from studies.main import app
-from studies.workers import leases as devices
+from studies.workers import leases
 from studies.workers.leases import DeviceSlot, lease
 
 GPUS = [DeviceSlot("cuda:0", 0, "0"), DeviceSlot("cuda:1", 0, "1")]
@@ -20,24 +20,24 @@ GPUS = [DeviceSlot("cuda:0", 0, "0"), DeviceSlot("cuda:1", 0, "1")]
 def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The devices that runs have chosen; none of them trains."""
     numbers: list[int] = []
-    monkeypatch.setattr(devices.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(devices, "_WAIT_SECONDS", 0.02)
-    monkeypatch.setattr(lone_run, "device_slots", lambda device: GPUS)
-    monkeypatch.setattr(lone_run, "read_config", lambda run_dir: RunConfig(survey="."))
+    monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(leases, "_WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(settings, "device_slots", lambda device: GPUS)
+    monkeypatch.setattr(settings, "read_config", lambda run_dir: RunConfig(survey="."))
     monkeypatch.setattr(torch.cuda, "set_device", numbers.append)
 
     def trained(run_dir: Path, progress: Any, *, lower_batch_size: bool) -> dict[str, Any]:
         assert lower_batch_size
         return {"device": numbers[-1]}
 
-    monkeypatch.setattr(lone_run, "train", trained)
+    monkeypatch.setattr(settings, "train", trained)
     return numbers
 
 
 def test_a_lone_run_takes_a_free_gpu(tmp_path: Path, chosen: list[int]) -> None:
-    assert lone_run.train_on_a_lease(tmp_path, print) == {"device": 0}
+    assert settings.train_on_a_lease(tmp_path, print) == {"device": 0}
     with lease(GPUS):
-        assert lone_run.train_on_a_lease(tmp_path, print) == {"device": 1}
+        assert settings.train_on_a_lease(tmp_path, print) == {"device": 1}
 
 
 def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path, chosen: list[int]) -> None:
@@ -50,7 +50,7 @@ def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path, chosen: li
         first.__exit__(None, None, None)
 
     with lease(GPUS):
-        assert lone_run.train_on_a_lease(tmp_path, progress) == {"device": 0}
+        assert settings.train_on_a_lease(tmp_path, progress) == {"device": 0}
     assert told == ["waiting for a free GPU: other studies have them all"]
 
 
@@ -60,7 +60,7 @@ def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path, chosen: li
 def test_it_is_said_why_a_run_was_not_scored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Literal["warm-up", "full"], why: str
 ) -> None:
-    monkeypatch.setattr(lone_run, "train_on_a_lease", lambda run_dir, progress: {"metrics": {}})
+    monkeypatch.setattr(settings, "train_on_a_lease", lambda run_dir, progress: {"metrics": {}})
     config = RunConfig(survey=".", stage=stage)
     (tmp_path / "config.json").write_text(config.model_dump_json())
     result = CliRunner().invoke(app, ["run", str(tmp_path)])
