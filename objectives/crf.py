@@ -33,7 +33,7 @@ from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.iou import METRICS, survey_scores
 from sonarseg.processes.pool import worker_pool
 
-# Tiles in one call of an engine that takes batches; races look at the standing between calls.
+# Tiles in one call of an engine that takes batches; races look at the scores between calls.
 _BATCH = 16
 # Tiles on which the seconds a tile are measured
 _TIMED_TILES = 8

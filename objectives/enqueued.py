@@ -12,6 +12,7 @@ from optuna.trial import BaseTrial, FixedTrial
 
 from objectives.outcome import SettingRefused
 from objectives.records import attributes as attr
+from objectives.records.trial import FIXED_PARAMS
 
 Chosen = TypeVar("Chosen")
 # User attributes of enqueued trials that may lie outside the ranges searched: settings with a name, and
@@ -24,7 +25,7 @@ _HIGHEST = sys.float_info.max
 
 def enqueued_params(system_attrs: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that a trial was enqueued with; empty if it was not."""
-    fixed = system_attrs.get("fixed_params")
+    fixed = system_attrs.get(FIXED_PARAMS)
     return dict(fixed) if isinstance(fixed, Mapping) else {}
 
 

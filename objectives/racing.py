@@ -27,7 +27,7 @@ from sonarseg.metrics.iou import multiclass_tiles
 
 # Fewer tiles than this say nothing about the spread.
 LEAST_TILES = 8
-# The standing is looked at so often at most, for every look is another chance to end a winner.
+# Scores are compared so often at most: every comparison is another chance to end a winner.
 LOOKS = 10
 # Chance to end a trial that is as good as the incumbent, over all looks together: each gets its share.
 LEVEL = 0.5

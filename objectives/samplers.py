@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.enqueued import enqueued_params
 from objectives.records import attributes as attr
-from objectives.records.trial import ADAPTIVE, RANDOM, is_drawn_at_random, is_searched
+from objectives.records.trial import ADAPTIVE, FIXED_PARAMS, RANDOM, is_drawn_at_random, is_searched
 from objectives.space import SamplerName
 
 # NSGA-II draws its first population of 50 at random; named and derived settings are part of it.
@@ -91,7 +91,7 @@ def make_sampler(name: SamplerName, *, seed: int, moved_on: int, budget: int) ->
 def draws_so_far(study: optuna.Study) -> int:
     """Count the workers that have drawn for this study, this one included.
 
-    Call it in this worker's turn.
+    Call it under the ask lock.
     """
     draws = int(study.user_attrs.get(attr.DRAWS, 0)) + 1
     study.set_user_attr(attr.DRAWS, draws)
@@ -152,7 +152,7 @@ class RandomFirst(BaseSampler):
 
     def before_trial(self, study: optuna.Study, trial: FrozenTrial) -> None:
         """Decide who proposes this setting, and note it with the trial."""
-        if attr.PROPOSAL not in trial.user_attrs and not trial.system_attrs.get("fixed_params"):
+        if attr.PROPOSAL not in trial.user_attrs and not trial.system_attrs.get(FIXED_PARAMS):
             proposal = RANDOM if self._draws_on(study, trial) else ADAPTIVE
             study._storage.set_trial_user_attr(trial._trial_id, attr.PROPOSAL, proposal)
             trial.set_user_attr(attr.PROPOSAL, proposal)

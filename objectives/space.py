@@ -131,13 +131,6 @@ def suggest_loss(trial: BaseTrial) -> LossConfig:
     return LossConfig(name="focal", gamma=gamma, alpha=trial.suggest_float("alpha", 0.0, 1.0))
 
 
-def loss_params(loss: LossConfig) -> dict[str, Any]:
-    """Write a loss as the params of a trial: the inverse of `suggest_loss`."""
-    if loss.name != "focal":
-        return {"loss": loss.name}
-    return {"loss": loss.name, "gamma": loss.gamma, "alpha": loss.alpha}
-
-
 def setting_text(loss: LossConfig) -> str:
     """Canonical text of a loss and its parameters; runs of one setting differ in the seed only."""
     if loss.name != "focal":

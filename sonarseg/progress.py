@@ -1,4 +1,4 @@
-"""How long work tells how far it is: a callback, so that no module prints by itself."""
+"""Progress callback protocol: long work calls it, and no module prints by itself."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ WEIGHTED = "class-weighted cross-entropy"
 
 
 class Scored(Protocol):
-    """A trial with its quality; None where it has none."""
+    """A trial with its objective value; None if it has none."""
 
     @property
     def number(self) -> int:
@@ -27,7 +27,7 @@ class Scored(Protocol):
 
     @property
     def value(self) -> float | None:
-        """Quality, higher is better."""
+        """The objective value, higher is better."""
 
 
 Found = TypeVar("Found", bound=Scored)
@@ -62,7 +62,7 @@ def best_of(trials: Iterable[Found]) -> Found | None:
 
 
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """Find the complete trial of the largest quality, the earliest of equals; None if none is complete."""
+    """Find the complete trial of the largest value, the earliest of equals; None if none is complete."""
     return min(_complete(trials), key=lambda trial: rank(objective_value(trial), trial.number), default=None)
 
 

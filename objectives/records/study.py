@@ -41,7 +41,7 @@ class Trial:
     state : str
         A value of `STATES`, or `INTERRUPTED`.
     value : float or None
-        The quality of a completed trial: the objective's first value.
+        The objective value of a completed trial: the first of its values.
     tile_seconds : float or None
         What it is weighed against where the study weighs anything: seconds a tile of the dense CRF.
     params : dict

@@ -8,10 +8,12 @@ from objectives.records import attributes as attr
 
 # How a setting was proposed: without looking at scores, or near those that did well
 RANDOM, ADAPTIVE = "random", "adaptive"
+# Optuna's own attribute of a trial that was enqueued: what it was told to choose
+FIXED_PARAMS = "fixed_params"
 
 
 def objective_value(trial: FrozenTrial) -> float:
-    """Quality of a completed trial: its first value, whatever else a study weighs it against."""
+    """The value that a completed trial is ranked by: its first one, whatever else a study weighs."""
     return float(trial.values[0])
 
 
@@ -31,7 +33,7 @@ def is_searched(trial: FrozenTrial) -> bool:
         return False
     if attr.PROPOSAL in trial.user_attrs:
         return True
-    return not trial.system_attrs.get("fixed_params") and attr.ORIGIN not in trial.user_attrs
+    return not trial.system_attrs.get(FIXED_PARAMS) and attr.ORIGIN not in trial.user_attrs
 
 
 def is_derived(trial: FrozenTrial) -> bool:
@@ -58,3 +60,8 @@ def is_interrupted(trial: FrozenTrial) -> bool:
 def in_budget(trial: FrozenTrial) -> bool:
     """Whether it is one of those that the budget counts, once it has begun."""
     return not (is_interrupted(trial) or is_derived(trial) or is_inherited(trial))
+
+
+def is_finished(trial: FrozenTrial) -> bool:
+    """Whether it is one of the budget and has ended: complete, pruned, or failed with a reason of its own."""
+    return trial.state.is_finished() and in_budget(trial)

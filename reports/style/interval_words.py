@@ -80,10 +80,3 @@ def search_sentence(found: Interval, split: str, among: str) -> str:
         f"On strips that did not choose, the search gains {size} ({covers(found, split)}; chosen in "
         f"each draw among {found.settings} {among}{verdict})."
     )
-
-
-def short(found: Interval) -> str:
-    """Write a difference with its interval for a table: "+0.012 [-0.003, +0.027]"."""
-    if not found.known:
-        return difference(found.value)
-    return f"{difference(found.value)} [{difference(found.low)}, {difference(found.high)}]"

@@ -99,7 +99,7 @@ def stream_cams(
                 if len(leaving) > 1:
                     yield from _come(tiles, *leaving.popleft())
                 continue
-            # Only now: the error would hold what its frames hold.
+            # Only now: the traceback of the error keeps its tensors alive.
             free_memory(model.device)
     while leaving:
         yield from _come(tiles, *leaving.popleft())

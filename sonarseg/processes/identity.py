@@ -9,7 +9,7 @@ from typing import Any
 
 
 def process_identity(pid: int) -> dict[str, Any]:
-    """Host, process id and, where the system tells, when the process started and on which start of what.
+    """Host, PID, process start time and boot id, as far as the system gives them, which identify one process.
 
     Process ids are given out again; the start time tells a new process from the old one. Cloned machines and
     containers may share a host name; `machine` tells them apart.

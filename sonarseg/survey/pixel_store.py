@@ -164,7 +164,7 @@ def stored(
         Where a file is missing or cannot be read.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(folder):
+    with _locked(folder):
         if not _is_made_from(folder, source, count):
             # Described first: a file changed meanwhile makes the store again next time.
             description = _description(source)
@@ -226,7 +226,7 @@ def _histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     with folder.with_name(f".{folder.name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -29,7 +29,7 @@ def study_batch_size(study: optuna.Study, config: StudyConfig) -> int | Literal[
 
 
 def runs_folder(study: optuna.Study) -> str:
-    """How names of the study's run folders begin: not as those of the study that was set aside."""
+    """How names of the study's run folders begin: not as those of the superseded study."""
     chosen = study.user_attrs.get(attr.BATCH_SIZE, [])
     return f"loss-batch-{chosen[-1]['batch_size']}" if len(chosen) > 1 else "loss"
 
@@ -61,12 +61,12 @@ def lower_where_memory_ran_out(study: optuna.Study, config: StudyConfig, progres
     Where the same loss has been trained to its end with this batch size, something else took the memory:
     the trial is gone on with as it is, once.
 
-    Call it in this worker's turn.
+    Call it under the ask lock.
 
     Returns
     -------
     bool
-        Whether the study was set aside.
+        Whether the study was superseded.
     """
     trials = study.get_trials(deepcopy=False)
     fitted = {trial.params.get("loss") for trial in trials if trial.state == TrialState.COMPLETE}
@@ -86,7 +86,7 @@ def lower_where_memory_ran_out(study: optuna.Study, config: StudyConfig, progres
         # At once it shows whether it fits now: nothing else is trained in vain.
         first=culprit.number,
     )
-    progress("batch size", 1, 1, anew_sentence(half, why))
+    progress("batch size", 1, 1, restart_sentence(half, why))
     return True
 
 
@@ -95,7 +95,7 @@ def _does_not_fit(trial: FrozenTrial, fitted: set[Any]) -> bool:
     return trial.state == TrialState.FAIL and times > int(trial.params.get("loss") in fitted)
 
 
-def anew_sentence(batch_size: int, why: str) -> str:
+def restart_sentence(batch_size: int, why: str) -> str:
     """Tell a person that the study began anew."""
     return f"the loss study begins anew with batches of {batch_size} tiles, all its trials alike: {why}"
 

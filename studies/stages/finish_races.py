@@ -1,7 +1,7 @@
 """At the end of a crf study: score stopped settings on their remaining tiles if they could still be the best.
 
-Each becomes a completed trial of its own, outside the budget. A worker claims one at a time in its turn, so
-none is scored twice, and what was under way when a worker ended is begun again.
+Each becomes a completed trial of its own, outside the budget. A worker claims one at a time under the ask
+lock, so none is scored twice, and what was under way when a worker ended is begun again.
 """
 
 from __future__ import annotations

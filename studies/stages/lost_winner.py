@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from objectives.outcome import TrialFailed
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_loss_run
+from objectives.records.trial import objective_value
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress
@@ -106,7 +107,7 @@ def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, run_settings
         )
     except TrialFailed as error:
         raise UserError(f"the run in {run_dir} failed when it was trained again: {error}") from error
-    value, before = summary["metrics"].get(metric), float(trial.values[0])
+    value, before = summary["metrics"].get(metric), objective_value(trial)
     if value is None or not math.isclose(value, before, abs_tol=1e-9):
         now = "undefined" if value is None else f"{value:.4f}"
         run_settings.progress(title, 1, 1, f"{metric} is {now} now, the trial had {before:.4f}")

@@ -26,14 +26,14 @@ _OF_SETTING = (attr.NAME, attr.ENQUEUED, attr.ORIGIN)
 
 
 class StudySuperseded(Exception):
-    """The study that a worker works on has been set aside: its name belongs to another one now."""
+    """The study that a worker works on is superseded: its name belongs to another one now."""
 
 
 def restart(study: optuna.Study, old_name: str, attributes: Mapping[str, Any], first: int) -> None:
     """Give the study's name to a new one in which every setting tried so far waits to be tried again.
 
-    Repetitions are left out: which settings deserve more seeds is seen anew. Call it in this worker's
-    turn; a program that is killed meanwhile leaves the study as it was.
+    Repetitions are left out: which settings deserve more seeds is decided again. Call it under the ask
+    lock; a program that is killed meanwhile leaves the study as it was.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def is_superseded(study: optuna.Study) -> bool:
 
 
 def successor(study: optuna.Study) -> optuna.Study:
-    """Load the study that has the name now; the same one where it was not set aside."""
+    """Load the study that has the name now; the same one if it is not superseded."""
     return OwnStudy(study.study_name, _backend(study))
 
 

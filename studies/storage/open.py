@@ -175,7 +175,7 @@ def create_removed(
 
 
 def _holds_ours(storage: RDBStorage) -> bool:
-    """Whether there is at least a study that was set aside."""
+    """Whether there is at least a superseded study."""
     return any(study.user_attrs.get(attr.KIND) in KINDS for study in storage.get_all_studies())
 
 

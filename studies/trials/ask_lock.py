@@ -21,7 +21,7 @@ from studies.workspace import Workspace
 
 @contextmanager
 def ask_lock(study: optuna.Study, workspace: Workspace, progress: Progress = silent) -> Iterator[None]:
-    """Wait for this worker's turn to ask for a trial of `study`, and keep it as long as the block lasts.
+    """Wait for the lock under which one worker asks for a trial of `study`, and hold it for the block.
 
     Raises
     ------

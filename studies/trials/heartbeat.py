@@ -87,7 +87,7 @@ def _is_dead(trial: FrozenTrial, shared: bool, stale: set[int]) -> bool:
     worker = trial.user_attrs.get(attr.WORKER)
     if worker is None:
         # It died between asking and saying who it is. On one machine nobody else is there now; on a server
-        # whoever asked may have lost its turn with its connection, and is about to say it.
+        # whoever asked may have lost its lock with its connection, and is about to say it.
         return not shared or _is_old(trial)
     if trial._trial_id in stale:
         # Its process may live, and work on something else.

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_trial
-from objectives.records.trial import in_budget, objective_value
+from objectives.records.trial import is_finished, objective_value
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
 from studies.storage.open import storage_errors
@@ -130,7 +130,7 @@ def run_trials(
                         for listener in callbacks.asked:
                             listener(study, trial)
             if trial is None:
-                # Should one of the others die, its trial is run again: who left now would leave it undone.
+                # Stay: if another worker dies, its trial is run again here.
                 time.sleep(_LOOK_SECONDS)
                 continue
             with heartbeat(study, trial._trial_id):
@@ -241,7 +241,7 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def _finished(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if trial.state.is_finished() and in_budget(trial)]
+    return list(filter(is_finished, trials))
 
 
 def _spent(trials: Sequence[FrozenTrial]) -> int:

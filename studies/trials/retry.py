@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.enqueued import enqueued_params
 from objectives.records import attributes as attr
-from objectives.records.trial import is_interrupted
+from objectives.records.trial import FIXED_PARAMS, is_interrupted
 from studies.trials.heartbeat import dead_trials
 
 DIED = "the program ended before this trial did."
@@ -81,7 +81,7 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     again.user_attrs[attr.RETRY_OF] = trial.number
     # What it had chosen, and what it was told to choose and had not come to; ranges are left to the search.
     fixed = {**enqueued_params(trial.system_attrs), **trial.params}
-    again.system_attrs = {**copy.deepcopy(trial.system_attrs), "fixed_params": fixed}
+    again.system_attrs = {**copy.deepcopy(trial.system_attrs), FIXED_PARAMS: fixed}
     again.params, again.distributions = {}, {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

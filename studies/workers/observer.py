@@ -5,8 +5,8 @@ from __future__ import annotations
 import optuna
 
 from objectives.records import attributes as attr
-from objectives.records.trial import in_budget
-from studies.stages.batch_size import anew_sentence
+from objectives.records.trial import is_finished
+from studies.stages.batch_size import restart_sentence
 from studies.stages.race_remainder import tell_remainder
 from studies.stages.superseded import is_superseded, successor
 from studies.trials.loop import TrialCallbacks, show_progress
@@ -35,7 +35,7 @@ class Observer:
     def __call__(self) -> int:
         """Look once; return how many trials of the budget have ended."""
         if is_superseded(self.study):
-            self._begin_anew()
+            self._follow_restart()
         trials = self.study.get_trials(deepcopy=False)
         done = [trial for trial in trials if trial.state.is_finished()]
         new = [trial for trial in done if trial.number not in self._told]
@@ -45,14 +45,14 @@ class Observer:
         if new:
             show_progress(self.study, trials, self.budget, self.progress)
             tell_remainder(self.study, self.progress)
-        return sum(in_budget(trial) for trial in done)
+        return sum(map(is_finished, trials))
 
     def show(self) -> None:
         """Tell how far the study is, before anything has ended."""
         show_progress(self.study, self.study.get_trials(deepcopy=False), self.budget, self.progress)
 
-    def _begin_anew(self) -> None:
+    def _follow_restart(self) -> None:
         known = len(self.study.user_attrs[attr.BATCH_SIZE])
         self.study, self._told = successor(self.study), set()
         for step in self.study.user_attrs[attr.BATCH_SIZE][known:]:
-            self.progress("batch size", 1, 1, anew_sentence(step["batch_size"], step["why"]))
+            self.progress("batch size", 1, 1, restart_sentence(step["batch_size"], step["why"]))

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
-from objectives.records.trial import in_budget
+from objectives.records.trial import is_finished, is_interrupted
 from studies.trials.heartbeat import died_here
 
 # Trials from whose ends the pace is read
@@ -42,7 +42,7 @@ def study_progress(study: optuna.Study, budget: int, now: datetime | None = None
     """
     now = now or datetime.now()
     trials = study.get_trials(deepcopy=False)
-    done = [trial for trial in trials if trial.state.is_finished() and in_budget(trial)]
+    done = list(filter(is_finished, trials))
     running = [t for t in trials if t.state == TrialState.RUNNING and not died_here(t)]
     seconds = seconds_a_trial(done)
     left = max(0, budget - len(done))
@@ -50,7 +50,7 @@ def study_progress(study: optuna.Study, budget: int, now: datetime | None = None
     return {
         "finished": len(done),
         "budget": budget,
-        "interrupted": sum(bool(trial.user_attrs.get(attr.INTERRUPTED)) for trial in trials),
+        "interrupted": sum(map(is_interrupted, trials)),
         "died": sum(trial.state == TrialState.RUNNING for trial in trials) - len(running),
         "trials_per_hour": None if not seconds else round(3600 / seconds, 1),
         "ends": None if ends is None else ends.isoformat(timespec="seconds"),

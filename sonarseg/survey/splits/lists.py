@@ -118,7 +118,7 @@ def write_splits(
         if marked:
             (partial / MARK).write_text(_SAYS, encoding="utf-8")
         if before:
-            _set_aside(folder, before)
+            _keep_before(folder, before)
         folder.mkdir(exist_ok=True)
         # The mark comes first: lists without it would count as written by hand.
         for path in sorted(partial.iterdir(), key=lambda path: path.name != MARK):
@@ -127,7 +127,7 @@ def write_splits(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _set_aside(folder: Path, paths: Iterable[Path]) -> None:
+def _keep_before(folder: Path, paths: Iterable[Path]) -> None:
     kept = next(place for n in count(1) if not (place := folder / f"before-{n}").exists())
     kept.mkdir()
     for path in paths:

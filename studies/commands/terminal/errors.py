@@ -71,8 +71,8 @@ def _database_sentence(error: sqlite3.Error) -> str | None:
 
 def _is_failed_run(error: BaseException) -> bool:
     # Its module imports torch; where that was not imported yet, no run can have failed.
-    endings = sys.modules.get("sonarseg.training.failures")
-    return endings is not None and isinstance(error, endings.RunFailed)
+    failures = sys.modules.get("sonarseg.training.failures")
+    return failures is not None and isinstance(error, failures.RunFailed)
 
 
 def explain(error: BaseException) -> tuple[str, int] | None:

@@ -44,14 +44,14 @@ def json_line(study: optuna.Study, trial: FrozenTrial) -> None:
 
 def trial_facts(study: optuna.Study, trial: FrozenTrial) -> dict[str, Any]:
     """Collect what a line tells, fit for JSON."""
-    from objectives.records.trial import finishes_race, is_interrupted
+    from objectives.records.trial import finishes_race, is_interrupted, objective_value
 
     complete = trial.state.name == "COMPLETE"
     return {
         "study": study.user_attrs.get(attr.KIND, study.study_name),
         "trial": trial.number,
         "state": "interrupted" if is_interrupted(trial) else _STATES[trial.state.name],
-        "value": float(trial.values[0]) if complete else None,
+        "value": objective_value(trial) if complete else None,
         "seconds_a_tile": float(trial.values[1]) if complete and len(trial.values) > 1 else None,
         "params": trial.params,
         "name": trial.user_attrs.get(attr.NAME),
