@@ -69,6 +69,9 @@ class TrainingConfig(Section):
     ----------
     batch_size : int or "auto"
         Tiles a step; "auto" is the largest that fits on a CUDA device, 16 on the CPU.
+    ema_epochs : float
+        Horizon of the moving average of weights and batch statistics, in epochs: that network is scored,
+        kept and used for maps and labels; 0 takes the network as its last step left it.
     deterministic : bool
         On CUDA, use algorithms that give the same bits every time, at some cost; the CPU always does.
     """
@@ -82,6 +85,7 @@ class TrainingConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-2
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     poly_power: Annotated[float, Field(ge=0)] = 0.9
+    ema_epochs: Annotated[float, Field(ge=0)] = 0.0
     segmentation_weight: Annotated[float, Field(ge=0)] = 1.0
     classification_weight: Annotated[float, Field(ge=0)] = 1.0
     gain_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.4

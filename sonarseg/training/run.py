@@ -135,8 +135,8 @@ class _Run:
         self.spent = spent
         self.progress = progress
         self.compute_environment = compute_environment(config, data.device)
-        self.model = new_model(run_dir, config, data)
-        self.trainer = Trainer(self.model, data.train, data.labelled, config)
+        self.trainer = Trainer(new_model(run_dir, config, data), data.train, data.labelled, config)
+        self.model = self.trainer.for_use
         self.targets = RoundTargets(run_dir, config, data.survey, self.model, data.train)
         self.lines: list[dict[str, Any]] = []
         self.checkpoints = CheckpointWriter(run_dir / CHECKPOINT, data.device)
@@ -156,8 +156,7 @@ class _Run:
                     f"{self.run_dir} began: start a new run folder, or put the survey back."
                 )
             self._note_changes(state.get("computes_on"))
-            self.model.network.load_state_dict(state["network"])
-            self.trainer.load_state(state["trainer"])
+            self.trainer.load_state(state["trainer"], state["network"])
             self.spent.goes_on(state["spent"])
             self.lines = state["metrics"]
             if any(line["round"] > 0 for line in self.lines):
@@ -193,7 +192,7 @@ class _Run:
         with self.checkpoints:
             for epoch in epochs[self.done :]:
                 if epoch.number > 1 and epoch.stage == "self-training" and epoch.progress[0] == 0:
-                    self.trainer.restart_optimiser()
+                    self.trainer.restart()
                 last = self._epoch(epoch, len(epochs))
         self._finish(len(epochs), last or self._validate(None))
 

@@ -50,7 +50,7 @@ class StepGuard:
     def load_state(self, state: dict[str, Any]) -> None:
         """Take up the state of a checkpoint, once the network has its own."""
         self.skipped = self._skipped_before = int(state["skipped"])
-        self._keep()
+        self.keep()
 
     def finite_part(self, loss: Tensor) -> Tensor:
         """The loss, 0 where it is not finite: what goes into the mean of an epoch."""
@@ -111,7 +111,7 @@ class StepGuard:
     def _look(self, epoch: int) -> None:
         found = int(self._found)
         if not found:
-            self._keep()
+            self.keep()
             return
         self._found.zero_()
         self.skipped += found
@@ -123,5 +123,6 @@ class StepGuard:
                 f"(up to {MAX_SKIPPED} are left out): lower training.learning_rate."
             )
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
+        """Take the batch statistics as they are for those to put back."""
         torch._foreach_copy_(self._kept, self._buffers)

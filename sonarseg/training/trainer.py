@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from sonarseg.ignore import IGNORE
 from sonarseg.losses.build import Loss
 from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.training.averaging import AveragedNetwork
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.augmentation import draw_augmentation
@@ -53,6 +54,11 @@ class Trainer:
         Classes that image-level labels speak of.
     config : RunConfig
         Schedule, losses' weights, seed.
+
+    Attributes
+    ----------
+    for_use : Model
+        What is scored, kept and used for labels and maps: the model itself, or with `ema_epochs` its average.
     """
 
     def __init__(self, model: Model, tiles: Tiles, labelled: Tensor, config: RunConfig) -> None:
@@ -65,6 +71,9 @@ class Trainer:
         self._shown = torch.from_numpy(tiles.shown).float()
         self.optimiser = self._new_optimiser()
         self.guard = StepGuard(model.network, model.device)
+        epochs = config.training.ema_epochs
+        self._average = AveragedNetwork(model.network, epochs) if epochs else None
+        self.for_use = model if self._average is None else replace(model, network=self._average.network)
         self._step_listeners: list[Callable[[], None]] = []
         self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self._scaler = torch.amp.GradScaler(model.device.type, enabled=needs_scaler(model.device))
@@ -83,20 +92,28 @@ class Trainer:
         """
         self._step_listeners.append(listener)
 
-    def restart_optimiser(self) -> None:
-        """Forget the moments: self-training starts as a stage of its own."""
+    def restart(self) -> None:
+        """Begin a stage of its own: no moments, and the network that is used so far."""
+        if self._average is not None:
+            self._average.restart()
+            self.guard.keep()
         self.optimiser = self._new_optimiser()
 
     def state(self) -> dict[str, Any]:
-        """Optimiser state for the checkpoint."""
+        """What the checkpoint keeps beside the network that is used, so that training can go on."""
         return {
             "optimiser": self.optimiser.state_dict(),
             "scaler": self._scaler.state_dict(),
             "guard": self.guard.state(),
+            **({"average": self._average.state()} if self._average is not None else {}),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Take up the state of a checkpoint."""
+    def load_state(self, state: dict[str, Any], used: dict[str, Tensor]) -> None:
+        """Take up the state of a checkpoint, and the network in it that is used."""
+        if self._average is None:
+            self.model.network.load_state_dict(used)
+        else:
+            self._average.load_state(state["average"], used)
         self.optimiser.load_state_dict(state["optimiser"])
         # Empty, where the run began on a chip that needs no scaler.
         if state["scaler"]:
@@ -142,6 +159,8 @@ class Trainer:
             images, target = self._augmented(parts, generator)
             classification, segmentation = self._losses(images, target, shown[step], segmentation_loss)
             self._step(weights[0] * classification + weights[1] * segmentation)
+            if self._average is not None:
+                self._average.after_step(len(batches))
             sums += len(batch) * self.guard.finite_part(torch.stack([classification, segmentation]))
             self.guard.after_step(epoch.number)
             for listener in self._step_listeners:

@@ -48,12 +48,13 @@ class Waits(TorchDispatchMode):
 
 
 @pytest.fixture
-def trainer_of(tiny_survey: Path, tiny_config: RunConfig) -> Callable[[int], Trainer]:
+def trainer_of(tiny_survey: Path, tiny_config: RunConfig) -> Callable[..., Trainer]:
     survey = open_survey(tiny_survey)
     tiles = load_tiles(survey, survey.splits["train"], GreyScaling(), 1.0)
 
-    def make(batch_size: int) -> Trainer:
-        training = tiny_config.training.model_copy(update={"batch_size": batch_size})
+    def make(batch_size: int, ema_epochs: float = 0) -> Trainer:
+        update = {"batch_size": batch_size, "ema_epochs": ema_epochs}
+        training = tiny_config.training.model_copy(update=update)
         config = tiny_config.model_copy(update={"training": training})
         torch.manual_seed(0)
         model = Model(
@@ -80,10 +81,11 @@ def trainer_of(tiny_survey: Path, tiny_config: RunConfig) -> Callable[[int], Tra
     ],
     ids=lambda loss: loss.name,
 )
+@pytest.mark.parametrize("ema_epochs", [0, 1.5])
 def test_an_epoch_never_waits_inside_its_steps(
-    trainer_of: Callable[[int], Trainer], loss: LossConfig
+    trainer_of: Callable[..., Trainer], loss: LossConfig, ema_epochs: float
 ) -> None:
-    trainer = trainer_of(2)
+    trainer = trainer_of(2, ema_epochs)
     cpu = torch.device("cpu")
     trainer.guard = StepGuard(trainer.model.network, cpu, steps_between_looks=CUDA_STEPS_BETWEEN_LOOKS)
     targets = packed(StoredPicture(np.ones((1, 24, 32), np.uint8), (24, 32)) for _ in trainer.tiles.names)
@@ -112,7 +114,7 @@ def test_waits_are_seen() -> None:
 
 
 @pytest.mark.parametrize("batch_size", range(1, 12))
-def test_batches_hold_every_drawn_tile_once(trainer_of: Callable[[int], Trainer], batch_size: int) -> None:
+def test_batches_hold_every_drawn_tile_once(trainer_of: Callable[..., Trainer], batch_size: int) -> None:
     order = np.arange(10)[::-1]
     batches = trainer_of(batch_size)._batches(order)
     assert [tile for batch in batches for tile in batch] == order.tolist()
@@ -135,7 +137,7 @@ def test_gradients_that_stay_infinite_under_a_scaler_end_the_run() -> None:
             guard.after_step(1)
 
 
-def test_every_listener_is_called_after_every_step(trainer_of: Callable[[int], Trainer]) -> None:
+def test_every_listener_is_called_after_every_step(trainer_of: Callable[..., Trainer]) -> None:
     trainer = trainer_of(2)
     called: list[str] = []
     trainer.call_after_step(lambda: called.append("disk"))
