@@ -72,6 +72,9 @@ class TrainingConfig(Section):
     ema_epochs : float
         Horizon of the moving average of weights and batch statistics, in epochs: that network is scored,
         kept and used for maps and labels; 0 takes the network as its last step left it.
+    restart_each_round : bool
+        Learning rate, moments and average begin again in each round, which goes on from the network that
+        the round before is scored by: a run is then the beginning of one of more rounds, to the bit.
     deterministic : bool
         On CUDA, use algorithms that give the same bits every time, at some cost; the CPU always does.
     """
@@ -86,6 +89,7 @@ class TrainingConfig(Section):
     clip_norm: Annotated[float, Field(gt=0)] = 1.0
     poly_power: Annotated[float, Field(ge=0)] = 0.9
     ema_epochs: Annotated[float, Field(ge=0)] = 0.0
+    restart_each_round: bool = False
     segmentation_weight: Annotated[float, Field(ge=0)] = 1.0
     classification_weight: Annotated[float, Field(ge=0)] = 1.0
     gain_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.4

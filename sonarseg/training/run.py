@@ -22,6 +22,7 @@ from sonarseg.training.data.loading import RunData, load_run_data, new_model, ti
 from sonarseg.training.device import free_memory, make_deterministic, pick_device
 from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import settled
+from sonarseg.training.round_scores import RoundScores
 from sonarseg.training.run_folder import record
 from sonarseg.training.run_folder.compute_environment import ComputeEnvironment, compute_environment
 from sonarseg.training.run_folder.config import CONFIG, read_config
@@ -29,7 +30,7 @@ from sonarseg.training.run_folder.cost import Spent
 from sonarseg.training.run_folder.lock import locked
 from sonarseg.training.run_folder.predictions import mask_writer, predict_unscored
 from sonarseg.training.run_folder.summary import config_hash, summarise
-from sonarseg.training.schedule import Epoch, plan
+from sonarseg.training.schedule import Epoch, ends_round, plan
 from sonarseg.training.targets.rounds import PSEUDO_LABELS, RoundTargets, refuse_lost_labels
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
@@ -138,6 +139,7 @@ class _Run:
         self.trainer = Trainer(new_model(run_dir, config, data), data.train, data.labelled, config)
         self.model = self.trainer.for_use
         self.targets = RoundTargets(run_dir, config, data.survey, self.model, data.train)
+        self.rounds = RoundScores(data, self.model, config.training.tiles_a_step)
         self.lines: list[dict[str, Any]] = []
         self.checkpoints = CheckpointWriter(run_dir / CHECKPOINT, data.device)
         # A disk that is full ends the run at once, not after another epoch.
@@ -159,6 +161,7 @@ class _Run:
             self.trainer.load_state(state["trainer"], state["network"])
             self.spent.goes_on(state["spent"])
             self.lines = state["metrics"]
+            self.rounds.kept = state.get("rounds", [])
             if any(line["round"] > 0 for line in self.lines):
                 refuse_lost_labels(self.run_dir, self.config)
             record.log(self.run_dir, f"resumed after epoch {len(self.lines)}, {self.compute_environment}")
@@ -189,14 +192,16 @@ class _Run:
         """Train the epochs that are left and write the summary."""
         epochs = plan(self.config)
         last: Validation | None = None
+        if not self.done and self.config.warm_up is not None and self._decoder_trained():
+            self.rounds.end_warm_up()
         with self.checkpoints:
             for epoch in epochs[self.done :]:
                 if epoch.number > 1 and epoch.stage == "self-training" and epoch.progress[0] == 0:
                     self.trainer.restart()
-                last = self._epoch(epoch, len(epochs))
+                last = self._epoch(epoch, epochs)
         self._finish(len(epochs), last or self._validate(None))
 
-    def _epoch(self, epoch: Epoch, total: int) -> Validation:
+    def _epoch(self, epoch: Epoch, epochs: list[Epoch]) -> Validation:
         began = time.monotonic()
         targets, loss = None, None
         if epoch.round > 0:
@@ -218,7 +223,11 @@ class _Run:
             "seconds": round(time.monotonic() - began, 3),
         }
         self.lines.append(line)
-        self.checkpoints.write(self._state(), partial(self._tell, epoch, total, line))
+        if ends_round(epoch, epochs) and epoch.round > 0:
+            self.rounds.end_round(epoch.round, validation.confusions)
+        elif ends_round(epoch, epochs):
+            self.rounds.end_warm_up()
+        self.checkpoints.write(self._state(), partial(self._tell, epoch, len(epochs), line))
         return validation
 
     def _tell(self, epoch: Epoch, total: int, line: dict[str, Any]) -> None:
@@ -234,6 +243,7 @@ class _Run:
             "trainer": self.trainer.state(),
             "epoch": len(self.lines),
             "metrics": self.lines,
+            "rounds": self.rounds.kept,
             "spent": self.spent.now(),
             "config_hash": self.hashed,
             "tiles_hash": self.tiles_hash,
@@ -275,6 +285,7 @@ class _Run:
             {
                 "epochs": epochs,
                 "metrics": self._scores(last),
+                "rounds": self.rounds.kept,
                 "frequencies": None if frequencies is None else [float(f) for f in frequencies],
                 "config_hash": self.hashed,
                 "crf_engine": self.compute_environment.engine,

@@ -23,7 +23,8 @@ class Epoch:
     round : int
         Round of self-training, from 1; 0 during the warm-up.
     progress : tuple of (int, int)
-        Epochs done in this stage before this one, and epochs of the stage.
+        Epochs done in this stage before this one, and epochs of the stage; a round of a run with
+        `restart_each_round` is a stage of its own.
     """
 
     number: int
@@ -41,9 +42,16 @@ def plan(config: RunConfig) -> list[Epoch]:
         epochs += [Epoch(i + 1, WARM_UP, 0, (i, total)) for i in range(total)]
     if config.stage in ("full", SELF_TRAINING):
         start, length = len(epochs), training.epochs_per_round
-        total = training.rounds * length
-        epochs += [Epoch(start + i + 1, SELF_TRAINING, 1 + i // length, (i, total)) for i in range(total)]
+        count = training.rounds * length
+        total = length if training.restart_each_round else count
+        for i in range(count):
+            epochs.append(Epoch(start + i + 1, SELF_TRAINING, 1 + i // length, (i % total, total)))
     return epochs
+
+
+def ends_round(epoch: Epoch, epochs: list[Epoch]) -> bool:
+    """Whether an epoch of a plan is the last of its round."""
+    return epoch is epochs[-1] or epochs[epoch.number].round != epoch.round
 
 
 def learning_rate_factor(epoch: Epoch, step: int, steps: int, power: float) -> float:

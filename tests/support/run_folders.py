@@ -26,7 +26,7 @@ def write_run(folder: Path, config: RunConfig) -> Path:
 def results(run_dir: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Metrics and summary without what it cost."""
     summary = read_summary(run_dir)
-    kept = ("metrics", "confusions", "average_precision", "frequencies", "config_hash", "epochs")
+    kept = ("metrics", "rounds", "confusions", "average_precision", "frequencies", "config_hash", "epochs")
     lines = [{k: v for k, v in line.items() if k != "seconds"} for line in read_metrics(run_dir)]
     return lines, {name: summary[name] for name in kept}
 

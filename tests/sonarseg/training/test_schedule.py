@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sonarseg.training.config import RunConfig, TrainingConfig
 from sonarseg.training.data.sampling import balanced_epoch, single_class_epoch
-from sonarseg.training.schedule import learning_rate_factor, plan
+from sonarseg.training.schedule import Epoch, ends_round, learning_rate_factor, plan
 
 
 def test_rounds_begin_with_new_pseudo_labels() -> None:
@@ -14,6 +14,26 @@ def test_rounds_begin_with_new_pseudo_labels() -> None:
     epochs = plan(config)
     assert [e.round for e in epochs] == [0, 0, 1, 1, 1, 2, 2, 2]
     assert [e.stage for e in epochs[:3]] == ["warm-up", "warm-up", "self-training"]
+
+
+def planned(**training: object) -> list[Epoch]:
+    return plan(RunConfig(survey="x", training=TrainingConfig.model_validate(training)))
+
+
+def test_the_last_epoch_of_each_round_ends_it() -> None:
+    epochs = planned(warmup_epochs=2, rounds=2, epochs_per_round=3)
+    assert [e.number for e in epochs if ends_round(e, epochs)] == [2, 5, 8]
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(1, 5), st.integers(0, 3))
+def test_rounds_that_begin_again_do_not_know_how_many_follow(
+    rounds: int, more: int, length: int, warm_up: int
+) -> None:
+    settings = {"warmup_epochs": warm_up, "epochs_per_round": length, "restart_each_round": True}
+    short, long = (planned(rounds=count, **settings) for count in (rounds, rounds + more))
+    assert long[: len(short)] == short
+    rates = [learning_rate_factor(e, s, 4, 0.9) for e in long[warm_up:] for s in range(4)]
+    assert rates == rates[: 4 * length] * (rounds + more)
 
 
 def test_learning_rate_rises_then_falls_to_nothing() -> None:
