@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from objectives.records.read import read_studies
 from reports.findings.confirmed import confirmed
-from reports.findings.summary import in_short
+from reports.overview.summary import in_short
 from reports.sections.crf import crf_section
 from reports.sections.loss import loss_section
 from reports.style.formatting import difference

@@ -12,9 +12,9 @@ from plotly import graph_objects
 from objectives.records import attributes as attr
 from objectives.records.study import Study, Trial
 from reports.figures.base import FONT, Figure, axis, layout, value_axis
+from reports.findings.loss_table import TABLE_METRICS, LossTable
 from reports.sections.crf import crf_section
 from reports.sections.loss import loss_section
-from reports.sections.loss_table import TABLE_METRICS, LossTable
 from reports.style.formatting import count, figure_text, score
 from reports.style.palette import ACCENT, LOSS_COLOURS, NEUTRAL, WARNING
 

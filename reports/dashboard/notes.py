@@ -18,8 +18,8 @@ from reports.dashboard.figures import dashboard_figures
 from reports.dashboard.store import DashboardStore
 from reports.dashboard.trial_notes import trial_note
 from reports.findings.confirmed import confirmed
-from reports.findings.summary import cautions, crf_sentence, loss_sentence
 from reports.findings.verdict import Verdict, verdict
+from reports.overview.summary import cautions, crf_sentence, loss_sentence
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.loss import LossSection, loss_section
 from reports.sections.trials import state_counts

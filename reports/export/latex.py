@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from objectives.records.study import Study
 from reports.findings.confirmed import confirmed
 from reports.findings.loss_gains import LossGains, loss_gains
+from reports.findings.loss_table import TABLE_METRICS, loss_table
 from reports.sections.crf import crf_section
-from reports.sections.loss_table import TABLE_METRICS, loss_table
 from reports.style.formatting import count
 from sonarseg.files.plain_text import plain
 from sonarseg.metrics.bootstrap import Interval

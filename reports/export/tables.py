@@ -11,8 +11,8 @@ import pandas as pd
 
 from objectives.records import attributes as attr
 from objectives.records.study import Study, Trial
-from reports.figures.epochs import read_trial
 from reports.findings.confirmed import confirmed
+from reports.findings.epochs import read_trial
 from reports.style.formatting import ordered
 from reports.style.interval_words import scope
 from sonarseg.files.csv_cells import END_OF_LINE, inert

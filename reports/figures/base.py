@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports.style.formatting import figure_text
+from reports.style.formatting import figure_text, finite
 from reports.style.palette import FAINT, NEUTRAL
 
 Spec = dict[str, Any]
@@ -204,10 +204,3 @@ def at_least(values: list[float], floor: float, symbol: str) -> tuple[list[float
         return values, symbol
     drawn = [floor if beneath else value for value, beneath in zip(values, below, strict=True)]
     return drawn, ["triangle-down-open" if beneath else symbol for beneath in below]
-
-
-def finite(value: object) -> float | None:
-    """Give a number to draw, or None where there is none (JSON knows no NaN)."""
-    if not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None

@@ -14,7 +14,6 @@ from reports.figures.base import (
     Key,
     Spec,
     axis,
-    finite,
     layout,
     line,
     linked,
@@ -23,7 +22,7 @@ from reports.figures.base import (
     value_axis,
     whole_ticks,
 )
-from reports.style.formatting import count, figure_text, score, seconds
+from reports.style.formatting import count, figure_text, finite, score, seconds
 from reports.style.palette import ACCENT, FAINT, NEUTRAL, WARNING
 
 

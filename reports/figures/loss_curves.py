@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reports.figures.base import SILENT, Figure, Key, axis, layout, line, value_axis, whole_ticks
-from reports.figures.epochs import Curve
-from reports.sections.loss_table import LossRow
+from reports.findings.epochs import Curve
+from reports.findings.loss_table import LossRow
 from reports.style.formatting import count, score
 from reports.style.palette import NEUTRAL
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from objectives.records.study import Study
 from reports.findings.comparison import compare_runs, seed_pairs
+from reports.findings.loss_table import TABLE_METRICS, LossRow, LossTable
 from reports.findings.search_gains import loss_search_gain
-from reports.sections.loss_table import TABLE_METRICS, LossRow, LossTable
 from reports.style.formatting import listing, score
 from reports.style.interval_words import scope
 from sonarseg.metrics.bootstrap import Interval

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from objectives.records import attributes as attr
 from objectives.records.study import Study, Trial
-from reports.figures.epochs import read_run
 from reports.findings.confirmed import winner_runs
+from reports.findings.epochs import read_run
 from reports.findings.guess_beaten import Guess, best_guess, mean_score
-from reports.sections.loss_table import LossRow, loss_table
+from reports.findings.loss_table import LossRow, loss_table
 from reports.style.formatting import listing, percent, score
 from sonarseg.files.plain_text import plain
 from sonarseg.metrics.iou import METRICS

@@ -11,17 +11,17 @@ from objectives.records import attributes as attr
 from objectives.records.read import read_studies
 from objectives.records.study import Study
 from reports.figures.base import Figure
-from reports.findings.advice import what_next, where_it_fails
 from reports.findings.confirmed import confirmed
-from reports.findings.summary import in_short
+from reports.findings.loss_table import LOSSES, PUBLISHED
 from reports.findings.verdict import verdict
+from reports.overview.advice import what_next, where_it_fails
+from reports.overview.summary import in_short
 from reports.page.render import fill, write_page
 from reports.page.side_by_side import read_sides, side_by_side
 from reports.sections.areas import class_areas
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.gallery import read_gallery
 from reports.sections.loss import LossSection, loss_section
-from reports.sections.loss_table import LOSSES, PUBLISHED
 from reports.sections.provenance import provenance
 from reports.sections.trials import TrialsTable, trials_table
 from reports.style import formatting

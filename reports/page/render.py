@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from plotly.offline import get_plotlyjs
 
 from reports.figures.base import Figure
-from reports.sections.loss_table import PAPER
+from reports.findings.loss_table import PAPER
 from reports.sections.trials import TrialsTable, state_counts, trials_data, value
 from reports.style import formatting
 from reports.style.study_words import foreign_note

@@ -11,9 +11,9 @@ from objectives.records.read import read_studies
 from objectives.records.study import Study, Trial
 from reports.figures.base import Figure, axis, layout, line, padded, value_axis, whole_ticks
 from reports.figures.classes import ClassScores, class_figure
+from reports.findings.loss_table import mean_score
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.loss import LossSection, loss_section
-from reports.sections.loss_table import mean_score
 from reports.style.formatting import count, difference, figure_text, listing, ordered, score, seconds
 from reports.style.palette import series_colour
 from reports.style.study_words import progress

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reports.figures.epochs import FINAL
+from reports.findings.epochs import FINAL
 from reports.sections.loss import LossSection
 from reports.style.formatting import count
 from sonarseg.class_colours import class_colour

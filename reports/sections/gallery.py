@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from reports.figures.base import finite
-from reports.style.formatting import difference
+from reports.style.formatting import difference, finite
 from reports.style.palette import NO_DATA
 from sonarseg.class_colours import class_colour, class_rgb
 from sonarseg.errors import UserError

@@ -10,13 +10,13 @@ from objectives.records.study import Study
 from reports.figures.base import Figure, padded
 from reports.figures.classes import ClassScores, class_figure
 from reports.figures.confusion import ConfusionTable, confusion_table
-from reports.figures.epochs import FINAL, Curve, mean_curve, read_run, read_trial
 from reports.figures.focal_map import focal_figure
 from reports.figures.intervals import Differences, interval_figure
 from reports.figures.loss_curves import comparison_figure, loss_figure, miou_figure
 from reports.figures.tiles import TileScores, tile_scores, tiles_figure
+from reports.findings.epochs import FINAL, Curve, mean_curve, read_run, read_trial
 from reports.findings.loss_gains import LossGains, agreement, loss_gains
-from reports.sections.loss_table import LOSSES, TABLE_METRICS, LossRow, LossTable, class_means, loss_table
+from reports.findings.loss_table import LOSSES, TABLE_METRICS, LossRow, LossTable, class_means, loss_table
 from reports.style.palette import ACCENT, NEUTRAL, WARNING
 from sonarseg.files.plain_text import plain
 

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from objectives.records.study import INTERRUPTED, Study, Trial
-from reports.figures.base import finite
-from reports.style.formatting import listing, ordered, parameter
+from reports.style.formatting import finite, listing, ordered, parameter
 from reports.style.thinning import listed_trials, thinning_note
 from sonarseg.files.plain_text import plain
 

@@ -142,3 +142,10 @@ def ordered(names: Iterable[str]) -> list[str]:
     found = set(names)
     known = [name for name in PARAMETER_ORDER if name in found]
     return known + sorted(found - set(known))
+
+
+def finite(value: object) -> float | None:
+    """Give a number to draw, or None where there is none (JSON knows no NaN)."""
+    if not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None

@@ -63,7 +63,7 @@ def status(
 
 def gather(workspace: Workspace) -> dict[str, Any]:
     """Collect what `sonarseg status` tells, fit for JSON."""
-    from reports.findings.summary import summarise
+    from reports.overview.summary import summarise
     from sonarseg.files.run_metrics import read_metrics
     from sonarseg.training.run_folder.record import is_finished
     from studies.phase_file import phases_at_work

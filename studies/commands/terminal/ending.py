@@ -8,8 +8,8 @@ from typing import Any
 
 from rich.text import Text
 
-from reports.findings.summary import summarise
 from reports.findings.verdict import USABLE
+from reports.overview.summary import summarise
 from reports.style.formatting import MISSING, difference, ordered, parameter, score
 from reports.style.study_words import foreign_note
 from sonarseg.errors import UserError

@@ -17,7 +17,7 @@ from objectives.records.foreign import is_foreign
 from objectives.records.read import read_studies
 from reports.dashboard.notes import write_dashboard_notes
 from reports.export.files import export
-from reports.findings.summary import summarise
+from reports.overview.summary import summarise
 from reports.page.build import render
 from reports.style.study_words import foreign_note
 from sonarseg.metrics.confusion import pack_confusions

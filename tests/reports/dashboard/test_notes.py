@@ -9,7 +9,7 @@ import optuna
 from optuna_dashboard._note import get_note_from_system_attrs
 
 from reports.dashboard.notes import write_dashboard_notes
-from reports.findings.summary import summarise
+from reports.overview.summary import summarise
 
 
 def test_both_studies_get_a_note(workspace: Path, tmp_path: Path) -> None:

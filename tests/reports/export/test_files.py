@@ -24,7 +24,7 @@ from reports.export.files import export
 from reports.export.latex import latex_text
 from reports.export.tables import inert_csv
 from reports.findings.loss_gains import loss_gains
-from reports.sections.loss_table import loss_table
+from reports.findings.loss_table import loss_table
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import pack_confusions
 from sonarseg.metrics.iou import miou

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from objectives.records.read import read_studies
 from reports.dashboard.notes import study_note
 from reports.findings.guess_beaten import MARGIN
-from reports.findings.summary import summarise
 from reports.findings.verdict import Verdict, verdict
+from reports.overview.summary import summarise
 from reports.page.build import render
 from reports.style.formatting import markdown_text
 from sonarseg.metrics.bootstrap import Interval, paired_interval

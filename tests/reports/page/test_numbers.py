@@ -12,7 +12,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records.ranking import rank_losses
-from reports.findings.summary import summarise
+from reports.overview.summary import summarise
 from tests.support.report_page import Page
 from tests.support.stored_scores import load, of_trial
 

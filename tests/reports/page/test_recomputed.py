@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records.read import read_studies
-from reports.sections.loss_table import loss_table
+from reports.findings.loss_table import loss_table
 from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.search_gain import search_gain
 from tests.support.fake_studies import LOSS_SPACE, add, new_study

@@ -13,11 +13,11 @@ import pytest
 from optuna.trial import TrialState
 
 from objectives.records.read import read_studies
+from reports.findings.loss_table import PAPER
 from reports.findings.search_gains import crf_search_gains
-from reports.findings.summary import summarise
+from reports.overview.summary import summarise
 from reports.page.build import render, write_report
 from reports.sections.crf import crf_section
-from reports.sections.loss_table import PAPER
 from reports.sections.provenance import provenance
 from sonarseg.errors import UserError
 from tests.support.fake_studies import (

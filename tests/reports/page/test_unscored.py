@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 
 from objectives.records.read import read_studies
 from reports.figures.classes import ClassScores, class_figure
-from reports.findings.summary import summarise
+from reports.overview.summary import summarise
 from reports.page.build import render
 from tests.support.fake_studies import CLASSES, CRF_SPACE, PUBLISHED, add, new_study, study_attrs
 

@@ -15,7 +15,7 @@ from objectives.records.read import read_studies
 from reports.dashboard.notes import write_dashboard_notes
 from reports.export.files import export
 from reports.figures.iterations import front, timed_trials
-from reports.findings.summary import summarise
+from reports.overview.summary import summarise
 from reports.page.build import render
 from tests.support.fake_studies import fill_crf, new_study
 from tests.support.report_page import Page

@@ -14,8 +14,8 @@ from objectives.records.read import read_studies
 from objectives.records.study import Trial
 from reports.findings.comparison import seed_pairs
 from reports.findings.loss_gains import loss_gains
+from reports.findings.loss_table import loss_table
 from reports.page.build import render
-from reports.sections.loss_table import loss_table
 from sonarseg.metrics.iou import METRICS
 from tests.support.fake_studies import (
     CLASSES,

@@ -7,10 +7,10 @@ from optuna.trial import TrialState
 
 from objectives.records.read import read_studies
 from objectives.space import NAMED_LOSSES
-from reports.findings.summary import summarise
+from reports.findings.loss_table import LOSSES as LABELS
+from reports.overview.summary import summarise
 from reports.page.build import render
 from reports.sections.loss import loss_section
-from reports.sections.loss_table import LOSSES as LABELS
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig

@@ -81,7 +81,7 @@ def test_progress_commands_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_end_of_a_study_is_told_in_its_own_figures(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from reports.findings.summary import summarise
+    from reports.overview.summary import summarise
 
     full_workspace(tmp_path / "bay")
     (tmp_path / "bay" / "study.toml").touch()

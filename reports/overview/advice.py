@@ -13,10 +13,10 @@ from reports.figures.confusion import ConfusionTable
 from reports.figures.tiles import tile_scores
 from reports.findings.confirmed import confirmed
 from reports.findings.loss_gains import BASELINE
+from reports.findings.loss_table import class_means
 from reports.findings.verdict import Verdict
 from reports.sections.crf import CrfSection
 from reports.sections.loss import LossSection
-from reports.sections.loss_table import class_means
 from reports.style.formatting import count, listing, parameter, score
 from sonarseg.files.plain_text import plain
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from objectives.records.study import Trial
-from reports.figures.epochs import Curve, mean_curve, read_run, read_trial
+from reports.findings.epochs import Curve, mean_curve, read_run, read_trial
 from sonarseg.files.run_metrics import read_metrics
 from tests.support.fake_studies import metrics_line, write_metrics
 

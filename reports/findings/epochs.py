@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.records.study import Trial
-from reports.figures.base import finite
+from reports.style.formatting import finite
 from sonarseg.files.run_metrics import read_metrics
 
 WARM_UP = Path("runs") / "warm-up"

@@ -12,10 +12,10 @@ from objectives.records.sqlite import DATABASE
 from objectives.records.study import Study, Trial, test_openings
 from reports.figures.iterations import cost, front, timed_trials
 from reports.findings.confirmed import confirmed
+from reports.findings.loss_table import TABLE_METRICS, LossRow, loss_table
 from reports.findings.verdict import verdict
 from reports.sections.crf import CrfSection
 from reports.sections.loss import LossSection
-from reports.sections.loss_table import TABLE_METRICS, LossRow, loss_table
 from reports.sections.trials import state_counts
 from reports.style.formatting import count, difference, listing, score, seconds
 from reports.style.interval_words import search_sentence, why_none
