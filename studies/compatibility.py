@@ -15,12 +15,11 @@ import numpy as np
 import optuna
 
 from objectives.records import attributes as attr
-from objectives.records.study import KINDS, StudyKind
+from objectives.records.study import KINDS, Direction, StudyKind
 from sonarseg.errors import UserError
 from sonarseg.survey.checks.scored_classes import mask_pixels, unscored_classes
 from sonarseg.survey.layout import Survey
 from studies.config import StudyConfig
-from studies.storage.open import Direction
 
 PACKAGES = ("sonarseg", "optuna", "torch", "torchvision", "pydensecrf2", "numpy", "scikit-learn")
 # Fields that may change while a study goes on: its name, where things are, how much is done.

@@ -17,7 +17,7 @@ from sonarseg.survey.layout import Survey, open_survey
 from studies.config import STUDY_TOML, StudyConfig, find_line, load_study_config
 
 if TYPE_CHECKING:
-    from studies.storage.open import Location
+    from studies.server_address import Location
 
 
 class Workspace:
@@ -54,7 +54,7 @@ class Workspace:
     def database(self) -> Location:
         """Where the studies are: the server of storage.toml, or the SQLite file."""
         # The driver of databases takes a while to import, and few commands need it.
-        from studies.storage.address import read_address
+        from studies.server_address import read_address
 
         return read_address(self.address_path) or self.database_path
 

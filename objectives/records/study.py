@@ -19,6 +19,7 @@ from objectives.records.ranking import best_of
 from sonarseg.files.plain_text import plain, plain_or_none
 
 StudyKind = Literal["crf", "loss"]
+Direction = Literal["maximize", "minimize"]
 KINDS: tuple[StudyKind, ...] = ("crf", "loss")
 STATES = {
     TrialState.COMPLETE: "complete",

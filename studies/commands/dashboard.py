@@ -110,7 +110,7 @@ def _complete(url: str) -> str:
     """Add the password of a server from the environment; on the command line none is taken."""
     from sqlalchemy.engine import make_url
 
-    from studies.storage.address import asked_address, refuse_password, with_password
+    from studies.server_address import asked_address, refuse_password, with_password
 
     named = make_url(url)
     if named.get_backend_name() == "postgresql" and (address := asked_address(url, "")) is not None:

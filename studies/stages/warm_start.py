@@ -17,7 +17,8 @@ from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from studies.config import STUDY_TOML
-from studies.storage.open import Location, present_studies, storage_errors
+from studies.server_address import Location
+from studies.storage.open import present_studies, storage_errors
 from studies.trials.ask_lock import ask_lock
 from studies.workspace import Workspace
 

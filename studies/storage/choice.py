@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sonarseg.errors import UserError
 from studies.compatibility import check_compatible
-from studies.storage.address import ServerAddress, asked_address, write_address
+from studies.server_address import ServerAddress, asked_address, write_address
 from studies.storage.open import has_studies, load_study
 from studies.workspace import Workspace
 

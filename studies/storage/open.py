@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import optuna
 import sqlalchemy
@@ -19,15 +19,13 @@ from objectives.records import attributes as attr
 from objectives.records.overwritten import refuse_overwritten
 from objectives.records.read import REMOVED
 from objectives.records.sqlite import NOT_OURS, refuse_foreign
-from objectives.records.study import KINDS, StudyKind
+from objectives.records.study import KINDS, Direction, StudyKind
 from sonarseg.errors import UserError
-from studies.storage.address import ServerAddress
+from studies.server_address import Location, ServerAddress
 from studies.storage.own_trials import OwnStudy
 from studies.storage.server import open_server
 from studies.storage.sqlite import SqliteStorage
 
-Location = Path | ServerAddress
-Direction = Literal["maximize", "minimize"]
 _MAXIMIZE: tuple[Direction, ...] = ("maximize",)
 _ADVICE: dict[type, str] = {
     ServerAddress: "see that the server runs and has room",

@@ -15,7 +15,7 @@ from optuna.exceptions import ExperimentalWarning, StorageInternalError, UpdateF
 from optuna.storages import RDBStorage
 
 from sonarseg.errors import UserError
-from studies.storage.address import ServerAddress, with_password
+from studies.server_address import ServerAddress, with_password
 from studies.storage.shared_database import StudyDatabase
 
 # A worker beats this often.

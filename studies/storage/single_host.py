@@ -14,7 +14,7 @@ from typing import Any
 
 from sonarseg.errors import UserError
 from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
-from studies.storage.address import ServerAddress
+from studies.server_address import ServerAddress
 from studies.workspace import Workspace, unwritable
 
 # Names of signs of life begin like this. Each program has one of its own: its end takes no other's away.

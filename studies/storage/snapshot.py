@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Table
 
 from objectives.records.study import KINDS, StudyKind
 from sonarseg.errors import UserError
-from studies.storage.address import ServerAddress
+from studies.server_address import ServerAddress
 from studies.storage.open import open_storage, present_studies, remove_database, storage_errors, study_name
 from studies.storage.sqlite import SqliteStorage
 from studies.workspace import Workspace

@@ -9,7 +9,7 @@ from sonarseg.losses.config import LossConfig
 from sonarseg.survey.scaling import GreyScaling
 from studies.commands.lone_runs.settings import Wishes, _loss
 from studies.commands.refine import _levels, crf_parameters
-from studies.storage.address import read_address
+from studies.server_address import read_address
 from studies.workspace import Workspace
 
 MARK = b"\xef\xbb\xbf"

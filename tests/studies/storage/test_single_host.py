@@ -14,9 +14,9 @@ from sonarseg.processes.identity import process_identity
 from studies.commands.dashboard_server import at_work
 from studies.confirmation.confirm import confirm
 from studies.pipeline import tune_crf
+from studies.server_address import ServerAddress, write_address
 from studies.stages.run_settings import RunSettings
 from studies.storage import single_host
-from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import load_study
 from studies.storage.openings import log_test_opening
 from studies.storage.single_host import SIGN, STALE_SECONDS, only_machine

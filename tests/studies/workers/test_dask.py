@@ -13,8 +13,8 @@ import pytest
 from optuna.trial import TrialState
 
 from sonarseg.errors import UserError
+from studies.server_address import ServerAddress, write_address
 from studies.stages.run_settings import RunSettings
-from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import create_database, load_study
 from studies.trials.loop import TrialCallbacks, finished
 from studies.workers.dask import DaskWorkers

@@ -17,9 +17,9 @@ from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.results.write import write_results
 from studies.confirmation.confirm import confirm
 from studies.main import app
+from studies.server_address import ServerAddress, write_address
 from studies.stages.run_settings import RunSettings
 from studies.stages.superseded import restart, successor
-from studies.storage.address import ServerAddress, write_address
 from studies.storage.open import open_storage, remove_database, study_name
 from studies.storage.snapshot import studies_on_server
 from studies.workspace import Workspace

@@ -20,15 +20,15 @@ from sonarseg.errors import UserError
 from sonarseg.processes.identity import process_identity
 from studies.commands.dashboard import _open_url
 from studies.main import app
-from studies.stages.open_studies import open_studies
-from studies.stages.superseded import is_superseded, restart, successor
-from studies.storage.address import (
+from studies.server_address import (
     ADDRESS_VARIABLE,
     ServerAddress,
     asked_address,
     read_address,
     write_address,
 )
+from studies.stages.open_studies import open_studies
+from studies.stages.superseded import is_superseded, restart, successor
 from studies.storage.choice import settle_storage
 from studies.storage.open import create_database, load_study, study_name
 from studies.storage.server import await_server, open_server, wait_for_server

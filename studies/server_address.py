@@ -42,6 +42,10 @@ class ServerAddress:
         return self.url
 
 
+# Where the studies are: their SQLite file, or a server
+Location = Path | ServerAddress
+
+
 def asked_address(option: str | None, name: str) -> ServerAddress | None:
     """Read the address that was asked for, on the command line or in the environment.
 
