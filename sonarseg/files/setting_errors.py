@@ -111,6 +111,10 @@ def _section(annotation: Any) -> type[BaseModel] | None:
 
 def _expected(annotation: Any, metadata: Iterable[Any]) -> str:
     """Describe the values that a field takes."""
+    metadata = list(metadata)
+    titles = [item.title for item in metadata if isinstance(item, FieldInfo) and item.title]
+    if titles and get_origin(annotation) not in (Union, UnionType, Literal):
+        return titles[0]
     origin, parts = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return _expected(parts[0], [*parts[1:], *metadata])

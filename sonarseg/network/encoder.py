@@ -1,4 +1,4 @@
-"""torchvision encoders, dilated so that their features keep the wanted output stride."""
+"""Encoders of torchvision and timm, dilated so that their features keep the wanted output stride."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from torch import nn
 
 from sonarseg.errors import UserError
 from sonarseg.network.batch_norm import BatchNorm
+from sonarseg.network.timm_encoder import LITE0, build_timm_encoder, is_timm
 
 RESNETS = ("resnet18", "resnet34", "resnet50", "resnet101")
 ENCODERS = (*RESNETS, "mobilenet_v3_large")
@@ -17,17 +18,16 @@ OUTPUT_STRIDES = (8, 16)
 MOBILENET_PARTS = {2: 7, 3: 13, 4: 17}
 
 
-def build_encoder(
-    name: str, in_channels: int, output_stride: int, stages: int = 4
-) -> tuple[nn.Sequential, int]:
+def build_encoder(name: str, in_channels: int, output_stride: int, stages: int = 4) -> tuple[nn.Module, int]:
     """Make an encoder without its classifier, with random weights.
 
-    Entries of its state dict are named as torchvision names them (for MobileNet without `features.`).
+    Entries of its state dict are named as torchvision names them (for MobileNet without `features.`),
+    or as timm does, with `body.` before.
 
     Parameters
     ----------
     name : str
-        One of `ENCODERS`.
+        One of `ENCODERS`, "efficientnet_lite0", or "timm:NAME" with the name of an encoder of timm.
     in_channels : int
         1 (grey) or 3 (RGB).
     output_stride : int
@@ -38,7 +38,7 @@ def build_encoder(
 
     Returns
     -------
-    encoder : nn.Sequential
+    encoder : nn.Module
         (B, C, H, W) -> (B, F, ceil(H / stride), ceil(W / stride)). Cell i looks at the pixels
         around `i * stride`.
     features : int
@@ -49,12 +49,16 @@ def build_encoder(
     UserError
         Where the name, the output stride or the number of stages is unknown.
     """
-    if name not in ENCODERS:
-        raise UserError(f'encoder = "{name}" is unknown: use one of {", ".join(ENCODERS)}.')
+    if name not in ENCODERS and not is_timm(name):
+        raise UserError(
+            f'encoder = "{name}" is unknown: use one of {", ".join((*ENCODERS, LITE0))}, or timm:NAME.'
+        )
     if output_stride not in OUTPUT_STRIDES:
         raise UserError(f"output_stride = {output_stride} is not offered: use 8 or 16.")
     if stages not in MOBILENET_PARTS:
         raise UserError(f"stages = {stages} is not offered: use 2, 3 or 4.")
+    if is_timm(name):
+        return build_timm_encoder(name, in_channels, output_stride, stages)
     if name in RESNETS:
         whole = getattr(torchvision.models, name)(weights=None, norm_layer=BatchNorm)
         encoder = nn.Sequential()

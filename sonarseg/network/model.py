@@ -20,7 +20,7 @@ class SegmentationNetwork(nn.Module):
     Parameters
     ----------
     encoder : str
-        One of `sonarseg.network.encoder.ENCODERS`.
+        One of `sonarseg.network.encoder.ENCODERS`, "efficientnet_lite0" or "timm:NAME".
     in_channels : int
         1 or 3.
     num_classes : int

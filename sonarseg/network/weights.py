@@ -13,6 +13,8 @@ from torch import Tensor
 
 from sonarseg.errors import UserError
 from sonarseg.network.model import SegmentationNetwork
+from sonarseg.network.timm_encoder import LITE0, is_timm
+from sonarseg.network.timm_weights import downloaded_state, fitted_names, lite0_state, missing_weights
 
 
 def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, encoder: str) -> None:
@@ -26,8 +28,9 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, enco
     network : SegmentationNetwork
         Changed in place.
     weights : str or Path
-        "none", "imagenet" (downloaded by torchvision and kept in torch's cache), or the path of a
-        torch file: a state dict with torchvision's names, or a checkpoint of sonarseg.
+        "none", "imagenet" (downloaded by torchvision or timm and kept in their cache; for
+        EfficientNet-lite0 from its package, and random weights without it), or the path of a torch or
+        safetensors file: a state dict with torchvision's or timm's names, or a checkpoint of sonarseg.
     encoder : str
         Name of the network's encoder.
 
@@ -36,16 +39,19 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, enco
     UserError
         Where the weights cannot be had or do not fit.
     """
-    if weights == "none":
+    if weights == "none" or missing_weights(weights, encoder):
         return
-    state = _imagenet(encoder) if weights == "imagenet" else _read(Path(weights))
+    state = encoder_state(weights, encoder)
     own = network.encoder.state_dict()
-    state = {name.removeprefix("features."): value for name, value in state.items()}
-    first = next(iter(own))
+    if is_timm(encoder):
+        state = fitted_names(state, own)
+    else:
+        state = {name.removeprefix("features."): value for name, value in state.items()}
+    first = next(name for name, value in own.items() if value.ndim == 4)
     if first in state:
         state[first] = _fit_channels(state[first], own[first].shape[1])
     # Old files of torch do not count batches. The classifier and stages left out are not missed.
-    parts = {name.split(".")[0] for name in own}
+    parts = set() if is_timm(encoder) else {name.split(".")[0] for name in own}
     missing = {name for name in own if not name.endswith("num_batches_tracked")} - state.keys()
     unknown = {name for name in state if name.split(".")[0] in parts} - own.keys()
     reshaped = {name for name in own.keys() & state.keys() if own[name].shape != state[name].shape}
@@ -56,6 +62,15 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, enco
             f"missing, unknown or of another shape, {wrong[0]} the first: name weights of the same encoder."
         )
     network.encoder.load_state_dict({**own, **{name: state[name] for name in own.keys() & state.keys()}})
+
+
+def encoder_state(weights: str | Path, encoder: str) -> Mapping[str, Tensor]:
+    """Read weights under the names that they were written with; errors as `load_encoder_weights`."""
+    if weights != "imagenet":
+        return _read(Path(weights))
+    if encoder == LITE0:
+        return lite0_state()
+    return downloaded_state(encoder) if is_timm(encoder) else _imagenet(encoder)
 
 
 def _imagenet(encoder: str) -> Mapping[str, Tensor]:
@@ -73,7 +88,7 @@ def _imagenet(encoder: str) -> Mapping[str, Tensor]:
 
 def _read(path: Path) -> Mapping[str, Tensor]:
     try:
-        state: Any = torch.load(path, map_location="cpu", weights_only=True)
+        state: Any = _content(path)
     except OSError as error:
         raise UserError(
             f"weights file {path} cannot be opened ({error.strerror}): "
@@ -96,6 +111,14 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             "write one with torch.save(model.state_dict(), path)."
         )
     return state
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load
+
+        return load(path.read_bytes())
+    return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _fit_channels(kernel: Tensor, channels: int) -> Tensor:

@@ -16,7 +16,10 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.losses.config import LossConfig
 from sonarseg.survey.scaling import GreyScaling
 
-Encoder = Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large"]
+Encoder = (
+    Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large", "efficientnet_lite0"]
+    | Annotated[str, Field(pattern=r"^timm:\S+$", title='"timm:NAME"')]
+)
 Supervision = Literal["labels", "single-label", "masks"]
 
 

@@ -13,6 +13,7 @@ from sonarseg.errors import UserError
 from sonarseg.files.whole import write_json
 from sonarseg.losses.build import Loss, build_loss
 from sonarseg.metrics.iou import survey_scores
+from sonarseg.network.timm_weights import missing_weights
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import choose_batch_size, smaller
 from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole, load_newest
@@ -167,6 +168,11 @@ class _Run:
             record.log(self.run_dir, f"resumed after epoch {len(self.lines)}, {self.compute_environment}")
         else:
             record.log(self.run_dir, f"begins {self.compute_environment}")
+            network = self.config.network
+            sentence = missing_weights(network.weights, network.encoder)
+            if sentence and self.config.warm_up is None:
+                record.log(self.run_dir, sentence)
+                self.progress("weights", 1, 1, sentence)
             # Of a start whose network is lost or was given up: other batches, damaged checkpoints
             shutil.rmtree(self.run_dir / PSEUDO_LABELS, ignore_errors=True)
         done = len(self.lines)

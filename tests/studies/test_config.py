@@ -46,6 +46,8 @@ def test_a_good_file_is_read_and_defaults_fill_the_rest(tmp_path: Path) -> None:
             "crf.trials = 0 is wrong: expected a whole number of 1 or more.",
         ),
         ('"resnet18"', '"resnet19"', 6, 'network.encoder = "resnet19" is wrong'),
+        ('"resnet18"', '"timm:"', 6, 'expected "resnet18" or "resnet34"'),
+        ('"resnet18"', '"timm:"', 6, '"efficientnet_lite0" or "timm:NAME".'),
         ("trials = 20", "trails = 20", 9, "crf.trails is not a field of study.toml"),
         ("[3, 50.5]", "[30, 5]", 10, "[30, 5] must be [low, high]"),
         ("[3, 50.5]", "[3]", 10, "crf.sigma_alpha"),
