@@ -68,6 +68,8 @@ def take_over_warm_up(old: Workspace, new: Workspace, survey: Survey) -> str | N
     # What the run's hash leaves out: where things are, and what it computes on
     places = ("survey", "tiles", "device", "runs_per_device")
     config = stored.model_copy(update={name: getattr(there, name) for name in places})
+    if new.warm_up_dir.exists():
+        return f"{new.warm_up_dir} is there already"
     with whole_folder(new.warm_up_dir) as partial:
         shutil.copytree(source, partial, dirs_exist_ok=True)
         write_atomically(partial / CONFIG, config.model_dump_json(indent=1) + "\n")

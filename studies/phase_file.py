@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sonarseg.files.whole import whole_file
 from sonarseg.processes.identity import is_alive, is_of_this_machine, process_identity
 from sonarseg.progress import Progress
 from studies.workspace import Workspace
@@ -86,20 +87,18 @@ class _Note:
     def _write(self, text: str) -> None:
         if self._broken:
             return
-        partial = self._path.with_suffix(".partial")
         try:
-            partial.write_text(text, encoding="utf-8")
-            partial.replace(self._path)
+            with whole_file(self._path) as partial:
+                partial.write_text(text, encoding="utf-8")
         except OSError as error:
             self._broken = True
             _log.debug("the phase is not noted: %s", error)
 
     def remove(self) -> None:
-        for path in (self._path, self._path.with_suffix(".partial")):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                _log.debug("the note of the phase stays: %s", error)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.debug("the note of the phase stays: %s", error)
 
 
 def _notes(root: Path) -> list[Path]:

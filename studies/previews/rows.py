@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from sonarseg.cam.files import read_cam
 from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.refine import refine
+from sonarseg.files.whole import whole_folder
 from sonarseg.metrics.confusion import confusion
 from sonarseg.metrics.iou import miou
 from sonarseg.survey.layout import Survey
@@ -117,22 +117,18 @@ def write_picture_rows(
     worst = _worst_tiles(survey, scored, predictions_dir, truths, {t: panels[t][titles[-1]] for t in tiles})
     everywhere = [tile for tile in chosen_tiles(survey) if tile in tiles]
     shown = list(dict.fromkeys([*(tiles[i] for i in chosen), *worst, *everywhere]))
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    rows = []
-    for tile in shown:
-        labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings, engine)
-        truth = survey.read_mask(tile) if tile in scored else None
-        scores = read_cam(cams_dir / "val" / f"{tile}.npy")
-        row = _write_row(partial, survey, tile, scaling, scores, labels, truth, predictions_dir)
-        row |= _rank(gains, tiles.index(tile)) if truths and tile in tiles else {}
-        place = worst.index(tile) + 1 if tile in worst else None
-        rows.append(row | {"worst": place, "of_every_trial": tile in everywhere})
-    content = {"classes": list(survey.classes), "rows": rows}
-    (partial / "rows.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with whole_folder(folder) as partial:
+        rows = []
+        for tile in shown:
+            labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings, engine)
+            truth = survey.read_mask(tile) if tile in scored else None
+            scores = read_cam(cams_dir / "val" / f"{tile}.npy")
+            row = _write_row(partial, survey, tile, scaling, scores, labels, truth, predictions_dir)
+            row |= _rank(gains, tiles.index(tile)) if truths and tile in tiles else {}
+            place = worst.index(tile) + 1 if tile in worst else None
+            rows.append(row | {"worst": place, "of_every_trial": tile in everywhere})
+        content = {"classes": list(survey.classes), "rows": rows}
+        (partial / "rows.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _worst_tiles(

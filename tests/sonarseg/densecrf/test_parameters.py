@@ -83,13 +83,6 @@ def test_grey_narrows_the_rgb_settings_only():
         assert grey.model_copy(update={"sigma_beta": colour.sigma_beta}) == colour
 
 
-def test_background_score_is_put_in_where_given():
-    assert published("IRN").background_score is None
-    assert published("IRN", 1, 0.25).background_score == 0.25
-    with pytest.raises(ValidationError, match="background_score"):
-        published("IRN", 1, 2.0)
-
-
 def test_unknown_name():
     with pytest.raises(KeyError):
         published("CLIMS")
