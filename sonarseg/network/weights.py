@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor
+from torch import Tensor, nn
 
 from sonarseg.errors import UserError
 from sonarseg.network.model import SegmentationNetwork
@@ -39,10 +39,15 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, enco
     UserError
         Where the weights cannot be had or do not fit.
     """
+    fill_encoder(network.encoder, weights, encoder)
+
+
+def fill_encoder(module: nn.Module, weights: str | Path, encoder: str) -> None:
+    """Fill an encoder that stands alone; see `load_encoder_weights`."""
     if weights == "none" or missing_weights(weights, encoder):
         return
     state = encoder_state(weights, encoder)
-    own = network.encoder.state_dict()
+    own = module.state_dict()
     if is_timm(encoder):
         state = fitted_names(state, own)
     else:
@@ -61,7 +66,7 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, enco
             f'weights = "{weights}" do not fit encoder = "{encoder}": {len(wrong)} entries are '
             f"missing, unknown or of another shape, {wrong[0]} the first: name weights of the same encoder."
         )
-    network.encoder.load_state_dict({**own, **{name: state[name] for name in own.keys() & state.keys()}})
+    module.load_state_dict({**own, **{name: state[name] for name in own.keys() & state.keys()}})
 
 
 def encoder_state(weights: str | Path, encoder: str) -> Mapping[str, Tensor]:

@@ -115,6 +115,31 @@ class Source:
             digest.update(hashlib.sha256(_existing(path).read_bytes()).digest())
         return digest.hexdigest()
 
+    def description(self, format: int) -> dict[str, Any]:
+        """What a store notes of its source and of its own format."""
+        return {
+            "format": format,
+            "settings": self.settings,
+            "times": self.times(),
+            "content": self.content(),
+        }
+
+    def made(self, folder: Path, format: int) -> bool:
+        """Whether a whole store was made from this; files merely touched are noted as such."""
+        try:
+            described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return False
+        if described.get("format") != format or described.get("settings") != self.settings:
+            return False
+        times = self.times()
+        if described["times"] == times:
+            return True
+        if described["content"] != self.content():
+            return False
+        write_atomically(folder / DESCRIPTION, json.dumps({**described, "times": times}))
+        return True
+
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
@@ -164,10 +189,10 @@ def stored(
         Where a file is missing or cannot be read.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder):
+    with locked_store(folder):
         if not _is_made_from(folder, source, count):
             # Described first: a file changed meanwhile makes the store again next time.
-            description = _description(source)
+            description = source.description(FORMAT)
             pictures = _told(read, count, what, progress)
             write_store(folder, pictures, count, description)
         return open_store(folder)
@@ -226,7 +251,8 @@ def _histogram(pixels: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked_store(folder: Path) -> Iterator[None]:
+    """Wait until no other process makes the store in `folder`, and keep others out of it meanwhile."""
     with folder.with_name(f".{folder.name}.lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -240,30 +266,12 @@ def _told(
         progress(what, index + 1, count)
 
 
-def _description(source: Source) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "settings": source.settings,
-        "times": source.times(),
-        "content": source.content(),
-    }
-
-
 def _is_made_from(folder: Path, source: Source, count: int) -> bool:
-    """Whether the store is whole and holds what `source` says; files merely touched are noted as such."""
+    """Whether the store is whole and holds what `source` says."""
     try:
-        described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         table = load_array(folder / SHAPES)
         size = (folder / PIXELS).stat().st_size
     except (FileNotFoundError, ValueError, EOFError):
         return False
     whole = len(table) == count and size == int(table[:, :3].prod(axis=1).sum())
-    if not whole or described.get("format") != FORMAT or described.get("settings") != source.settings:
-        return False
-    times = source.times()
-    if described["times"] == times:
-        return True
-    if described["content"] != source.content():
-        return False
-    write_atomically(folder / DESCRIPTION, json.dumps({**described, "times": times}))
-    return True
+    return whole and source.made(folder, FORMAT)

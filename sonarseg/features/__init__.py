@@ -1,0 +1,1 @@
+"""Features of a survey by a frozen encoder, with local statistics: computed once, read ever after."""
