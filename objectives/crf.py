@@ -56,7 +56,7 @@ class CrfObjective:
     classes : tuple of str
         The K class names.
     background_id : int or None
-        The background class.
+        The background class if it gets the constant score, which is then searched.
     ranges : CrfRanges
         The search space.
     metric : str

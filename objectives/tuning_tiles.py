@@ -21,6 +21,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.guide import Guide, guide_image
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.config import DEFAULT_CAM, CamConfig
 
 Number = TypeVar("Number", np.uint8, np.float16, np.bool_)
 
@@ -42,7 +43,7 @@ class TuningTile:
     scores : Path
         CAM scores of those classes, float16 (k, H, W).
     background : int or None
-        The row of the background class.
+        The row of the background class if it gets the constant score.
     guides : dict
         Guide image of each kind, uint8 (H, W) or (H, W, 3).
     channels : int
@@ -90,6 +91,7 @@ def prepare_tiles(
     progress: Progress = silent,
     *,
     jobs: int = 1,
+    cam: CamConfig = DEFAULT_CAM,
 ) -> list[TuningTile]:
     """Read, cut and filter once what every trial would do again.
 
@@ -111,16 +113,19 @@ def prepare_tiles(
         Called a tile.
     jobs : int
         Threads: pictures are decoded and filtered without the interpreter's lock.
+    cam : CamConfig
+        Of the run that made the CAMs: whether the background has a score of its own.
 
     Raises
     ------
     UserError
         Where a tile has no CAM scores, they do not fit its image, or one is not a finite number.
     """
+    background = cam.constant_background(survey.background_id)
 
     def prepare(place: tuple[int, str]) -> TuningTile:
         index, tile = place
-        return _prepare(survey, tile, cam_dir, scaling, guides, folder / f"{index:06d}")
+        return _prepare(survey, tile, cam_dir, scaling, guides, folder / f"{index:06d}", background)
 
     prepared = []
     for tile in in_order(prepare, list(enumerate(tiles)), jobs, processes=False):
@@ -130,7 +135,13 @@ def prepare_tiles(
 
 
 def _prepare(
-    survey: Survey, tile: str, cam_dir: Path, scaling: GreyScaling, guides: Sequence[Guide], stem: Path
+    survey: Survey,
+    tile: str,
+    cam_dir: Path,
+    scaling: GreyScaling,
+    guides: Sequence[Guide],
+    stem: Path,
+    background_id: int | None,
 ) -> TuningTile:
     path = cam_dir / f"{tile}.npy"
     if not path.is_file():
@@ -145,7 +156,7 @@ def _prepare(
         raise UserError(
             f"{path} holds scores that are not finite numbers: delete the folder {cam_dir} and start again."
         )
-    cut = crf_tile(scores, image, shown, survey.background_id)
+    cut = crf_tile(scores, image, shown, background_id)
     files = {"scores": stem.with_suffix(".scores"), "mask": stem.with_suffix(".mask")}
     cut.scores.astype(np.float16).tofile(files["scores"])
     mask = survey.read_mask(tile)

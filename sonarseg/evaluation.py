@@ -21,6 +21,7 @@ from sonarseg.metrics.iou import SurveyScores, survey_scores
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.config import DEFAULT_CAM, CamConfig
 
 # A confusion matrix, int64 (K, K), and boundary counts, int64 (2, K), of one tile.
 Counts = tuple[NDArray[np.int64], NDArray[np.int64]]
@@ -87,6 +88,7 @@ def evaluate_crf(
     parameters: CrfParameters,
     scaling: GreyScaling,
     *,
+    cam: CamConfig = DEFAULT_CAM,
     engine: Engine = DEFAULT_ENGINE,
     jobs: int = 1,
     progress: Progress = silent,
@@ -105,6 +107,8 @@ def evaluate_crf(
         Setting to score; `iterations = 0` scores the CAM's argmax.
     scaling : GreyScaling
         The survey-wide scaling to 0..255.
+    cam : CamConfig
+        Of the run that made the CAMs: whether the background has a score of its own.
     engine : Engine
         What computes the dense CRF.
     jobs : int
@@ -126,7 +130,7 @@ def evaluate_crf(
         return _count(survey.read_mask(tile), labels, survey.num_classes)
 
     found: list[Counts] = []
-    background = survey.background_id
+    background = cam.constant_background(survey.background_id)
     for counts in refine_tiles(
         tiles, load, count, parameters, engine=engine, background_id=background, jobs=jobs
     ):
@@ -146,6 +150,7 @@ def evaluate_run(run_dir: Path, survey: Survey, split: str, *, device: str = "au
     import torch
 
     from sonarseg.survey.pixel_store import StoredPicture, packed
+    from sonarseg.training.branch_loss import BinaryLoss
     from sonarseg.training.checkpoint.model import load_model
     from sonarseg.training.data.tiles import load_tiles
     from sonarseg.training.device import pick_device
@@ -159,12 +164,12 @@ def evaluate_run(run_dir: Path, survey: Survey, split: str, *, device: str = "au
     def count(tile: str, labels: NDArray[np.uint8]) -> None:
         counted[tile] = _count(survey.read_mask(tile), labels, survey.num_classes)
 
-    labelled = torch.ones(survey.num_classes, dtype=torch.bool, device=model.device)
+    branch = BinaryLoss(torch.ones(survey.num_classes, dtype=torch.bool, device=model.device))
     for start in range(0, len(tiles), TILES_IN_MEMORY):
         part = tiles[start : start + TILES_IN_MEMORY]
         loaded = load_tiles(survey, part, model.scaling, model.network_config.tile_scale, labels=False)
         masks = packed(StoredPicture(mask[None], mask.shape) for mask in map(survey.read_mask, part))
-        validate(model, loaded, masks, None, labelled, _BATCH, on_prediction=count)
+        validate(model, loaded, masks, None, branch, _BATCH, on_prediction=count)
     return _evaluation(survey, split, tiles, [counted[tile] for tile in tiles], uses_image_labels=False)
 
 

@@ -23,7 +23,7 @@ SIZE_SAMPLE = 100
 _SCALE_STEP = 0.25
 
 # What a field without a value could be
-_EXAMPLES = {"background": '""', "patience": "40"}
+_EXAMPLES = {"background": '""', "patience": "40", "setting": '"paper"'}
 _COMMENTS = {
     "name": "Name of this study, shown in the report.",
     "survey": "Folder of the survey, relative to this file or absolute.",
@@ -42,6 +42,9 @@ _COMMENTS = {
     "network.decoder_channels": "Width of the decoder, 8 to 512.",
     "network.tile_scale": "Tiles are resized by this factor for the network; maps keep the tile's size.",
     "cam": "Class activation maps (CAM).",
+    "cam.setting": 'A named setting as a whole: "paper" is w-s3Tseg\'s; no other field may differ.',
+    "cam.loss": '"binary" (each class by itself) or "candidate" (shown classes compete for each cell).',
+    "cam.form": '"tile-max" or "survey-max" (maps over their maximum there), or "softmax" ("candidate").',
     "cam.scales": "Sizes at which a tile is seen; the maps are summed.",
     "training": "Schedule of a run: warm-up of the classification branch, then rounds of self-training.",
     "training.warmup_epochs": "Epochs of the classification branch, once for the whole study.",

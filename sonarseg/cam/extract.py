@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonarseg.network.model import SegmentationNetwork
+from sonarseg.training.config import CamForm
 
 FLIP_AXIS = {"horizontal": -1, "vertical": -2}
 
@@ -21,11 +22,15 @@ def extract_cams(
     scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
     flips: Sequence[str] = ("vertical",),
     background_id: int | None = None,
+    form: CamForm = "tile-max",
+    maxima: Tensor | None = None,
 ) -> Tensor:
-    """Sum the activation maps of tiles of one size over scales and flips, then normalise each class.
+    """Sum the activation maps of tiles of one size over scales and flips, then bring each class to 0..1.
 
     Each scale is seen as it is and in each flip, all tiles in one forward pass; the maps are resized
-    bilinearly to the tile and summed, cut to the classes shown and divided by (their maximum + 1e-5).
+    bilinearly to the tile, summed and cut to the classes shown. By the form they are divided by (their
+    maximum in the tile + 1e-5), by (`maxima` + 1e-5) and clipped at 1, or the mean logits over scales
+    and flips go through a softmax over the shown classes.
 
     Parameters
     ----------
@@ -41,22 +46,77 @@ def extract_cams(
         Those that the sonar geometry allows: left to right, top to bottom.
     background_id : int, optional
         Its channel stays 0: no image-level label speaks of it.
+    form : {"tile-max", "survey-max", "softmax"}
+        "softmax" takes the background as one of the classes.
+    maxima : float32 (K,), optional
+        On the device of `images`, for "survey-max": the largest sum of each class in the survey.
 
     Returns
     -------
     float32 (B, K, H, W) in 0..1
         On the device of `images`.
+
+    Raises
+    ------
+    ValueError
+        If "survey-max" has no maxima.
+    """
+    if form == "softmax":
+        with _evaluating(network), torch.inference_mode():
+            logits = _summed(network, network.cell_logits, images, scales, flips)
+            logits /= len(scales) * (1 + len(flips))
+            kept = shown.to(images.device)[:, :, None, None]
+            # A tile that shows nothing scores nothing.
+            return torch.where(kept, logits, -torch.inf).softmax(dim=1).nan_to_num(0)
+    total = summed_cams(network, images, shown, scales, flips, background_id)
+    with torch.inference_mode():
+        if form == "tile-max":
+            return total / (total.amax(dim=(2, 3), keepdim=True) + 1e-5)
+        if maxima is None:
+            raise ValueError('the form "survey-max" needs the maxima of the survey')
+        return (total / (maxima[:, None, None] + 1e-5)).clamp_max(1)
+
+
+def summed_cams(
+    network: SegmentationNetwork,
+    images: Tensor,
+    shown: Tensor,
+    scales: Sequence[float],
+    flips: Sequence[str],
+    background_id: int | None = None,
+) -> Tensor:
+    """Sum the activation maps over scales and flips, cut to the classes shown; parameters as above.
+
+    Returns
+    -------
+    float32 (B, K, H, W), not negative
     """
     kept = shown.clone()
     if background_id is not None:
         kept[:, background_id] = False
     with _evaluating(network), torch.inference_mode():
-        total = torch.stack([_one_scale(network, images, scale, flips) for scale in scales]).sum(dim=0)
-        total = total * kept.to(images.device)[:, :, None, None]
-        return total / (total.amax(dim=(2, 3), keepdim=True) + 1e-5)
+        return _summed(network, network.cam, images, scales, flips) * kept.to(images.device)[:, :, None, None]
 
 
-def _one_scale(network: SegmentationNetwork, tiles: Tensor, scale: float, flips: Sequence[str]) -> Tensor:
+def _summed(
+    network: SegmentationNetwork,
+    maps_of: Callable[[Tensor], Tensor],
+    images: Tensor,
+    scales: Sequence[float],
+    flips: Sequence[str],
+) -> Tensor:
+    """Sum of the maps that `maps_of` makes of features, over scales and flips: float32 (B, K, H, W)."""
+    parts = [_one_scale(network, maps_of, images, scale, flips) for scale in scales]
+    return torch.stack(parts).sum(dim=0)
+
+
+def _one_scale(
+    network: SegmentationNetwork,
+    maps_of: Callable[[Tensor], Tensor],
+    tiles: Tensor,
+    scale: float,
+    flips: Sequence[str],
+) -> Tensor:
     """Sum over the flips at one scale: (B, C, H, W) -> float32 (B, K, H, W)."""
     size = (tiles.shape[2], tiles.shape[3])
     scaled_size = [max(1, round(side * scale)) for side in size]
@@ -64,7 +124,7 @@ def _one_scale(network: SegmentationNetwork, tiles: Tensor, scale: float, flips:
     scaled = F.interpolate(tiles, size=scaled_size, mode="bilinear", align_corners=False, antialias=scale < 1)
     axes = [FLIP_AXIS[name] for name in flips]
     views = torch.cat([scaled, *(scaled.flip(axis) for axis in axes)])
-    maps = network.cam(network.encode(views)).float()
+    maps = maps_of(network.encode(views)).float()
     upright, *flipped = maps.chunk(1 + len(axes))
     # Resizing is linear and treats both ends of an axis alike: the views are summed before it.
     for axis, part in zip(axes, flipped, strict=True):

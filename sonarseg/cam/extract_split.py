@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sonarseg.cam.extract import extract_cams as activation_maps
-from sonarseg.cam.files import write_cam
+from sonarseg.cam.extract import summed_cams
+from sonarseg.cam.files import read_maxima, write_cam, write_maxima
+from sonarseg.cam.stream import stream_maps
 from sonarseg.files.whole import whole_folder
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.training.checkpoint.model import Model, load_model
 from sonarseg.training.config import CamConfig
-from sonarseg.training.data.feed import feed_of, stream
 from sonarseg.training.data.tiles import Tiles, batches_by_size, load_tiles
-from sonarseg.training.device import autocast, free_memory, pick_device
-from sonarseg.training.failures import is_out_of_memory
-from sonarseg.training.freed_memory import keep_freed_memory
+from sonarseg.training.device import autocast, pick_device
 from sonarseg.training.run_folder.config import read_config
 
 # Keeps the scores of a class that shows nowhere at 0, as in `sonarseg.cam.extract`
@@ -42,7 +41,11 @@ def cam_batches(tiles: Tiles, indices: Sequence[int], model: Model, cam: CamConf
 
 
 def stream_cams(
-    model: Model, tiles: Tiles, batches: Sequence[Sequence[int]], cam: CamConfig
+    model: Model,
+    tiles: Tiles,
+    batches: Sequence[Sequence[int]],
+    cam: CamConfig,
+    maxima: NDArray[np.float32] | None = None,
 ) -> Iterator[tuple[int, NDArray[np.float16]]]:
     """Extract the activation maps of tiles batch by batch; halved where memory runs out.
 
@@ -51,83 +54,80 @@ def stream_cams(
     batches : sequence of sequence of int
         From `cam_batches`.
     cam : CamConfig
-        Scales.
+        Loss of the branch, form and scales.
+    maxima : float32 (K,), optional
+        From `class_maxima`, for the form "survey-max".
 
     Yields
     ------
     index, float16 (K, H, W) in 0..1 at the size on disk, 0 at pixels without data
     """
-    if model.device.type == "cpu":
-        keep_freed_memory()
     shown = torch.from_numpy(tiles.shown)
+    largest = None if maxima is None else torch.from_numpy(maxima).to(model.device)
 
-    def maps_of(pictures: Tensor, shown: Tensor, size: tuple[int, int]) -> Tensor:
+    def maps_of(pictures: Tensor, part: Sequence[int]) -> Tensor:
         with autocast(model.device):
             scores = activation_maps(
                 model.network,
                 model.normalisation(pictures.float() / 255),
-                shown,
+                shown[part],
                 cam.scales,
                 model.sonar.allowed_flips(),
-                model.background_id,
+                cam.constant_background(model.background_id),
+                cam.form,
+                largest,
             )
-        if tuple(scores.shape[2:]) != size:
-            scores = F.interpolate(scores, size=size, mode="bilinear", align_corners=False)
-        return scores.to(torch.float16)
+        return _resized(scores, tiles.disk_size(part[0])).to(torch.float16)
 
-    most: int | None = None
-    # The maps of a batch leave the device while it makes those of the next.
-    leaving: deque[tuple[Sequence[int], _Leaving]] = deque()
-    for batch, (pictures,) in zip(
-        batches, stream([feed_of(tiles.pictures, model.device)], batches), strict=True
-    ):
-        done = 0
-        while done < len(batch):
-            part = slice(done, len(batch) if most is None else done + most)
-            try:
-                maps = maps_of(pictures[part], shown[batch[part]], tiles.disk_size(batch[0]))
-            except (RuntimeError, MemoryError) as error:
-                tried = len(batch[part])
-                if tried == 1 or not is_out_of_memory(error):
-                    raise
-                # What did not fit is not tried again.
-                most = tried // 2
-            else:
-                leaving.append((batch[part], _Leaving(maps)))
-                done += len(maps)
-                del maps
-                if len(leaving) > 1:
-                    yield from _come(tiles, *leaving.popleft())
-                continue
-            # Only now: the traceback of the error keeps its tensors alive.
-            free_memory(model.device)
-    while leaving:
-        yield from _come(tiles, *leaving.popleft())
+    over_data = _over_data if cam.form == "tile-max" else _zero_without_data
+    for index, scores in stream_maps(model.device, tiles, batches, maps_of):
+        yield index, over_data(scores, tiles.read_valid(index))
 
 
-class _Leaving:
-    """A tensor on its way to host memory, for which nobody waits until it is asked for."""
+def class_maxima(
+    model: Model, tiles: Tiles, cam: CamConfig, progress: Progress = silent
+) -> NDArray[np.float32] | None:
+    """Largest value of each class in the summed maps of the train tiles, float32 (K,).
 
-    def __init__(self, tensor: Tensor) -> None:
-        self._host = tensor
-        self._arrived: torch.cuda.Event | None = None
-        if tensor.is_cuda:
-            self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-            self._host.copy_(tensor, non_blocking=True)
-            self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._arrived.record()
+    Returns
+    -------
+    float32 (K,) or None
+        None if the form of the maps needs none.
+    """
+    if cam.form != "survey-max":
+        return None
+    shown = torch.from_numpy(tiles.shown)
 
-    def numpy(self) -> NDArray[np.float16]:
-        """Wait until it has come."""
-        if self._arrived is not None:
-            self._arrived.synchronize()
-        content: NDArray[np.float16] = self._host.numpy()
-        return content
+    def maps_of(pictures: Tensor, part: Sequence[int]) -> Tensor:
+        with autocast(model.device):
+            sums = summed_cams(
+                model.network,
+                model.normalisation(pictures.float() / 255),
+                shown[part],
+                cam.scales,
+                model.sonar.allowed_flips(),
+                cam.constant_background(model.background_id),
+            )
+        return _resized(sums, tiles.disk_size(part[0]))
+
+    maxima = np.zeros(tiles.shown.shape[1], dtype=np.float32)
+    batches = cam_batches(tiles, range(len(tiles)), model, cam)
+    for done, (index, sums) in enumerate(stream_maps(model.device, tiles, batches, maps_of)):
+        kept = _zero_without_data(sums, tiles.read_valid(index))
+        maxima = np.maximum(maxima, kept.max(axis=(1, 2)))
+        progress("largest class activations", done + 1, len(tiles))
+    return maxima
 
 
-def _come(tiles: Tiles, batch: Sequence[int], maps: _Leaving) -> Iterator[tuple[int, NDArray[np.float16]]]:
-    for index, scores in zip(batch, maps.numpy(), strict=True):
-        yield index, _over_data(scores, tiles.read_valid(index))
+def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    if tuple(maps.shape[2:]) == size:
+        return maps
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
+
+
+def _zero_without_data(maps: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
+    """Maps (K, H, W), 0 at pixels without data."""
+    return maps if valid is None else np.where(valid, maps, maps.dtype.type(0))
 
 
 def _over_data(scores: NDArray[np.float16], valid: NDArray[np.bool_] | None) -> NDArray[np.float16]:
@@ -147,6 +147,7 @@ def write_cams(
     folder: Path,
     cam: CamConfig,
     progress: Progress = silent,
+    maxima: NDArray[np.float32] | None = None,
 ) -> None:
     """Write `folder/NAME.npy`, float16 (K, H, W) in 0..1 at the size on disk, for some tiles.
 
@@ -154,7 +155,7 @@ def write_cams(
     """
     batches = cam_batches(tiles, indices, model, cam)
     with whole_folder(folder) as partial:
-        for done, (index, scores) in enumerate(stream_cams(model, tiles, batches, cam)):
+        for done, (index, scores) in enumerate(stream_cams(model, tiles, batches, cam, maxima)):
             write_cam(partial / f"{tiles.names[index]}.npy", scores)
             progress("class activation maps", done + 1, len(indices))
 
@@ -177,10 +178,11 @@ def extract_cams(
     progress("loading the warm-up's network", 0, 0, "")
     model = load_model(run_dir, pick_device(device))
     config = read_config(run_dir)
-    for split in missing:
+
+    def load(split: str) -> Tiles:
         # A tile whose classes nobody knows has no CAM: it cannot be scored either.
         known = [tile for tile in survey.splits[split] if survey.has_labels(tile)]
-        tiles = load_tiles(
+        return load_tiles(
             survey,
             known,
             model.scaling,
@@ -188,4 +190,12 @@ def extract_cams(
             store=config.path(run_dir, config.tiles) / split,
             progress=progress,
         )
-        write_cams(model, tiles, range(len(tiles)), cams_dir / split, config.cam, progress)
+
+    maxima = read_maxima(cams_dir)
+    if maxima is None:
+        maxima = class_maxima(model, load("train"), config.cam, progress)
+        if maxima is not None:
+            write_maxima(cams_dir, maxima)
+    for split in missing:
+        tiles = load(split)
+        write_cams(model, tiles, range(len(tiles)), cams_dir / split, config.cam, progress, maxima)

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from sonarseg.network.decoder import DeepLabDecoder
 from sonarseg.network.encoder import build_encoder
 
+_INPUT_DROPOUT = 0.1
+
 
 class SegmentationNetwork(nn.Module):
     """Encoder, classification branch and DeepLabv3 decoder.
@@ -31,6 +33,9 @@ class SegmentationNetwork(nn.Module):
         Width of the decoder.
     stages : int
         2, 3 or 4 (all) stages of the encoder; two have a stride of 8 in any case.
+    competing : bool
+        Whether the classes of the classification branch compete for cells: it then has a bias, and
+        a dropout of its input channels.
 
     Raises
     ------
@@ -46,12 +51,14 @@ class SegmentationNetwork(nn.Module):
         output_stride: int = 16,
         decoder_channels: int = 256,
         stages: int = 4,
+        competing: bool = False,
     ) -> None:
         super().__init__()
         if stages == 2:
             output_stride = 8
         self.encoder, features = build_encoder(encoder, in_channels, output_stride, stages)
-        self.class_activation = nn.Conv2d(features, num_classes, 1, bias=False)
+        self.class_activation = nn.Conv2d(features, num_classes, 1, bias=competing)
+        self.input_dropout = nn.Dropout2d(_INPUT_DROPOUT if competing else 0.0)
         self.decoder = DeepLabDecoder(features, decoder_channels, num_classes, output_stride)
 
     def encode(self, images: Tensor) -> Tensor:
@@ -60,15 +67,20 @@ class SegmentationNetwork(nn.Module):
         return features
 
     def classify(self, features: Tensor) -> Tensor:
-        """(B, F, h, w) -> class logits (B, K): global average pooling, then a bias-free 1 x 1 convolution."""
+        """(B, F, h, w) -> class logits (B, K): global average pooling, then a 1 x 1 convolution."""
         logits: Tensor = self.class_activation(features.mean(dim=(2, 3), keepdim=True))
         return logits.flatten(1)
+
+    def cell_logits(self, features: Tensor) -> Tensor:
+        """(B, F, h, w) -> class logits of each cell (B, K, h, w); dropout of input channels in training."""
+        logits: Tensor = self.class_activation(self.input_dropout(features))
+        return logits
 
     def cam(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> class activation maps (B, K, h, w): ReLU of the convolution before pooling.
 
-        The convolution is linear and has no bias, so that before the ReLU a map's mean over
-        cells is the class logit: the map says exactly what each cell adds to it.
+        The convolution is linear, so that before the ReLU a map's mean over cells is the class logit:
+        without a bias, the map says exactly what each cell adds to it.
         """
         return F.relu(self.class_activation(features))
 

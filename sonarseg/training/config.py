@@ -6,10 +6,11 @@ are described by the same words.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sonarseg.densecrf.engines.base import EngineName
 from sonarseg.densecrf.parameters import CrfParameters
@@ -20,6 +21,8 @@ Encoder = (
     Literal["resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v3_large", "efficientnet_lite0"]
     | Annotated[str, Field(pattern=r"^timm:\S+$", title='"timm:NAME"')]
 )
+CamLoss = Literal["binary", "candidate"]
+CamForm = Literal["tile-max", "survey-max", "softmax"]
 Supervision = Literal["labels", "single-label", "masks"]
 
 
@@ -55,14 +58,62 @@ class NetworkConfig(Section):
 
 
 class CamConfig(Section):
-    """Scales of the class activation maps."""
+    """Loss of the classification branch, and form and scales of its class activation maps.
 
+    Attributes
+    ----------
+    setting : "paper" or None
+        A named setting as a whole: "paper" is w-s3Tseg's, from which no other field may differ.
+    loss : {"binary", "candidate"}
+        "binary" teaches each class by itself on pooled features; under "candidate" the shown classes
+        compete for each cell, the background too.
+    form : {"tile-max", "survey-max", "softmax"}
+        Maps of a class divided by their maximum in the tile, by the largest one among the train tiles,
+        or a softmax over the shown classes.
+    scales : tuple of float
+        Factors of a tile's sides; the maps are summed.
+    """
+
+    setting: Literal["paper"] | None = None
+    loss: CamLoss = "binary"
+    form: CamForm = "tile-max"
     scales: Annotated[tuple[Annotated[float, Field(gt=0, le=4)], ...], Field(min_length=1)] = (
         1.0,
         0.5,
         1.5,
         2.0,
     )
+
+    @model_validator(mode="after")
+    def _check_combination(self) -> Self:
+        if self.setting == "paper":
+            for name, value in _PAPER_CAM.items():
+                if getattr(self, name) != value:
+                    raise ValueError(
+                        f'setting = "paper" stands for {_assigned(_PAPER_CAM)}: '
+                        f"leave out {_assigned({name: getattr(self, name)})}, or the setting"
+                    )
+        if self.form == "softmax" and self.loss != "candidate":
+            raise ValueError(
+                'form = "softmax" needs classes that compete: '
+                'write loss = "candidate", or form = "tile-max" or "survey-max"'
+            )
+        return self
+
+    def constant_background(self, background_id: int | None) -> int | None:
+        """The background class if a constant score has to stand for it, as the branch does not learn it."""
+        return background_id if self.loss == "binary" else None
+
+
+# What CAMs are made of unless a run says otherwise
+DEFAULT_CAM = CamConfig()
+_PAPER_CAM: dict[str, Any] = {"loss": "binary", "form": "tile-max", "scales": (1.0, 0.5, 1.5, 2.0)}
+
+
+def _assigned(values: dict[str, Any]) -> str:
+    """Settings as a file has them."""
+    texts = [f"{name} = {json.dumps(value)}" for name, value in values.items()]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)
 
 
 class TrainingConfig(Section):

@@ -89,7 +89,7 @@ def train_steps(
         except _Enough:
             break
     began = time.monotonic()
-    validate(model, data.val, data.val_masks, loss, data.labelled, config.training.tiles_a_step)
+    validate(model, data.val, data.val_masks, loss, trainer.branch, config.training.tiles_a_step)
     _synchronise(data.device)
     validated = time.monotonic()
     copied, written = (0.0, 0.0) if folder is None else _checkpoint_seconds(model, trainer, folder)

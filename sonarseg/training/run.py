@@ -263,7 +263,7 @@ class _Run:
             self.data.val,
             self.data.val_masks,
             loss,
-            self.data.labelled,
+            self.trainer.branch,
             self.config.training.tiles_a_step,
             restrict_to_shown=last,
             on_prediction=mask_writer(self.run_dir, self.data) if last else None,

@@ -70,3 +70,17 @@ def learning_rate_factor(epoch: Epoch, step: int, steps: int, power: float) -> f
     position = (done + step / steps) / total
     rise = min(1.0, (done * steps + step + 1) / max(1, steps // 2))
     return float(rise * (1.0 - position) ** power)
+
+
+def branch_progress(epoch: Epoch, step: int, steps: int) -> float:
+    """Progress in 0..1 of the training of the classification branch, which the warm-up completes.
+
+    Parameters
+    ----------
+    epoch : Epoch
+        The epoch under way.
+    step, steps : int
+        Step within the epoch, from 0, and steps per epoch.
+    """
+    done, total = epoch.progress
+    return (done + step / steps) / total if epoch.stage == WARM_UP else 1.0

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from sonarseg.ignore import IGNORE
 from sonarseg.losses.build import Loss
-from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.averaging import AveragedNetwork
+from sonarseg.training.branch_loss import branch_loss
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.augmentation import draw_augmentation
@@ -24,7 +24,7 @@ from sonarseg.training.data.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.device import autocast, needs_scaler
 from sonarseg.training.freed_memory import keep_freed_memory
-from sonarseg.training.schedule import Epoch, learning_rate_factor
+from sonarseg.training.schedule import Epoch, branch_progress, learning_rate_factor
 from sonarseg.training.step_guard import StepGuard
 
 
@@ -64,7 +64,7 @@ class Trainer:
     def __init__(self, model: Model, tiles: Tiles, labelled: Tensor, config: RunConfig) -> None:
         self.model = model
         self.tiles = tiles
-        self.labelled = labelled
+        self.branch = branch_loss(config.cam.loss, labelled, tiles.shown, model.background_id)
         self.config = config
         if model.device.type == "cpu":
             keep_freed_memory()
@@ -157,7 +157,9 @@ class Trainer:
         for step, (batch, parts) in enumerate(zip(batches, stream(feeds, batches), strict=True)):
             self._set_learning_rate(epoch, step, len(batches))
             images, target = self._augmented(parts, generator)
-            classification, segmentation = self._losses(images, target, shown[step], segmentation_loss)
+            classification, segmentation = self._losses(
+                images, target, shown[step], segmentation_loss, branch_progress(epoch, step, len(batches))
+            )
             self._step(weights[0] * classification + weights[1] * segmentation)
             if self._average is not None:
                 self._average.after_step(len(batches))
@@ -198,16 +200,21 @@ class Trainer:
         return drawn.of_images(images), target
 
     def _losses(
-        self, images: Tensor, target: Tensor | None, shown: Tensor, segmentation_loss: Loss | None
+        self,
+        images: Tensor,
+        target: Tensor | None,
+        shown: Tensor,
+        segmentation_loss: Loss | None,
+        progress: float,
     ) -> tuple[Tensor, Tensor]:
         network = self.model.network
         with autocast(self.model.device):
             features = network.encode(self.model.normalisation(images))
-            class_logits = network.classify(features)
+            class_logits = self.branch.logits(network, features)
             logits = None
             if target is not None:
                 logits = network.decode(features, (target.shape[1], target.shape[2]))
-        classification = multilabel_soft_margin(class_logits.float(), shown, valid=self.labelled)
+        classification = self.branch.loss(class_logits.float(), shown, progress)
         if logits is None or target is None or segmentation_loss is None:
             return classification, torch.zeros((), device=images.device)
         return classification, segmentation_loss(logits.float(), target)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sonarseg.ignore import IGNORE
 from sonarseg.losses.build import Loss
-from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.training.branch_loss import BranchLoss
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.data.feed import feed_of, stream
 from sonarseg.training.data.tiles import Tiles, batches_by_size
@@ -44,11 +44,13 @@ class Validation:
     confusions_shown: NDArray[np.int64] | None = None
 
 
-def predict_logits(model: Model, pictures: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Class logits (B, K) and segmentation logits (B, K, *size) of uint8 (B, C, h, w) pictures."""
+def predict_logits(
+    model: Model, pictures: Tensor, size: tuple[int, int], branch: BranchLoss
+) -> tuple[Tensor, Tensor]:
+    """Logits of the branch and segmentation logits (B, K, *size) of uint8 (B, C, h, w) pictures."""
     with torch.inference_mode(), autocast(model.device):
         features = model.network.encode(model.normalisation(pictures.float() / 255))
-        classes = model.network.classify(features)
+        classes = branch.logits(model.network, features)
         pixels = model.network.decode(features, size)
     return classes.float(), pixels.float()
 
@@ -58,7 +60,7 @@ def validate(
     tiles: Tiles,
     masks: PixelStore,
     segmentation_loss: Loss | None,
-    labelled: Tensor,
+    branch: BranchLoss,
     batch_size: int,
     *,
     restrict_to_shown: bool = False,
@@ -76,8 +78,8 @@ def validate(
         Their masks, 255 = ignore.
     segmentation_loss : Loss or None
         The run's loss, to be watched beside the scores.
-    labelled : bool (K,)
-        Classes that image-level labels speak of.
+    branch : BranchLoss
+        Loss of the classification branch.
     batch_size : int
         Tiles a batch.
     restrict_to_shown : bool
@@ -101,12 +103,12 @@ def validate(
     for batch, place, shown, (pictures, truth) in zip(
         batches, places, all_shown, stream(feeds, batches), strict=True
     ):
-        class_logits, logits = predict_logits(model, pictures, tiles.disk_size(batch[0]))
-        sums[0] += len(batch) * multilabel_soft_margin(class_logits, shown, valid=labelled)
+        class_logits, logits = predict_logits(model, pictures, tiles.disk_size(batch[0]), branch)
+        sums[0] += len(batch) * branch.loss(class_logits, shown, progress=1.0)
         if segmentation_loss is not None:
             sums[1] += len(batch) * segmentation_loss(logits, truth[:, 0].long())
         predicted = logits.argmax(dim=1)
-        class_scores[place] = class_logits.sigmoid()
+        class_scores[place] = branch.probabilities(class_logits)
         confusions[place] = batch_confusions(truth[:, 0], predicted, num_classes)
         if restricted is not None:
             among_shown = _predicted_among(logits, shown > 0, truth[:, 0])

@@ -226,6 +226,7 @@ class _Measuring:
             cams_dir,
             contender.crf,
             self.ready.scaling,
+            cam=workspace.config.cam,
             engine=self.engine,
             jobs=self.run_settings.processes,
             progress=progress,

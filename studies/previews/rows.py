@@ -23,6 +23,7 @@ from sonarseg.metrics.iou import miou
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file, write_index_png, write_png
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.config import DEFAULT_CAM, CamConfig
 
 UNTUNED = "w-s3Tseg"
 # Tiles of the worst results, shown beside those chosen by gain
@@ -74,6 +75,7 @@ def write_picture_rows(
     predictions_dir: Path | None,
     count: int = 3,
     engine: Engine = DEFAULT_ENGINE,
+    cam: CamConfig = DEFAULT_CAM,
 ) -> None:
     """Write `folder/rows.json` and its pictures for tiles of `val`.
 
@@ -99,13 +101,16 @@ def write_picture_rows(
         Rows by gain.
     engine : Engine
         What computes the dense CRF.
+    cam : CamConfig
+        Of the run that made the CAMs: whether the background has a score of its own.
     """
+    background = cam.constant_background(survey.background_id)
     scored = [tile for tile in survey.splits["val"] if survey.has_mask(tile)]
     tiles = [tile for tile in scored if survey.shown(tile).sum() > 1] or scored
     if not tiles:
         tiles = list(survey.splits["val"][:count] or survey.splits["train"][:count])
     tiles = [tile for tile in tiles if (cams_dir / "val" / f"{tile}.npy").is_file()]
-    panels = {tile: _labels(survey, tile, cams_dir, scaling, settings, engine) for tile in tiles}
+    panels = {tile: _labels(survey, tile, cams_dir, scaling, settings, engine, background) for tile in tiles}
     truths = {tile: survey.read_mask(tile) for tile in tiles if tile in scored}
     titles = list(settings)
     gains = [
@@ -120,7 +125,7 @@ def write_picture_rows(
     with whole_folder(folder) as partial:
         rows = []
         for tile in shown:
-            labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings, engine)
+            labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings, engine, background)
             truth = survey.read_mask(tile) if tile in scored else None
             scores = read_cam(cams_dir / "val" / f"{tile}.npy")
             row = _write_row(partial, survey, tile, scaling, scores, labels, truth, predictions_dir)
@@ -161,6 +166,7 @@ def _labels(
     scaling: GreyScaling,
     settings: dict[str, CrfParameters],
     engine: Engine,
+    background_id: int | None,
 ) -> dict[str, NDArray[np.uint8]]:
     scores = read_cam(cams_dir / "val" / f"{tile}.npy")
     image = scaling.read(survey.image_path(tile))
@@ -172,7 +178,7 @@ def _labels(
             parameters,
             shown=shown,
             valid=valid,
-            background_id=survey.background_id,
+            background_id=background_id,
             engine=engine,
         )
         for title, parameters in settings.items()

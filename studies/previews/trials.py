@@ -152,7 +152,7 @@ class _Sheet:
             parameters,
             shown=self.survey.shown(tile),
             valid=self.survey.read_valid(tile),
-            background_id=self.survey.background_id,
+            background_id=self.workspace.config.cam.constant_background(self.survey.background_id),
             engine=self.engine,
         )
 

@@ -71,12 +71,13 @@ def run_crf_study(
         Where the study was begun with another engine.
     """
     config = workspace.config.crf
+    background = workspace.config.cam.constant_background(survey.background_id)
     progress = callbacks.progress
     with storage_errors(workspace.database), ask_lock(study, workspace, progress):
         engine = _same_engine(study, pick_engine(config.engine, workspace.config.device), workspace)
         requeue_dead_trials(study)
         add_missing_iterations(study)
-        _enqueue_named(study, named_crf_settings(scaling.channels, survey.background_id is not None))
+        _enqueue_named(study, named_crf_settings(scaling.channels, background is not None))
         races = config.race and not config.weigh_seconds
         if len(finished(study)) >= config.trials and not (races and has_unfinished(study)):
             return
@@ -96,12 +97,13 @@ def run_crf_study(
             Path(folder),
             progress,
             jobs=jobs,
+            cam=workspace.config.cam,
         )
         make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
         objective = CrfObjective(
             tiles,
             survey.classes,
-            survey.background_id,
+            background,
             config,
             study.user_attrs[attr.METRIC],
             engine,
@@ -115,7 +117,9 @@ def run_crf_study(
             objective,
             config.trials,
             workspace,
-            enqueue=partial(_enqueue_grid, workspace, survey) if config.sampler == "grid" else None,
+            enqueue=partial(_enqueue_grid, workspace, background is not None)
+            if config.sampler == "grid"
+            else None,
             stop=stop,
             callbacks=callbacks.also(ended=(partial(_add_better_iterations, workspace, callbacks),)),
         )
@@ -123,9 +127,9 @@ def run_crf_study(
             finish_races(study, objective, workspace, stop=stop, callbacks=callbacks)
 
 
-def _enqueue_grid(workspace: Workspace, survey: Survey, study: optuna.Study, left: int) -> bool:
+def _enqueue_grid(workspace: Workspace, has_background: bool, study: optuna.Study, left: int) -> bool:
     """Enqueue the next point of the grid; False if all were tried."""
-    points = crf_grid(workspace.config.crf, survey.background_id is not None)
+    points = crf_grid(workspace.config.crf, has_background)
     return enqueue_grid_point(study, points, workspace.config.seed)
 
 

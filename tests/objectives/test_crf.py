@@ -25,6 +25,7 @@ from sonarseg.metrics.confusion import unpack_confusions
 from sonarseg.metrics.iou import METRICS
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.config import CamConfig
 from tests.support.tiny_survey import CLASSES, write_cams, write_survey
 
 SCALING = GreyScaling(low=0, high=255, channels=1)
@@ -132,6 +133,13 @@ def test_background_score_reaches_the_labels(survey: Survey, tmp_path: Path) -> 
         objective(trial)  # type: ignore[arg-type]
         predicted[score] = unpack_confusions(trial.user_attrs["confusions"]).sum(axis=(0, 1))
     assert predicted[0.9][0] > predicted[0.05][0]
+
+
+def test_a_background_that_competes_is_prepared_as_any_class(survey: Survey, tmp_path: Path) -> None:
+    opened, cams = open_survey(survey.root, background="mud"), survey.root.parent / "cams" / "val"
+    for cam, row in ((CamConfig(loss="candidate"), None), (CamConfig(), 0)):
+        tiles = prepare_tiles(opened, opened.splits["val"], cams, SCALING, ("raw",), tmp_path, cam=cam)
+        assert {tile.background for tile in tiles} == {row}
 
 
 def test_missing_scores_are_named(survey: Survey, tmp_path: Path) -> None:

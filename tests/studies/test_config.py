@@ -174,3 +174,33 @@ def test_cmaes_searches_for_one_value(tmp_path: Path) -> None:
         UserError, match=r"study\.toml, line 3: .*searches for one value.*weigh_seconds = false"
     ):
         load_study_config(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "line", "what"),
+    [
+        (
+            'form = "softmax"',
+            15,
+            r'\[cam\] form = "softmax" needs classes that compete: write loss = "candidate", or form = '
+            r'"tile-max" or "survey-max"\.$',
+        ),
+        (
+            'setting = "paper"\nloss = "candidate"',
+            15,
+            r'\[cam\] setting = "paper" stands for loss = "binary", form = "tile-max" and scales = '
+            r'\[1\.0, 0\.5, 1\.5, 2\.0\]: leave out loss = "candidate", or the setting\.$',
+        ),
+        ('setting = "paper"\nscales = [1]', 15, r".*leave out scales = \[1\.0\], or the setting\.$"),
+        ('loss = "softmax"', 16, r'cam\.loss = "softmax" is wrong: expected "binary" or "candidate"'),
+    ],
+)
+def test_maps_that_do_not_go_together_are_said(tmp_path: Path, fields: str, line: int, what: str) -> None:
+    with pytest.raises(UserError, match=f"line {line}: {what}"):
+        load_study_config(_write(tmp_path, GOOD + f"\n[cam]\n{fields}\n"))
+
+
+def test_the_setting_of_the_paper_is_binary_with_its_maps(tmp_path: Path) -> None:
+    text = GOOD + '\n[cam]\nsetting = "paper"\n'
+    cam = load_study_config(_write(tmp_path, text)).cam
+    assert (cam.loss, cam.form, cam.scales) == ("binary", "tile-max", (1.0, 0.5, 1.5, 2.0))

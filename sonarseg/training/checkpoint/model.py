@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from sonarseg.network.model import SegmentationNetwork
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.checkpoint.files import CHECKPOINT, load_checkpoint
-from sonarseg.training.config import NetworkConfig, SonarGeometry
+from sonarseg.training.config import CamConfig, CamLoss, NetworkConfig, SonarGeometry
 from sonarseg.training.data.tiles import Normalisation
 
 
@@ -27,6 +27,7 @@ class Model:
     network_config: NetworkConfig
     sonar: SonarGeometry
     device: torch.device
+    cam: CamConfig = field(default_factory=CamConfig)
 
     @property
     def background_id(self) -> int | None:
@@ -43,10 +44,13 @@ class Model:
             "std": list(self.normalisation.std),
             "network": self.network_config.model_dump(),
             "sonar": self.sonar.model_dump(),
+            "cam": self.cam.model_dump(),
         }
 
 
-def build_network(config: NetworkConfig, channels: int, num_classes: int) -> SegmentationNetwork:
+def build_network(
+    config: NetworkConfig, channels: int, num_classes: int, cam_loss: CamLoss = "binary"
+) -> SegmentationNetwork:
     """Make the network of a configuration, with fresh weights.
 
     Its kernels lie channels last in memory, which convolutions and pooling take faster on CPU and CUDA.
@@ -58,6 +62,7 @@ def build_network(config: NetworkConfig, channels: int, num_classes: int) -> Seg
         output_stride=config.output_stride,
         decoder_channels=config.decoder_channels,
         stages=config.stages,
+        competing=cam_loss == "candidate",
     )
     return network.to(memory_format=torch.channels_last)
 
@@ -74,7 +79,9 @@ def load_model(run_dir: Path, device: torch.device) -> Model:
     description = state["model"]
     config = NetworkConfig.model_validate(description["network"])
     scaling = GreyScaling.model_validate(description["scaling"])
-    network = build_network(config, scaling.channels, len(description["classes"]))
+    # Networks of earlier versions were of the default.
+    cam = CamConfig.model_validate(description.get("cam", {}))
+    network = build_network(config, scaling.channels, len(description["classes"]), cam.loss)
     network.load_state_dict(state["network"])
     network.to(device).eval()
     return Model(
@@ -86,4 +93,5 @@ def load_model(run_dir: Path, device: torch.device) -> Model:
         config,
         SonarGeometry.model_validate(description["sonar"]),
         device,
+        cam,
     )

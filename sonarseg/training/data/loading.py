@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.tiles import Tiles, load_masks, load_tiles
 from sonarseg.training.device import pick_device
+from sonarseg.training.run_folder.config import CONFIG
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
     """Make the network that a run starts with: fresh from its seed, of a warm-up, or pretrained."""
     torch.manual_seed(config.seed)
     survey = data.survey
-    network = build_network(config.network, data.scaling.channels, survey.num_classes)
+    network = build_network(config.network, data.scaling.channels, survey.num_classes, config.cam.loss)
     if config.warm_up is not None:
         state = load_checkpoint(config.path(run_dir, config.warm_up) / CHECKPOINT, data.device)
+        _refuse_other_loss(run_dir, config, state["model"])
         network.load_state_dict(state["network"])
     elif config.network.weights != "none":
         weights = config.network.weights
@@ -94,7 +97,18 @@ def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
         config.network,
         config.sonar,
         data.device,
+        config.cam,
     )
+
+
+def _refuse_other_loss(run_dir: Path, config: RunConfig, described: dict[str, Any]) -> None:
+    """Refuse (UserError) a warm-up whose classification branch was trained with another loss."""
+    trained_with = described.get("cam", {}).get("loss", "binary")
+    if trained_with != config.cam.loss:
+        raise UserError(
+            f'{run_dir / CONFIG}: cam.loss is "{config.cam.loss}", but the warm-up {config.warm_up} was '
+            f'trained with "{trained_with}": write that, or name another warm-up.'
+        )
 
 
 def tiles_hash(data: RunData) -> str:

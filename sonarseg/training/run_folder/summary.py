@@ -18,6 +18,7 @@ from sonarseg.training.validation import Validation
 # Fields of a section that came after the first runs, with the value that means what a run did without them
 ADDED_LATER: dict[str, dict[str, object]] = {
     "training": {"ema_epochs": 0.0, "restart_each_round": False},
+    "cam": {"setting": None, "loss": "binary", "form": "tile-max"},
 }
 
 

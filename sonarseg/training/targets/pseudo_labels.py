@@ -25,6 +25,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file, write_index_png
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.config import DEFAULT_CAM, CamConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -50,6 +51,8 @@ class Labelling:
         What computes the dense CRF.
     jobs : int
         Threads or processes.
+    cam : CamConfig
+        Of the run that makes the scores: whether the background has one of its own.
     """
 
     survey: Survey
@@ -57,6 +60,12 @@ class Labelling:
     parameters: CrfParameters
     engine: Engine = DEFAULT_ENGINE
     jobs: int = 1
+    cam: CamConfig = DEFAULT_CAM
+
+    @property
+    def background_id(self) -> int | None:
+        """The background class if it gets the constant score."""
+        return self.cam.constant_background(self.survey.background_id)
 
     def prepared(
         self, tile: str, image: NDArray[np.uint8], scores: NDArray[np.floating] | None
@@ -78,13 +87,14 @@ def make_pseudo_labels(
     *,
     engine: Engine = DEFAULT_ENGINE,
     jobs: int = 1,
+    cam: CamConfig = DEFAULT_CAM,
     progress: Progress = silent,
 ) -> None:
     """Write `folder/NAME.png` for every tile; the folder appears whole or not at all.
 
     Parameters
     ----------
-    survey, parameters, scaling, engine, jobs
+    survey, parameters, scaling, engine, jobs, cam
         As `Labelling` holds them.
     tiles : sequence of str
         Tiles to label.
@@ -96,7 +106,7 @@ def make_pseudo_labels(
     progress : Progress
         Called a tile.
     """
-    labelling = Labelling(survey, scaling, parameters, engine, jobs)
+    labelling = Labelling(survey, scaling, parameters, engine, jobs, cam)
     make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     folder, cam_dir = folder.resolve(), cam_dir.resolve()
@@ -112,7 +122,7 @@ def make_pseudo_labels(
             return _write(partial, tile, labels, survey.num_classes)
 
         results = refine_tiles(
-            tiles, load, write, parameters, engine=engine, background_id=survey.background_id, jobs=jobs
+            tiles, load, write, parameters, engine=engine, background_id=labelling.background_id, jobs=jobs
         )
         _count(partial, results, len(tiles), survey.num_classes, progress)
 
@@ -145,7 +155,7 @@ def label_scored(
     progress : Progress
         Called a tile.
     """
-    num_classes, background = labelling.survey.num_classes, labelling.survey.background_id
+    num_classes, background = labelling.survey.num_classes, labelling.background_id
     make_ready(labelling.engine, labelling.scaling.channels, progress, num_classes=num_classes)
     with whole_folder(folder) as partial:
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from sonarseg.cam.extract_split import cam_batches, stream_cams, write_cams
+from sonarseg.cam.extract_split import cam_batches, class_maxima, stream_cams, write_cams
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
 from sonarseg.ignore import IGNORE
@@ -124,13 +124,15 @@ class RoundTargets:
             self.config.crf,
             pick_engine(self.config.engine, str(self.model.device)),
             int(cpu_count()),
+            self.config.cam,
         )
         self.model.network.eval()
         if labelling.engine.name == "pydensecrf":
             self._label_in_processes(several, labelling, folder, progress)
         else:
             read = self._pictures(progress)
-            label_scored(self._scored(several), len(self.tiles), read, labelling, folder, progress)
+            maxima = class_maxima(self.model, self.tiles, self.config.cam, progress)
+            label_scored(self._scored(several, maxima), len(self.tiles), read, labelling, folder, progress)
         return folder
 
     def _pictures(self, progress: Progress) -> Callable[[str], NDArray[np.uint8]]:
@@ -144,10 +146,12 @@ class RoundTargets:
         places = {tile: index for index, tile in enumerate(tiles.names)}
         return lambda tile: tiles.image(places[tile])
 
-    def _scored(self, several: list[int]) -> Iterator[tuple[str, NDArray[np.float16] | None]]:
+    def _scored(
+        self, several: list[int], maxima: NDArray[np.float32] | None
+    ) -> Iterator[tuple[str, NDArray[np.float16] | None]]:
         """CAM scores of the tiles with several classes; then the others, which need none."""
         batches = cam_batches(self.tiles, several, self.model, self.config.cam)
-        for index, scores in stream_cams(self.model, self.tiles, batches, self.config.cam):
+        for index, scores in stream_cams(self.model, self.tiles, batches, self.config.cam, maxima):
             yield self.tiles.names[index], scores
         needed = set(several)
         for index, name in enumerate(self.tiles.names):
@@ -159,7 +163,8 @@ class RoundTargets:
     ) -> None:
         """For the engine that gains from processes alone: the scores reach them as files."""
         cam_dir = self.run_dir / "cams"
-        write_cams(self.model, self.tiles, several, cam_dir, self.config.cam, progress)
+        maxima = class_maxima(self.model, self.tiles, self.config.cam, progress)
+        write_cams(self.model, self.tiles, several, cam_dir, self.config.cam, progress, maxima)
         make_pseudo_labels(
             self.survey,
             self.tiles.names,
@@ -169,6 +174,7 @@ class RoundTargets:
             labelling.scaling,
             engine=labelling.engine,
             jobs=labelling.jobs,
+            cam=labelling.cam,
             progress=progress,
         )
         shutil.rmtree(cam_dir)

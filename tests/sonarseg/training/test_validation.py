@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch.overrides import TorchFunctionMode
 
 from sonarseg.metrics.confusion import confusion
+from sonarseg.training.branch_loss import BinaryLoss
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.loading import load_run_data, new_model
 from sonarseg.training.validation import batch_confusions, validate
@@ -54,7 +55,9 @@ def test_batches_give_the_same_figures_without_a_copy_each(tmp_path: Path, tiny_
     found, counts = [], []
     for batch_size in (4, 3, 1):
         with Copies(data.labelled) as copies:
-            found.append(validate(model, data.val, data.val_masks, None, data.labelled, batch_size))
+            found.append(
+                validate(model, data.val, data.val_masks, None, BinaryLoss(data.labelled), batch_size)
+            )
         counts.append(copies.count)
     assert counts == [counts[0]] * 3
     for validation in found[1:]:
@@ -71,8 +74,8 @@ def test_a_prediction_cut_to_the_labels_holds_their_classes_alone(
     shown = data.val.shown.copy()
     shown[0] = False
     val = replace(data.val, shown=shown)
-    plain = validate(model, val, data.val_masks, None, data.labelled, 4)
-    found = validate(model, val, data.val_masks, None, data.labelled, 4, restrict_to_shown=True)
+    plain = validate(model, val, data.val_masks, None, BinaryLoss(data.labelled), 4)
+    found = validate(model, val, data.val_masks, None, BinaryLoss(data.labelled), 4, restrict_to_shown=True)
     assert plain.confusions_shown is None
     np.testing.assert_array_equal(found.confusions, plain.confusions)
     cut = found.confusions_shown
@@ -95,5 +98,7 @@ def test_without_tiles_there_is_no_loss(tmp_path: Path, tiny_config: RunConfig) 
     data = load_run_data(tmp_path, tiny_config)
     model = new_model(tmp_path, tiny_config, data)
     val = replace(data.val, names=(), shown=data.val.shown[:0])
-    found = validate(model, val, data.val_masks, torch.nn.functional.cross_entropy, data.labelled, 4)
+    found = validate(
+        model, val, data.val_masks, torch.nn.functional.cross_entropy, BinaryLoss(data.labelled), 4
+    )
     assert (found.loss_segmentation, found.loss_classification) == (None, None)

@@ -23,6 +23,12 @@ def test_fields_that_came_later_leave_the_hash_of_older_runs_alone(
     assert config_hash(RunConfig.model_validate(settings)) == recorded
 
 
+@pytest.mark.parametrize("cam", [{"loss": "candidate"}, {"form": "survey-max"}, {"setting": "paper"}])
+def test_what_the_maps_are_made_of_counts(cam: dict[str, str]) -> None:
+    config, other = (RunConfig.model_validate({"survey": "s", "cam": chosen}) for chosen in ({}, cam))
+    assert config_hash(config) != config_hash(other)
+
+
 def test_a_later_field_counts_once_it_has_another_value(monkeypatch: pytest.MonkeyPatch) -> None:
     config, other = (RunConfig.model_validate({"survey": "s", "training": {"rounds": n}}) for n in (3, 4))
     monkeypatch.setattr(summary, "ADDED_LATER", {"training": {"rounds": 3}})
