@@ -63,7 +63,7 @@ def test_softmax_of_a_tile_that_shows_nothing_is_zero() -> None:
     assert cam.max() == 0
 
 
-def test_a_competing_branch_has_a_bias_and_drops_input_channels_in_training_alone() -> None:
+def test_a_competing_branch_has_a_bias_and_drops_inputs_in_training_alone() -> None:
     torch.manual_seed(0)
     plain, competing = (
         SegmentationNetwork("resnet18", 1, 3, decoder_channels=8, competing=kind) for kind in (False, True)
@@ -72,9 +72,9 @@ def test_a_competing_branch_has_a_bias_and_drops_input_channels_in_training_alon
     features = torch.rand((2, competing.class_activation.in_channels, 4, 5)) + 1
     assert torch.equal(competing.eval().cell_logits(features), competing.class_activation(features))
     dropped = competing.train().input_dropout(features)
-    # Whole channels, about a tenth of them; the others are larger by as much
-    share = (dropped.amax(dim=(2, 3)) == 0).float().mean().item()
-    assert 0.05 < share < 0.15
+    # A tenth of the single values, not of whole channels; the others are larger by as much
+    assert 0.08 < (dropped == 0).float().mean().item() < 0.12
+    assert (dropped.amax(dim=(2, 3)) > 0).all()
     torch.testing.assert_close(dropped[dropped > 0], (features / 0.9)[dropped > 0])
     assert torch.equal(plain.train().cell_logits(features), plain.class_activation(features))
 
