@@ -125,7 +125,9 @@ def write_picture_rows(
     with whole_folder(folder) as partial:
         rows = []
         for tile in shown:
-            labels = panels.get(tile) or _labels(survey, tile, cams_dir, scaling, settings, engine, background)
+            labels = panels.get(tile) or _labels(
+                survey, tile, cams_dir, scaling, settings, engine, background
+            )
             truth = survey.read_mask(tile) if tile in scored else None
             scores = read_cam(cams_dir / "val" / f"{tile}.npy")
             row = _write_row(partial, survey, tile, scaling, scores, labels, truth, predictions_dir)
