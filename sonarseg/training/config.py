@@ -100,9 +100,14 @@ class CamConfig(Section):
             )
         return self
 
+    @property
+    def scores_background(self) -> bool:
+        """Whether the branch learns the background, so that its maps score it."""
+        return self.loss == "candidate"
+
     def constant_background(self, background_id: int | None) -> int | None:
         """The background class if a constant score has to stand for it, as the branch does not learn it."""
-        return background_id if self.loss == "binary" else None
+        return None if self.scores_background else background_id
 
 
 # What CAMs are made of unless a run says otherwise
@@ -129,6 +134,9 @@ class TrainingConfig(Section):
     restart_each_round : bool
         Learning rate, moments and average begin again in each round, which goes on from the network that
         the round before is scored by: a run is then the beginning of one of more rounds, to the bit.
+    labels_from : {"cam", "probabilities"}
+        What the pseudo-labels of rounds after the first are made of: the CAMs of the classification branch,
+        or the decoder's class probabilities among the classes that a tile shows.
     deterministic : bool
         On CUDA, use algorithms that give the same bits every time, at some cost; the CPU always does.
     """
@@ -144,6 +152,7 @@ class TrainingConfig(Section):
     poly_power: Annotated[float, Field(ge=0)] = 0.9
     ema_epochs: Annotated[float, Field(ge=0)] = 0.0
     restart_each_round: bool = False
+    labels_from: Literal["cam", "probabilities"] = "cam"
     segmentation_weight: Annotated[float, Field(ge=0)] = 1.0
     classification_weight: Annotated[float, Field(ge=0)] = 1.0
     gain_jitter: Annotated[float, Field(ge=0, lt=1)] = 0.4

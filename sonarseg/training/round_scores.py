@@ -74,9 +74,10 @@ def _branch_labels(model: Model, pictures: Tensor, size: tuple[int, int]) -> Ten
     """Class ids (B, *size) of uint8 pictures (B, C, h, w)."""
     with torch.inference_mode(), autocast(model.device):
         features = model.network.encode(model.normalisation(pictures.float() / 255))
-        logits = model.network.class_activation(features)
+        logits = model.network.cell_logits(features)
     pixels = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
-    if model.background_id is not None:
-        # Nothing teaches it what the background looks like: it is where no class is more likely than not.
-        pixels[:, model.background_id] = 0
+    untaught = model.cam.constant_background(model.background_id)
+    if untaught is not None:
+        # The background is where no class is more likely than not.
+        pixels[:, untaught] = 0
     return pixels.argmax(dim=1)

@@ -134,7 +134,7 @@ def first_pseudo_labels(
             ready.scaling,
             engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
             jobs=run_settings.processes,
-            cam=workspace.config.cam,
+            scored_background=workspace.config.cam.scores_background,
             progress=run_settings.progress,
         )
     return f"../../{workspace.pseudo_labels_dir.name}/{name}"

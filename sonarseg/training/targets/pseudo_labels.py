@@ -25,7 +25,6 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.pictures import read_mask_file, write_index_png
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.config import DEFAULT_CAM, CamConfig
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -51,8 +50,8 @@ class Labelling:
         What computes the dense CRF.
     jobs : int
         Threads or processes.
-    cam : CamConfig
-        Of the run that makes the scores: whether the background has one of its own.
+    scored_background : bool
+        Whether the scores of the background say something; else it gets the constant score.
     """
 
     survey: Survey
@@ -60,12 +59,12 @@ class Labelling:
     parameters: CrfParameters
     engine: Engine = DEFAULT_ENGINE
     jobs: int = 1
-    cam: CamConfig = DEFAULT_CAM
+    scored_background: bool = False
 
     @property
     def background_id(self) -> int | None:
         """The background class if it gets the constant score."""
-        return self.cam.constant_background(self.survey.background_id)
+        return None if self.scored_background else self.survey.background_id
 
     def prepared(
         self, tile: str, image: NDArray[np.uint8], scores: NDArray[np.floating] | None
@@ -87,14 +86,14 @@ def make_pseudo_labels(
     *,
     engine: Engine = DEFAULT_ENGINE,
     jobs: int = 1,
-    cam: CamConfig = DEFAULT_CAM,
+    scored_background: bool = False,
     progress: Progress = silent,
 ) -> None:
     """Write `folder/NAME.png` for every tile; the folder appears whole or not at all.
 
     Parameters
     ----------
-    survey, parameters, scaling, engine, jobs, cam
+    survey, parameters, scaling, engine, jobs, scored_background
         As `Labelling` holds them.
     tiles : sequence of str
         Tiles to label.
@@ -106,7 +105,7 @@ def make_pseudo_labels(
     progress : Progress
         Called a tile.
     """
-    labelling = Labelling(survey, scaling, parameters, engine, jobs, cam)
+    labelling = Labelling(survey, scaling, parameters, engine, jobs, scored_background)
     make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
     # Worker processes outlive a change of the current folder: they are given absolute paths.
     folder, cam_dir = folder.resolve(), cam_dir.resolve()

@@ -13,9 +13,11 @@ import torch.nn.functional as F
 from joblib import cpu_count
 from numpy.typing import NDArray
 
-from sonarseg.cam.extract_split import cam_batches, class_maxima, stream_cams, write_cams
+from sonarseg.cam.extract_split import cam_batches, class_maxima, stream_cams
+from sonarseg.cam.files import write_cam
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
+from sonarseg.files.whole import whole_folder
 from sonarseg.ignore import IGNORE
 from sonarseg.progress import Progress
 from sonarseg.survey.layout import Survey
@@ -24,6 +26,7 @@ from sonarseg.survey.pixel_store import PixelStore, StoredPicture, open_store, w
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.tiles import Tiles, load_tiles, scaled_size
+from sonarseg.training.targets.probabilities import stream_probabilities
 from sonarseg.training.targets.pseudo_labels import (
     Labelling,
     label_scored,
@@ -33,6 +36,8 @@ from sonarseg.training.targets.pseudo_labels import (
 )
 
 PSEUDO_LABELS = "pseudo_labels"
+# Tiles by their index, with scores float16 (K, H, W)
+Scores = Iterator[tuple[int, NDArray[np.float16]]]
 
 
 class RoundTargets:
@@ -48,7 +53,7 @@ class RoundTargets:
     survey : Survey
         Images and image-level labels; masks only for `supervision = "masks"`.
     model : Model
-        The network whose CAMs start a round.
+        The network whose CAMs or probabilities start a round.
     tiles : Tiles
         The train tiles.
     """
@@ -117,23 +122,33 @@ class RoundTargets:
         folder = self._folder(number)
         if folder.is_dir():
             return folder
-        several = np.flatnonzero(self.tiles.shown.sum(axis=1) > 1).tolist()
+        by_network = number > 1 and self.config.training.labels_from == "probabilities"
         labelling = Labelling(
             self.survey,
             self.model.scaling,
             self.config.crf,
             pick_engine(self.config.engine, str(self.model.device)),
             int(cpu_count()),
-            self.config.cam,
+            by_network or self.config.cam.scores_background,
         )
         self.model.network.eval()
+        # A tile with one class needs no scores.
+        several = np.flatnonzero(self.tiles.shown.sum(axis=1) > 1).tolist()
+        if by_network:
+            scores = stream_probabilities(self.model, self.tiles, several, self.config.training.tiles_a_step)
+        else:
+            scores = self._cams(several, progress)
         if labelling.engine.name == "pydensecrf":
-            self._label_in_processes(several, labelling, folder, progress)
+            self._label_in_processes(scores, len(several), labelling, folder, progress)
         else:
             read = self._pictures(progress)
-            maxima = class_maxima(self.model, self.tiles, self.config.cam, progress)
-            label_scored(self._scored(several, maxima), len(self.tiles), read, labelling, folder, progress)
+            label_scored(self._scored(scores, several), len(self.tiles), read, labelling, folder, progress)
         return folder
+
+    def _cams(self, several: list[int], progress: Progress) -> Scores:
+        maxima = class_maxima(self.model, self.tiles, self.config.cam, progress)
+        batches = cam_batches(self.tiles, several, self.model, self.config.cam)
+        return stream_cams(self.model, self.tiles, batches, self.config.cam, maxima)
 
     def _pictures(self, progress: Progress) -> Callable[[str], NDArray[np.uint8]]:
         """What gives a train tile at the size on disk: decoded once, like what the network sees of it."""
@@ -146,38 +161,37 @@ class RoundTargets:
         places = {tile: index for index, tile in enumerate(tiles.names)}
         return lambda tile: tiles.image(places[tile])
 
-    def _scored(
-        self, several: list[int], maxima: NDArray[np.float32] | None
-    ) -> Iterator[tuple[str, NDArray[np.float16] | None]]:
-        """CAM scores of the tiles with several classes; then the others, which need none."""
-        batches = cam_batches(self.tiles, several, self.model, self.config.cam)
-        for index, scores in stream_cams(self.model, self.tiles, batches, self.config.cam, maxima):
-            yield self.tiles.names[index], scores
+    def _scored(self, scores: Scores, several: list[int]) -> Iterator[tuple[str, NDArray[np.float16] | None]]:
+        """Tiles with several classes and their scores; then the others, which need none."""
+        for index, found in scores:
+            yield self.tiles.names[index], found
         needed = set(several)
         for index, name in enumerate(self.tiles.names):
             if index not in needed:
                 yield name, None
 
     def _label_in_processes(
-        self, several: list[int], labelling: Labelling, folder: Path, progress: Progress
+        self, scores: Scores, count: int, labelling: Labelling, folder: Path, progress: Progress
     ) -> None:
         """For the engine that gains from processes alone: the scores reach them as files."""
-        cam_dir = self.run_dir / "cams"
-        maxima = class_maxima(self.model, self.tiles, self.config.cam, progress)
-        write_cams(self.model, self.tiles, several, cam_dir, self.config.cam, progress, maxima)
+        score_dir = self.run_dir / "cams"
+        with whole_folder(score_dir) as partial:
+            for done, (index, found) in enumerate(scores):
+                write_cam(partial / f"{self.tiles.names[index]}.npy", found)
+                progress("scores", done + 1, count)
         make_pseudo_labels(
             self.survey,
             self.tiles.names,
-            cam_dir,
+            score_dir,
             folder,
             labelling.parameters,
             labelling.scaling,
             engine=labelling.engine,
             jobs=labelling.jobs,
-            cam=labelling.cam,
+            scored_background=labelling.scored_background,
             progress=progress,
         )
-        shutil.rmtree(cam_dir)
+        shutil.rmtree(score_dir)
 
     def _whole(self, index: int) -> NDArray[np.uint8]:
         label = np.full(self.tiles.disk_size(index), IGNORE, dtype=np.uint8)

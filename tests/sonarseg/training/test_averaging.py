@@ -34,7 +34,7 @@ def filled(network: SegmentationNetwork, value: float) -> None:
 
 
 def averaged(config: RunConfig, **training: object) -> RunConfig:
-    new = {"epochs_per_round": 3, "ema_epochs": 1.5} | training
+    new = {"epochs_per_round": 3, "ema_epochs": 1.5, "labels_from": "probabilities"} | training
     return RunConfig.model_validate(config.model_dump() | {"training": config.training.model_dump() | new})
 
 

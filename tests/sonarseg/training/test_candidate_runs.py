@@ -132,7 +132,7 @@ def test_a_background_that_competes_has_no_constant_score(
                 folder,
                 parameters,
                 GreyScaling(),
-                cam=cam,
+                scored_background=cam.scores_background,
             )
             labelled.append([read_pseudo_label(folder, tile) for tile in survey.splits["train"]])
         assert np.array_equal(*scored) == same

@@ -75,11 +75,19 @@ def test_the_branch_says_background_where_no_class_is_more_likely_than_not(
 
 
 @pytest.mark.parametrize("seed", [0, 3])
-@pytest.mark.parametrize("ema_epochs", [0, 1.5])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"ema_epochs": 1.5},
+        {"labels_from": "probabilities"},
+        {"ema_epochs": 1.5, "labels_from": "probabilities"},
+    ],
+)
 def test_a_run_is_to_the_bit_the_beginning_of_one_with_more_rounds(
-    tmp_path: Path, tiny_config: RunConfig, ema_epochs: float, seed: int
+    tmp_path: Path, tiny_config: RunConfig, settings: dict[str, object], seed: int
 ) -> None:
-    settings = {"restart_each_round": True, "epochs_per_round": 2, "ema_epochs": ema_epochs}
+    settings = settings | {"restart_each_round": True, "epochs_per_round": 2}
     short, long = (
         write_run(tmp_path / str(rounds), changed(tiny_config, settings | {"rounds": rounds}, seed=seed))
         for rounds in (2, 3)
