@@ -23,7 +23,7 @@ from sonarseg.network.timm_weights import LITE0_PACKAGE, missing_weights
 from sonarseg.network.weights import fill_encoder
 
 # Raised whenever the same tile and settings give other features than before.
-VERSION = 1
+VERSION = 2
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Outputs finer than this say little that the local statistics do not.
 _FINEST_STRIDE = 4
@@ -104,9 +104,9 @@ class FeatureExtractor:
             cells = grid(size, self.settings.cell)
             images = (tile.expand(-1, 3, -1, -1) - self._mean) / self._std
             outputs = zip(self._outputs(images), self._strides, strict=True)
+            # A network trained on mirrored pictures has its entries' centres in the middle of their pixels.
             maps = [
-                to_cells(output.float(), size, cells, stride, self._offset(stride))
-                for output, stride in outputs
+                to_cells(output.float(), size, cells, stride, (stride - 1) / 2) for output, stride in outputs
             ]
             if self.settings.statistics:
                 maps.append(local_statistics(tile.mean(dim=1, keepdim=True), cells))
@@ -123,11 +123,6 @@ class FeatureExtractor:
         described = {**asdict(self.settings), "blocks": list(self.settings.blocks)}
         del described["weights"]
         return {"version": VERSION, **described, "weights_sha256": digest.hexdigest()}
-
-    def _offset(self, stride: float) -> float:
-        """Pixel at the centre of the first entry of a map."""
-        patches = isinstance(self.encoder, TimmEncoder) and self.encoder.patches
-        return (stride - 1) / 2 if patches else 0
 
     def _outputs(self, images: Tensor) -> list[Tensor]:
         names = self.settings.blocks or _usual_blocks(self.settings.encoder)

@@ -39,8 +39,8 @@ def build_encoder(name: str, in_channels: int, output_stride: int, stages: int =
     Returns
     -------
     encoder : nn.Module
-        (B, C, H, W) -> (B, F, ceil(H / stride), ceil(W / stride)). Cell i looks at the pixels
-        around `i * stride`.
+        (B, C, H, W) -> (B, F, ceil(H / stride), ceil(W / stride)). Cell i of torchvision's
+        encoders looks at the pixels around `i * stride`.
     features : int
         F.
 

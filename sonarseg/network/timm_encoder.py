@@ -122,8 +122,8 @@ def build_timm_encoder(
     Returns
     -------
     encoder : TimmEncoder
-        If timm pads a tile only on the right and at the bottom, it is padded alike on all sides
-        instead, so that cell i looks at the pixels around `i * stride` for tiles of every size.
+        If timm's padding depends on the size of the tile, it is that of even sizes for all: cell i
+        of a network trained so speaks of the pixels from `i * stride` to `(i + 1) * stride`.
     features : int
         Number of channels.
 
@@ -133,8 +133,8 @@ def build_timm_encoder(
         If timm is not installed, does not know the name, or its network gives no features.
     """
     timm = import_timm(encoder)
-    natural = _create(timm, encoder, in_channels, {}).feature_info
-    strides = [int(stride) for stride in natural.reduction()]
+    natural = _create(timm, encoder, in_channels, {})
+    strides = [int(stride) for stride in natural.feature_info.reduction()]
     within = [index for index, stride in enumerate(strides) if stride <= 2 ** (stages + 1)]
     last = within[-1] if within else 0
     wanted = range(last + 1) if every_output else (last,)
@@ -143,7 +143,7 @@ def build_timm_encoder(
         timm, encoder, in_channels, settings, output_stride if strides[last] > output_stride else None
     )
     _leave_out_what_follows(body)
-    _pad_alike(body)
+    _pad_as_trained(body, natural)
     _spare_single_values(body)
     info = body.feature_info
     first = next(module for module in body.modules() if isinstance(module, nn.Conv2d))
@@ -202,25 +202,57 @@ def _leave_out_what_follows(body: Any) -> None:
         body.blocks = blocks[: int(body.feature_info.get_dicts()[-1]["stage"])]
 
 
-def _pad_alike(body: nn.Module) -> None:
-    """Replace convolutions whose padding depends on the size of the tile by ones padded on all sides."""
-    for name, module in list(body.named_modules()):
-        if type(module).__name__ != "Conv2dSame" or not isinstance(module, nn.Conv2d):
-            continue
-        rows, columns = (d * (k - 1) // 2 for k, d in zip(module.kernel_size, module.dilation, strict=True))
-        plain = nn.Conv2d(
-            module.in_channels,
-            module.out_channels,
-            (module.kernel_size[0], module.kernel_size[1]),
-            stride=(module.stride[0], module.stride[1]),
-            padding=(rows, columns),
-            dilation=(module.dilation[0], module.dilation[1]),
-            groups=module.groups,
-            bias=module.bias is not None,
+class _EvenlyPadded(nn.Conv2d):
+    """A convolution that pads at the top and on the left as at even sizes, for tiles of every size.
+
+    A convolution of TensorFlow pads by the size at hand. Networks were trained at even sizes, and their
+    kernels have learned where the pixels of a cell lie then: at other sizes they would look past them.
+
+    Parameters
+    ----------
+    like : nn.Conv2d
+        The convolution whose settings and weights it takes.
+    trained_stride : int
+        Stride of its training, which may have become dilation.
+    """
+
+    def __init__(self, like: nn.Conv2d, trained_stride: int) -> None:
+        side, dilation = like.kernel_size[0], like.dilation[0]
+        super().__init__(
+            like.in_channels,
+            like.out_channels,
+            side,
+            stride=like.stride[0],
+            dilation=dilation,
+            groups=like.groups,
+            bias=like.bias is not None,
         )
-        plain.weight, plain.bias = module.weight, module.bias
+        self.weight, self.bias = like.weight, like.bias
+        self.before = dilation * (max(side - trained_stride, 0) // 2)
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(B, F, H, W) -> (B, G, ceil(H / stride), ceil(W / stride))."""
+        reach, stride = self.dilation[0] * (self.kernel_size[0] - 1) + 1, self.stride[0]
+        bottom, right = (
+            max((-(-side // stride) - 1) * stride + reach - side - self.before, 0) for side in input.shape[2:]
+        )
+        return super().forward(F.pad(input, (self.before, right, self.before, bottom)))
+
+
+def _pad_as_trained(body: nn.Module, natural: nn.Module) -> None:
+    """Replace convolutions whose padding depends on the tile's size; `natural` has the strides of training.
+
+    Padding stays that of a stride that has become dilation, so that every n-th cell is what the
+    strided network computes.
+    """
+    convolutions = {name: module for name, module in body.named_modules() if isinstance(module, nn.Conv2d)}
+    for name, trained in natural.named_modules():
+        if type(trained).__name__ != "Conv2dSame" or not isinstance(trained, nn.Conv2d):
+            continue
         parent, _, child = name.rpartition(".")
-        setattr(body.get_submodule(parent), child, plain)
+        if name in convolutions:
+            padded = _EvenlyPadded(convolutions[name], trained.stride[0])
+            setattr(body.get_submodule(parent), child, padded)
 
 
 def _spare_single_values(body: nn.Module) -> None:

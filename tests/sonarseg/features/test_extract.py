@@ -4,6 +4,7 @@ import timm
 import torch
 
 from sonarseg.errors import UserError
+from sonarseg.features.cells import to_cells
 from sonarseg.features.extract import IMAGENET_MEAN, IMAGENET_STD, FeatureExtractor, FeatureSettings
 from sonarseg.features.statistics import CHANNELS, local_statistics
 from sonarseg.network import timm_weights
@@ -22,26 +23,24 @@ def extractor():
 
 
 def test_blocks_are_those_of_timms_own_network():
-    """At a side of 32 n + 1, cells of 1 pixel: an entry of stride s lies at every s-th pixel."""
+    """At sides of 32 n, brought to cells as any map whose entries have their centres in the middle."""
     whole = timm.create_model("tf_efficientnet_lite0").eval()
     whole.load_state_dict(lite0_state())
-    picture = tile(65, 33)
+    picture = tile(64, 32)
     images = torch.from_numpy(picture)[None].float().expand(-1, 3, -1, -1) / 255
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    features = FeatureExtractor(FeatureSettings(cell=1, statistics=False))(picture)
-    first = 0
+    features = FeatureExtractor(FeatureSettings(statistics=False))(picture)
+    found = []
     with torch.inference_mode():
         maps = whole.bn1(whole.conv_stem((images - mean) / std))
         for number, block in enumerate(whole.blocks[:5]):
             maps = block(maps)
+            stride = 64 // maps.shape[2]
             if number:
-                stride = 64 // (maps.shape[2] - 1)
-                found = features[::stride, ::stride, first : first + maps.shape[1]]
-                np.testing.assert_allclose(
-                    found.astype(np.float32), maps[0].permute(1, 2, 0).numpy(), atol=5e-3, rtol=2e-3
-                )
-                first += maps.shape[1]
-    assert first == features.shape[2] == sum(LITE0_BLOCKS)
+                found.append(to_cells(maps, (64, 32), (8, 4), stride, (stride - 1) / 2))
+    expected = torch.cat(found, dim=1)[0].permute(1, 2, 0).numpy()
+    assert features.shape == (8, 4, sum(LITE0_BLOCKS))
+    np.testing.assert_allclose(features.astype(np.float32), expected, atol=5e-3, rtol=2e-3)
 
 
 def test_statistics_of_the_grey_tile_stand_behind_the_encoders_channels(extractor):

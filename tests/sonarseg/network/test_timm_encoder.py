@@ -9,6 +9,7 @@ from sonarseg.errors import UserError
 from sonarseg.network.encoder import build_encoder
 from sonarseg.network.model import SegmentationNetwork
 from sonarseg.network.timm_encoder import build_timm_encoder
+from sonarseg.network.weights import fill_encoder
 
 LITE0 = "efficientnet_lite0"
 
@@ -24,7 +25,7 @@ def randomise_batch_norms(module):
 @pytest.mark.parametrize(("stages", "stage"), [(2, 2), (3, 3), (4, 4)])
 @pytest.mark.parametrize("name", [LITE0, "timm:resnet18"])
 def test_the_features_are_timms_own(name, stages, stage):
-    """At a side of 32 n + 1, for which timm pads alike on all sides too."""
+    """At sides of 32 n, as in training, where every map on the way has an even size."""
     torch.manual_seed(0)
     known = "tf_efficientnet_lite0" if name == LITE0 else "resnet18"
     whole = timm.create_model(known, features_only=True).eval()
@@ -32,7 +33,7 @@ def test_the_features_are_timms_own(name, stages, stage):
     encoder, features = build_timm_encoder(name, 3, 2 ** (stages + 1), stages)
     own = encoder.body.state_dict()
     encoder.eval().body.load_state_dict({key: whole.state_dict()[key] for key in own})
-    images = torch.randn(2, 3, 65, 97)
+    images = torch.randn(2, 3, 64, 96)
     with torch.inference_mode():
         expected = whole(images)[stage]
         assert expected.shape[1] == features
@@ -46,7 +47,7 @@ def test_dilation_computes_what_the_strided_encoder_does(output_stride):
     randomise_batch_norms(strided)
     dense, _ = build_timm_encoder(LITE0, 1, output_stride)
     dense.eval().load_state_dict(strided.eval().state_dict())
-    images = torch.randn(1, 1, 97, 65)
+    images = torch.randn(1, 1, 96, 64)
     step = 32 // output_stride
     with torch.inference_mode():
         fine, coarse = dense(images), strided(images)
@@ -63,24 +64,35 @@ def test_cells_are_the_size_over_the_stride_rounded_up(name, channels):
     assert encoder.eval()(torch.zeros(1, channels, 83, 50)).shape == (1, features, 6, 4)
 
 
-@pytest.mark.parametrize("size", [(216, 240), (100, 75), (256, 256)])
-def test_a_cell_looks_at_the_pixels_around_its_index_times_the_stride(size):
-    """The centre of what a cell depends on, all weights alike, where no border cuts it."""
+@pytest.mark.parametrize("size", [(216, 240), (131, 150), (256, 193)])
+def test_a_cell_sees_the_same_pixels_whatever_the_size_of_the_tile(size):
+    """Far from the borders, the features of a tile and of a larger one that it was cut from agree."""
+    torch.manual_seed(3)
     encoder, _ = build_timm_encoder(LITE0, 1, 8, 2)
-    for module in encoder.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-    for name, module in list(encoder.named_modules()):
-        if isinstance(module, nn.ReLU6):
-            parent, _, child = name.rpartition(".")
-            setattr(encoder.get_submodule(parent), child, nn.Identity())
-    images = torch.ones(1, 1, *size, requires_grad=True)
-    row, column = size[0] // 16, size[1] // 16
-    encoder.eval()(images)[0, 0, row, column].backward()
-    weight = images.grad[0, 0].abs()
-    rows, columns = torch.arange(float(size[0])), torch.arange(float(size[1]))
-    assert float((weight.sum(dim=1) * rows).sum() / weight.sum()) == pytest.approx(8 * row, abs=0.5)
-    assert float((weight.sum(dim=0) * columns).sum() / weight.sum()) == pytest.approx(8 * column, abs=0.5)
+    whole = torch.randn(1, 1, 256, 256)
+    with torch.inference_mode():
+        expected = encoder.eval()(whole)
+        found = encoder(whole[:, :, : size[0], : size[1]])
+    rows, columns = size[0] // 8 - 6, size[1] // 8 - 6
+    torch.testing.assert_close(found[:, :, :rows, :columns], expected[:, :, :rows, :columns])
+
+
+@pytest.mark.parametrize("stages", [2, 3])
+def test_what_a_trained_cell_speaks_of_lies_in_its_middle(stages):
+    """The centre of what the features of cells depend on, with the weights of ImageNet."""
+    stride = 2 ** (stages + 1)
+    encoder, features = build_timm_encoder(LITE0, 3, stride, stages)
+    fill_encoder(encoder.eval(), "imagenet", LITE0)
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.zeros(192, 192)
+    for _ in range(6):
+        images = torch.randn(1, 3, 192, 192, generator=generator, requires_grad=True)
+        cell = encoder(images)[0, :, 96 // stride, 96 // stride]
+        (cell * torch.randn(features, generator=generator)).sum().backward()
+        weight += images.grad[0].square().sum(dim=0)
+    for axis in (0, 1):
+        centre = float((weight.sum(dim=1 - axis) * torch.arange(192.0)).sum() / weight.sum())
+        assert centre - 96 == pytest.approx((stride - 1) / 2, abs=stride / 4)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 5), (64, 64)])
