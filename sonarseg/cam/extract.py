@@ -29,8 +29,8 @@ def extract_cams(
 
     Each scale is seen as it is and in each flip, all tiles in one forward pass; the maps are resized
     bilinearly to the tile, summed and cut to the classes shown. By the form they are divided by (their
-    maximum in the tile + 1e-5), by (`maxima` + 1e-5) and clipped at 1, or the mean logits over scales
-    and flips go through a softmax over the shown classes.
+    maximum in the tile + 1e-5), or by (`maxima` + 1e-5) and clipped at 1; or they are the mean over scales
+    and flips of the softmax of the logits over the shown classes.
 
     Parameters
     ----------
@@ -62,12 +62,16 @@ def extract_cams(
         If "survey-max" has no maxima.
     """
     if form == "softmax":
-        with _evaluating(network), torch.inference_mode():
-            logits = _summed(network, network.cell_logits, images, scales, flips)
-            logits /= len(scales) * (1 + len(flips))
-            kept = shown.to(images.device)[:, :, None, None]
+        views = 1 + len(flips)
+        kept = shown.to(images.device).repeat(views, 1)[:, :, None, None]
+
+        def probabilities(features: Tensor) -> Tensor:
+            logits = network.cell_logits(features).float()
             # A tile that shows nothing scores nothing.
             return torch.where(kept, logits, -torch.inf).softmax(dim=1).nan_to_num(0)
+
+        with _evaluating(network), torch.inference_mode():
+            return _summed(network, probabilities, images, scales, flips) / (len(scales) * views)
     total = summed_cams(network, images, shown, scales, flips, background_id)
     with torch.inference_mode():
         if form == "tile-max":

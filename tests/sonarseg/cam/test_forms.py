@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from sonarseg.cam.extract import extract_cams
 from sonarseg.cam.extract_split import cam_batches, class_maxima, stream_cams
 from sonarseg.cam.files import read_maxima, write_maxima
 from sonarseg.errors import UserError
@@ -50,12 +51,31 @@ def test_survey_max_divides_each_class_by_its_constant() -> None:
 
 
 @pytest.mark.parametrize("shown", [[True, True, True], [True, False, True], [False, True, False]])
-def test_softmax_is_that_of_the_mean_logits_of_shown_classes(shown: list[bool]) -> None:
+def test_softmax_is_taken_over_the_shown_classes(shown: list[bool]) -> None:
     options = {"scales": (1, 1), "flips": ("vertical",), "form": "softmax"}
     cam = extract_cam(Pixelwise(), IMAGE, np.array(shown), **options)
     x = IMAGE[0].numpy()
     weights = np.stack([np.exp((c + 1) * x - c) * shown[c] for c in range(3)])
     np.testing.assert_allclose(cam, weights / weights.sum(axis=0), atol=1e-6)
+
+
+def test_softmax_maps_are_the_mean_of_the_probabilities_of_each_view() -> None:
+    class Brighter(Pixelwise):
+        """The logits depend on which row comes first, so that a flipped tile has others."""
+
+        def cell_logits(self, features: torch.Tensor) -> torch.Tensor:
+            return super().cell_logits(features) * (1 + 4 * features[:, :, :1])
+
+    cam = extract_cam(Brighter(), IMAGE, ALL, scales=(1,), flips=("vertical",), form="softmax")
+    views = [Brighter().cell_logits(view[None]).softmax(dim=1)[0] for view in (IMAGE, IMAGE.flip(1))]
+    np.testing.assert_allclose(cam, (views[0] + views[1].flip(1)) / 2, atol=1e-6)
+    images, shown = torch.stack([IMAGE, 1 - IMAGE]), torch.tensor([[True, True, False], [False, True, True]])
+    both = extract_cams(Brighter(), images, shown, (1,), ("vertical",), None, "softmax")
+    for index in range(2):
+        alone = extract_cam(
+            Brighter(), images[index], shown[index].numpy(), scales=(1,), flips=("vertical",), form="softmax"
+        )
+        np.testing.assert_allclose(both[index], alone, atol=1e-6)
 
 
 def test_softmax_of_a_tile_that_shows_nothing_is_zero() -> None:
