@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import timm
 
 from sonarseg.network import timm_weights
 from sonarseg.training.config import RunConfig
@@ -50,3 +51,4 @@ def test_a_run_without_the_weights_of_lite0_says_so_and_trains(
 def test_a_network_of_timm_trains_end_to_end(tmp_path: Path, tiny_config: RunConfig) -> None:
     summary = run(write_run(tmp_path / "run", with_encoder(tiny_config, "timm:resnet10t")))
     assert summary["finished"]
+    assert summary["versions"]["timm"] == timm.__version__
