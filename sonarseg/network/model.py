@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sonarseg.network.decoder import DeepLabDecoder
 from sonarseg.network.encoder import build_encoder
 
-# Of single values: whole channels left out cost .1 of mIoU on sss-reservoir.
+# Of single values: leaving out whole channels lost .10 and .01 of mIoU on sss-reservoir, two seeds.
 _INPUT_DROPOUT = 0.1
 
 

@@ -17,7 +17,7 @@ from sonarseg.survey.layout import open_survey
 from sonarseg.survey.pixel_store import StoredPicture, packed
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.checkpoint.model import Model, build_network
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config import DEFAULT_CAM, CamConfig, RunConfig
 from sonarseg.training.data.tiles import load_tiles
 from sonarseg.training.failures import RunFailed
 from sonarseg.training.schedule import Epoch
@@ -52,13 +52,13 @@ def trainer_of(tiny_survey: Path, tiny_config: RunConfig) -> Callable[..., Train
     survey = open_survey(tiny_survey)
     tiles = load_tiles(survey, survey.splits["train"], GreyScaling(), 1.0)
 
-    def make(batch_size: int, ema_epochs: float = 0) -> Trainer:
+    def make(batch_size: int, ema_epochs: float = 0, cam: CamConfig = DEFAULT_CAM) -> Trainer:
         update = {"batch_size": batch_size, "ema_epochs": ema_epochs}
         training = tiny_config.training.model_copy(update=update)
-        config = tiny_config.model_copy(update={"training": training})
+        config = tiny_config.model_copy(update={"training": training, "cam": cam})
         torch.manual_seed(0)
         model = Model(
-            build_network(config.network, 1, 3),
+            build_network(config.network, 1, 3, cam.loss),
             survey.classes,
             None,
             GreyScaling(),
@@ -66,6 +66,7 @@ def trainer_of(tiny_survey: Path, tiny_config: RunConfig) -> Callable[..., Train
             config.network,
             config.sonar,
             torch.device("cpu"),
+            cam,
         )
         return Trainer(model, tiles, torch.ones(3, dtype=torch.bool), config)
 
@@ -81,11 +82,13 @@ def trainer_of(tiny_survey: Path, tiny_config: RunConfig) -> Callable[..., Train
     ],
     ids=lambda loss: loss.name,
 )
-@pytest.mark.parametrize("ema_epochs", [0, 1.5])
+@pytest.mark.parametrize(
+    ("ema_epochs", "cam"), [(0, DEFAULT_CAM), (1.5, DEFAULT_CAM), (0, CamConfig(loss="candidate"))]
+)
 def test_an_epoch_never_waits_inside_its_steps(
-    trainer_of: Callable[..., Trainer], loss: LossConfig, ema_epochs: float
+    trainer_of: Callable[..., Trainer], loss: LossConfig, ema_epochs: float, cam: CamConfig
 ) -> None:
-    trainer = trainer_of(2, ema_epochs)
+    trainer = trainer_of(2, ema_epochs, cam)
     cpu = torch.device("cpu")
     trainer.guard = StepGuard(trainer.model.network, cpu, steps_between_looks=CUDA_STEPS_BETWEEN_LOOKS)
     targets = packed(StoredPicture(np.ones((1, 24, 32), np.uint8), (24, 32)) for _ in trainer.tiles.names)
