@@ -17,7 +17,7 @@ from sonarseg.training.config import Section
 if TYPE_CHECKING:
     from optuna.trial import BaseTrial
 
-# By these names a study is told its sampler; `objectives.samplers` makes it.
+# Samplers that study.toml may name; `objectives.samplers` makes them.
 SamplerName = Literal["auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc", "grid"]
 
 

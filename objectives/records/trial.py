@@ -8,7 +8,7 @@ from objectives.records import attributes as attr
 
 # How a setting was proposed: without looking at scores, or near those that did well
 RANDOM, ADAPTIVE = "random", "adaptive"
-# Optuna's own attribute of a trial that was enqueued: what it was told to choose
+# Optuna's own attribute of an enqueued trial: the values that it has to take
 FIXED_PARAMS = "fixed_params"
 
 

@@ -97,7 +97,7 @@ class FeatureExtractor:
 
     def __call__(self, picture: NDArray[np.uint8]) -> NDArray[np.float16]:
         """Compute the features of a tile, (C, H, W) with one or three channels: (rows, columns, F)."""
-        # One tile at a time: what stands beside a tile in a batch could change its last bits.
+        # One tile at a time: the other tiles of a batch could change its last bits.
         with torch.inference_mode(), self._bounded_threads():
             tile = torch.from_numpy(np.array(picture))[None].to(self.device).float() / 255
             size = (tile.shape[2], tile.shape[3])

@@ -52,7 +52,7 @@ class AveragedNetwork:
         self._steps = int(state["steps"])
 
     def restart(self) -> None:
-        """Have training go on from the average, and average anew."""
+        """Have training go on from the average, and begin a new average."""
         self._trained.load_state_dict(self.network.state_dict())
         self._steps = 0
 

@@ -79,7 +79,7 @@ def _enqueue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     again = copy.copy(trial)
     again.user_attrs = {name: trial.user_attrs[name] for name in _KEPT if name in trial.user_attrs}
     again.user_attrs[attr.RETRY_OF] = trial.number
-    # What it had chosen, and what it was told to choose and had not come to; ranges are left to the search.
+    # What it had chosen, and the enqueued values that it had not come to; ranges are left to the search.
     fixed = {**enqueued_params(trial.system_attrs), **trial.params}
     again.system_attrs = {**copy.deepcopy(trial.system_attrs), FIXED_PARAMS: fixed}
     again.params, again.distributions = {}, {}
