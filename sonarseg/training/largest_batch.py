@@ -8,13 +8,20 @@ import torch
 
 from sonarseg.losses.lovasz_softmax import lovasz_softmax
 from sonarseg.progress import Progress, silent
-from sonarseg.training.batch_size import SMALLEST, choose_batch_size, chosen_batch_size, with_batch_size
+from sonarseg.training.batch_size import (
+    SMALLEST,
+    choose_batch_size,
+    chosen_batch_size,
+    smaller,
+    with_batch_size,
+)
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.loading import RunData, new_model
 from sonarseg.training.data.sampling import epoch_size
-from sonarseg.training.device import free_memory
+from sonarseg.training.device import free_memory, pick_device
 from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, is_out_of_memory
 from sonarseg.training.probe import train_steps
+from sonarseg.training.run_folder.record import log
 
 CPU_BATCH_SIZE = 16
 LARGEST = 64
@@ -88,3 +95,21 @@ def _fits(run_dir: Path, config: RunConfig, data: RunData) -> bool:
 def _held_by_others(device: torch.device) -> int:
     free, total = torch.cuda.mem_get_info(device)
     return max(0, total - free - torch.cuda.memory_reserved(device))
+
+
+def halve_batch_size(
+    run_dir: Path, batch_size: int, config: RunConfig, allowed: bool, progress: Progress
+) -> None:
+    """Halve the batch size of a run that may, and say so; end one that may not."""
+    half = smaller(batch_size)
+    if not allowed or half is None:
+        raise RunFailed(
+            f"out of memory on {pick_device(config.device)} with training.batch_size = {batch_size}: "
+            "lower it, or network.tile_scale.",
+            OUT_OF_MEMORY,
+        )
+    why = f"memory ran out with {batch_size}"
+    choose_batch_size(run_dir, half, why)
+    sentence = f"batch size {half} from here on: {why}"
+    log(run_dir, sentence)
+    progress("batch size", 1, 1, sentence)

@@ -15,14 +15,13 @@ from sonarseg.losses.build import Loss, build_loss
 from sonarseg.metrics.iou import survey_scores
 from sonarseg.network.timm_weights import missing_weights
 from sonarseg.progress import Progress, silent
-from sonarseg.training.batch_size import choose_batch_size, smaller
 from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole, load_newest
 from sonarseg.training.checkpoint.writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.loading import RunData, load_run_data, new_model, tiles_hash
 from sonarseg.training.device import free_memory, make_deterministic, pick_device
-from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, explained, is_out_of_memory
-from sonarseg.training.largest_batch import settled
+from sonarseg.training.failures import RunFailed, explained, is_out_of_memory
+from sonarseg.training.largest_batch import halve_batch_size, settled
 from sonarseg.training.round_scores import RoundScores
 from sonarseg.training.run_folder import record
 from sonarseg.training.run_folder.compute_environment import ComputeEnvironment, compute_environment
@@ -74,7 +73,7 @@ def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = 
                 if batch_size is None:
                     return record.read_summary(run_dir)
                 free_memory(pick_device(config.device))
-                _lower(run_dir, batch_size, config, lower_batch_size, progress)
+                halve_batch_size(run_dir, batch_size, config, lower_batch_size, progress)
         except RunFailed as error:
             record.write_failure(run_dir, str(error), error.kind)
             raise
@@ -105,22 +104,6 @@ def _train(run_dir: Path, config: RunConfig, progress: Progress) -> int | None:
             raise
         return sized.training.tiles_a_step
     return None
-
-
-def _lower(run_dir: Path, batch_size: int, config: RunConfig, allowed: bool, progress: Progress) -> None:
-    """Halve the batch size of a run that may, and say so; end one that may not."""
-    half = smaller(batch_size)
-    if not allowed or half is None:
-        raise RunFailed(
-            f"out of memory on {pick_device(config.device)} with training.batch_size = {batch_size}: "
-            "lower it, or network.tile_scale.",
-            OUT_OF_MEMORY,
-        )
-    why = f"memory ran out with {batch_size}"
-    choose_batch_size(run_dir, half, why)
-    sentence = f"batch size {half} from here on: {why}"
-    record.log(run_dir, sentence)
-    progress("batch size", 1, 1, sentence)
 
 
 class _Run:
