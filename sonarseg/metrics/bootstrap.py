@@ -134,7 +134,12 @@ def paired_interval(
     low, high = _ends(counts, metric, found.value, times, crossed=seeds)
     if math.isnan(low) or math.isnan(high):
         return replace(found, missing="undefined")
-    return replace(found, low=low, high=high)
+    return within_range(replace(found, low=low, high=high))
+
+
+def within_range(found: Interval) -> Interval:
+    """Cut an interval to what a difference of two scores in 0..1 can be."""
+    return replace(found, low=max(found.low, -1.0), high=min(found.high, 1.0))
 
 
 def why_missing(found: Interval, strips_known: bool) -> Missing | None:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from sonarseg.metrics.bootstrap import LEVEL, Interval, draw_strips, pseudo_values, why_missing
+from sonarseg.metrics.bootstrap import LEVEL, Interval, draw_strips, pseudo_values, why_missing, within_range
 from sonarseg.metrics.iou import Confusions
 from sonarseg.metrics.strip_counts import Floats, counted_strips, score_of_counts, strip_counts
 
@@ -128,7 +128,7 @@ def _judged(found: Interval, held: Floats, metric: str, *, crossed: bool) -> Int
     margin = _margin(pseudo_values(held, metric), crossed=crossed)
     if math.isnan(value) or math.isnan(margin):
         return replace(found, value=value, missing="undefined")
-    return replace(found, value=value, low=value - margin, high=value + margin)
+    return within_range(replace(found, value=value, low=value - margin, high=value + margin))
 
 
 def held_out_counts(

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
 from objectives.records import attributes as attr
-from objectives.records.ranking import best_trial
+from objectives.records.ranking import best_trial, rank_losses
 from objectives.records.trial import is_finished, objective_value
 from sonarseg.errors import UserError
 from sonarseg.progress import Progress, silent
@@ -263,12 +263,16 @@ def show_progress(
 
 
 def best_note(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
-    """Say in some words what the best trial so far is; "" before there is one."""
-    best = best_trial(trials)
-    if best is None:
+    """Say in some words what the best so far is, a loss by its mean over seeds; "" before there is one."""
+    by_number = {trial.number: trial for trial in trials}
+    if study.user_attrs.get(attr.KIND) == "loss":
+        found = [(row.mean, by_number[row.all_runs[0].number]) for row in rank_losses(trials).rows.values()]
+    else:
+        found = [(objective_value(best), best)] if (best := best_trial(trials)) else []
+    if not found:
         return ""
+    value, best = found[0]
     called = best.user_attrs.get(attr.NAME)
-    value = objective_value(best)
     shown = "undefined" if math.isnan(value) else f"{value:.3f}"
     return f"best {study.user_attrs[attr.METRIC]} {shown} (trial {best.number}" + (
         f", {called})" if called else ")"

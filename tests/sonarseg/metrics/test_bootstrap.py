@@ -225,3 +225,11 @@ def test_an_interval_tells_whether_it_is_certain() -> None:
     assert not Interval(0.1, -0.05, 0.2).certain
     assert not Interval(0.1).certain
     assert len(strips_of(["a", None, "a", None])) == 3
+
+
+def test_an_interval_stays_within_what_a_difference_of_scores_can_be() -> None:
+    right = np.array([0.99, 0.98, 0.97, 0.99, 0.96, 0.5])
+    found = paired_interval(
+        tiles_with(right)[None], tiles_with(np.full(6, 0.01))[None], "pixel_accuracy", groups=names(6)
+    )
+    assert (found.low, found.high) == (-1, 1)

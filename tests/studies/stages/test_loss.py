@@ -21,6 +21,7 @@ from studies.stages.crf import best_crf_trial
 from studies.stages.loss import best_loss, best_loss_trial, best_run_dir, enqueue_repetition
 from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_study
+from studies.trials.loop import best_note
 from studies.workspace import Workspace
 from tests.support.fake_studies import CRF_SPACE, LOSS_SPACE, add, confusions, new_study
 from tests.support.report_page import Page
@@ -191,3 +192,13 @@ def test_of_losses_that_tie_everybody_names_the_earlier_one(tmp_path: Path, loss
     assert (
         best_crf_trial(load_study(tmp_path / "study.db", "crf")).number == facts["crf"]["best"]["trial"] == 0
     )
+
+
+def test_progress_names_the_loss_that_wins_not_the_luckiest_run(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "loss")
+    add(study, LOSS_SPACE, {"loss": "cross-entropy"}, 0.71, name="cross-entropy", setting="a", seed=0)
+    for seed, quality in enumerate((0.67, 0.76)):
+        add(study, LOSS_SPACE, {"loss": "lovasz_softmax"}, quality, setting="b", seed=seed)
+    best = best_loss_trial(study)
+    assert best.number == 0
+    assert f"(trial {best.number}, cross-entropy)" in best_note(study, study.trials)
