@@ -34,7 +34,7 @@ def evaluate(
     from studies.commands.terminal.scores_table import scores_table
     from studies.commands.terminal.tables import show
 
-    chosen = find_workspace(workspace)
+    chosen = find_workspace(workspace, option="-w ")
     phases.note_in(chosen, "evaluate")
     with ConsoleProgress() as progress:
         result = score_target(chosen, target, split, progress)

@@ -91,7 +91,7 @@ def run(
     wishes = Wishes(supervision, crf, loss, gamma, alpha, seed, from_scratch)
     if dry:
         with interruptible():
-            show_forecast(find_workspace(workspace), run_dir, wishes)
+            show_forecast(find_workspace(workspace, option="-w "), run_dir, wishes)
         return
     if run_dir is None:
         raise typer.BadParameter("RUN_DIR is missing: name the folder of the run, or add --dry.")
@@ -100,13 +100,13 @@ def run(
         stored = read_config(run_dir)
         typed = {field for option, field in _SETTINGS.items() if _was_typed(context, option)}
         if typed:
-            wanted = lone_run_config(find_workspace(workspace), run_dir, wishes)
+            wanted = lone_run_config(find_workspace(workspace, option="-w "), run_dir, wishes)
             refuse_other_settings(stored, wanted, typed, run_dir)
         state = "is finished" if whole else "goes on"
         say(f"{run_dir} {state}, with the settings in its config.json.")
     else:
         refuse_new_run_of_study(run_dir)
-        config = lone_run_config(find_workspace(workspace), run_dir, wishes)
+        config = lone_run_config(find_workspace(workspace, option="-w "), run_dir, wishes)
         run_dir.mkdir(parents=True, exist_ok=True)
         write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     phases.now("preparing the run")

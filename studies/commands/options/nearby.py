@@ -90,13 +90,13 @@ def refuse_no_survey(named: Path, here: Path | None = None) -> None:
         raise UserError(f"{named} is {kind}: did you mean {_shown(close, here)}?")
 
 
-def nothing_here(here: Path) -> UserError:
-    """Say what to do in a folder where there is no workspace."""
+def nothing_here(here: Path, option: str = "") -> UserError:
+    """Say what to do in a folder where there is no workspace; `option` comes before a name, as "-w "."""
     if is_survey(here):
         survey = here.resolve()
         return UserError(f"This folder is a survey, not a workspace: {_workspace_advice(survey, here)}.")
     if below := [folder for folder in _listed(here, "*/*") if is_workspace(folder)]:
-        return UserError(f"No workspace is here, but further down: name {_any_of(below, here)}.")
+        return UserError(f"No workspace is here, but further down: name {option}{_any_of(below, here)}.")
     return UserError(
         f"Neither this folder nor a subfolder holds a {STUDY_TOML}: make one with `sonarseg init SURVEY`."
     )

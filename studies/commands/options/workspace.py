@@ -47,7 +47,7 @@ WorkspaceOption = Annotated[
 ]
 
 
-def find_workspace(named: Path | None, here: Path | None = None) -> Workspace:
+def find_workspace(named: Path | None, here: Path | None = None, *, option: str = "") -> Workspace:
     """Open the workspace that was named, or the one that is meant.
 
     Parameters
@@ -56,6 +56,8 @@ def find_workspace(named: Path | None, here: Path | None = None) -> Workspace:
         What the person typed.
     here : Path, optional
         The current folder.
+    option : str
+        What a person types before a workspace: "-w ", or nothing if it is an argument.
 
     Raises
     ------
@@ -75,10 +77,10 @@ def find_workspace(named: Path | None, here: Path | None = None) -> Workspace:
         return Workspace(here)
     candidates = sorted(path.parent for path in here.glob(f"*/{STUDY_TOML}"))
     if not candidates:
-        raise nothing_here(here)
+        raise nothing_here(here, option)
     if len(candidates) > 1:
         raise UserError(
-            "Several workspaces are here; name one of them: "
+            f"Several workspaces are here; name one of them: {option}"
             f"{', '.join(candidate.as_posix() for candidate in candidates)}."
         )
     return Workspace(candidates[0])

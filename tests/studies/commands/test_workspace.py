@@ -62,6 +62,8 @@ def test_workspaces_two_levels_down_are_listed(tmp_path: Path) -> None:
     make(tmp_path / "bays" / "a-study")
     with pytest.raises(UserError, match=r"further down: name bays/a-study\.$"):
         find_workspace(None, tmp_path)
+    with pytest.raises(UserError, match=r"further down: name -w bays/a-study\.$"):
+        find_workspace(None, tmp_path, option="-w ")
     for number in range(5):
         make(tmp_path / "bays" / f"b{number}-study")
     with pytest.raises(UserError, match=r"b1-study or bays/b2-study or another\.$"):
