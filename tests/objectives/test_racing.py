@@ -1,5 +1,7 @@
 """Races: what the contributions add up to, when a trial has lost, and what order tells most."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import race_stops
@@ -144,18 +146,14 @@ def test_the_estimate_does_not_depend_on_how_differences_grow_with_size(seed):
 @pytest.mark.parametrize("slope", [0.0, 0.7, -0.7])
 @pytest.mark.parametrize("noise", ["normal", "t", "skewed"])
 def test_equal_settings_are_stopped_at_the_stated_level_at_most(noise, slope):
-    def draw(generator):
-        return race_stops.simulated(60, noise, slope, generator)
-
+    draw = partial(race_stops.simulated, tiles=60, noise=noise, slope=slope, falling=0.0)
     stopped, saved = race_stops.rates(draw, race_stops.RACE, repeats=120)
     assert stopped <= LEVEL + 0.05
     assert saved >= 0.5
 
 
 def test_largest_tiles_first_stopped_settings_that_are_as_good():
-    def draw(generator):
-        return race_stops.simulated(60, "t", -0.7, generator)
-
+    draw = partial(race_stops.simulated, tiles=60, noise="t", slope=-0.7, falling=0.0)
     largest_first, *_ = race_stops.RULES
     assert (
         race_stops.rates(draw, largest_first, repeats=120)[0]
