@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -44,6 +45,8 @@ def build_loss(
         return cross_entropy
     if config.name == "lovasz_softmax":
         return lovasz_softmax
+    if config.name != "focal":
+        assert_never(config.name)
     alpha: Tensor | None = None
     if config.alpha > 0:
         if frequencies is None:

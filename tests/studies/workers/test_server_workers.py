@@ -333,7 +333,7 @@ def test_a_study_on_a_server_begins_anew_under_its_name(postgres, tmp_path: Path
     create_database(here.database, {"crf": ATTRS})
     study, elsewhere = (load_study(workspace.database, "crf") for workspace in (here, there))
     study.enqueue_trial({"x": 0.25}, user_attrs={"name": "mine"})
-    restart(study, "anew set aside", {"batch_size": 4}, first=0)
+    restart(study, "superseded", {"batch_size": 4}, first=0)
     assert is_superseded(study)
     assert is_superseded(elsewhere)
     new = successor(elsewhere)
