@@ -23,6 +23,9 @@ from sonarseg.densecrf.features import (
     too_narrow,
 )
 
+# Entries that one thread adds up
+LONGEST_BAG = 64
+
 
 class Filter(Protocol):
     """A normalised Gaussian kernel that can be applied to values of pixels."""
@@ -43,9 +46,8 @@ class Lattice:
         Number of each pixel's tile, from 0.
     deterministic : bool
         Splat on CUDA without atomic additions, which add in any order: the entries lie sorted by vertex, and
-        `embedding_bag` has one thread add those of a vertex and a channel in their order. The atomic
-        `index_add_` is for few vertices of very many entries each, which would leave most threads idle.
-        The CPU, where `index_add_` is slow, always takes the sorted entries.
+        `embedding_bag` adds them in bags of bounded length, in their order. The CPU, where `index_add_` is
+        slow, always takes the sorted entries.
     kernel : str
         Names of the widths, for the message.
 
@@ -93,10 +95,8 @@ class Lattice:
     @property
     def nbytes(self) -> int:
         """Memory of all tensors."""
-        tensors = [self.vertices, self.weights, *self.neighbours]
-        if self.sorted is not None:
-            tensors += [self.sorted.weights, self.sorted.pixels, self.sorted.starts]
-        return sum(tensor.nbytes for tensor in tensors)
+        own = sum(tensor.nbytes for tensor in (self.vertices, self.weights, *self.neighbours))
+        return own if self.sorted is None else own + self.sorted.nbytes
 
     def filter(self, values: Tensor) -> Tensor:
         """Splat, blur along every axis, slice: float32 (N, C) to (N, C)."""
@@ -131,9 +131,12 @@ class _SortedEntries:
         self.weights = weights.reshape(-1).index_select(0, order)
         self.pixels = torch.div(order, weights.shape[1], rounding_mode="floor").int()
         # One empty bag more: the row of zeros
-        self.starts = torch.zeros(len(counts) + 2, dtype=torch.int32, device=counts.device)
-        torch.cumsum(counts, 0, dtype=torch.int32, out=self.starts[1:-1])
-        self.starts[-1] = len(order)
+        self.levels = _bounded_bags(torch.cat([counts, counts.new_zeros(1)]))
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all tensors."""
+        return sum(tensor.nbytes for tensor in (self.weights, self.pixels, *self.levels))
 
     def scale(self, factor: Tensor) -> None:
         """Multiply the weights by a factor a pixel, (N, 1)."""
@@ -141,14 +144,47 @@ class _SortedEntries:
 
     def sums(self, values: Tensor) -> Tensor:
         """Weighted sums of (N, C) at the vertices, (M + 1, C)."""
-        return embedding_bag(
+        found = embedding_bag(
             self.pixels,
             values,
-            self.starts,
+            self.levels[0],
             mode="sum",
             per_sample_weights=self.weights,
             include_last_offset=True,
         )
+        for starts in self.levels[1:]:
+            rows = torch.arange(len(found), dtype=torch.int32, device=found.device)
+            found = embedding_bag(rows, found, starts, mode="sum", include_last_offset=True)
+        return found
+
+
+def _bounded_bags(counts: Tensor) -> list[Tensor]:
+    """Starts, int32, of bags of at most `LONGEST_BAG` entries, of bags of those, and so on.
+
+    CUDA has one thread add the entries of a bag and a channel: no thread may add thousands alone. A bag
+    begins with its vertex, so the sums of a tile do not depend on the tiles beside it.
+
+    Parameters
+    ----------
+    counts : int64 (M + 1,)
+        Entries of each vertex; the last level has so many bags.
+    """
+    levels = []
+    while int(counts.max()) > LONGEST_BAG:
+        parts = ((counts + (LONGEST_BAG - 1)) // LONGEST_BAG).clamp_(min=1)
+        first = parts.cumsum(0).sub_(parts)
+        vertex = torch.repeat_interleave(parts)
+        done = torch.arange(len(vertex), device=counts.device).sub_(first[vertex]).mul_(LONGEST_BAG)
+        levels.append(_starts((counts[vertex] - done).clamp_(max=LONGEST_BAG)))
+        counts = parts
+    return [*levels, _starts(counts)]
+
+
+def _starts(counts: Tensor) -> Tensor:
+    """Starts of bags of so many entries, int32; the last is the end of all."""
+    starts = torch.zeros(len(counts) + 1, dtype=torch.int32, device=counts.device)
+    torch.cumsum(counts, 0, dtype=torch.int32, out=starts[1:])
+    return starts
 
 
 def _simplex(features: Tensor, kernel: str) -> tuple[Tensor, Tensor, Tensor]:
