@@ -107,7 +107,12 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
     settings: dict[str, Any] = {"name": survey.name, "background": survey.background}
     if cuda:
         settings["network"] = {"encoder": "resnet50", "decoder_channels": 256, "tile_scale": 1.0}
-        settings["training"] = {"warmup_epochs": 40, "rounds": 4, "epochs_per_round": 15}
+        settings["training"] = {
+            "warmup_epochs": 40,
+            "rounds": 4,
+            "epochs_per_round": 15,
+            "batch_size": "auto",
+        }
         settings["crf"] = {"trials": 300}
         settings["loss"] = {"trials": 25, "seeds": 3}
     else:

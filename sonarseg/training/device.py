@@ -12,6 +12,8 @@ from sonarseg.errors import UserError
 
 # Compute capability from which chips have bfloat16
 AMPERE = (8, 0)
+# Share of a device's memory that the runs on it may take together
+USABLE_SHARE = 0.95
 
 
 def pick_device(name: str) -> torch.device:
@@ -67,11 +69,27 @@ def make_deterministic(wanted: bool) -> None:
 
     With `wanted`, an operation that has no such algorithm on CUDA raises RuntimeError.
     """
+    # Nothing here reads memory before it is written; filling all of it nearly doubles the time of a step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     if wanted:
         # cuBLAS reads this when it starts (NVIDIA cuBLAS documentation, "Results reproducibility").
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted
+
+
+def share_memory(device: torch.device, runs: int) -> None:
+    """Keep this process to its part of a CUDA device that so many runs share; the CPU has no parts."""
+    if device.type == "cuda":
+        torch.cuda.set_per_process_memory_fraction(USABLE_SHARE / runs, device)
+
+
+def available_bytes(device: torch.device) -> int:
+    """Bytes of a CUDA device that this process may still take: what is free, up to its own part."""
+    free, total = torch.cuda.mem_get_info(device)
+    held = torch.cuda.memory_reserved(device)
+    part = int(torch.cuda.get_per_process_memory_fraction(device) * total)
+    return max(0, min(free, part - held))
 
 
 def free_memory(device: torch.device) -> None:

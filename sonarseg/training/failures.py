@@ -34,6 +34,9 @@ _NO_MEMORY = (
     "cublas_status_alloc_failed",
     "cudnn_status_alloc_failed",
     "device_allocation_failed",
+    # Without memory for its workspace cuDNN finds no algorithm, and cuBLAS makes no handle.
+    "unable to find an engine to execute this computation",
+    "cublas_status_not_initialized",
 )
 
 

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_json
 from sonarseg.losses.build import Loss, build_loss
@@ -19,7 +21,7 @@ from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole, load_newest
 from sonarseg.training.checkpoint.writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.loading import RunData, load_run_data, new_model, tiles_hash
-from sonarseg.training.device import free_memory, make_deterministic, pick_device
+from sonarseg.training.device import free_memory, make_deterministic, pick_device, share_memory
 from sonarseg.training.failures import RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import halve_batch_size, settled
 from sonarseg.training.round_scores import RoundScores
@@ -94,6 +96,7 @@ def _changed_settings(run_dir: Path) -> UserError:
 def _train(run_dir: Path, config: RunConfig, progress: Progress) -> int | None:
     """Train to the end, or until memory runs out: then the batch size is returned."""
     make_deterministic(config.training.deterministic)
+    share_memory(pick_device(config.device), config.runs_per_device)
     spent = Spent(pick_device(config.device))
     data = load_run_data(run_dir, config, progress)
     sized = settled(run_dir, config, data, progress)
@@ -132,7 +135,7 @@ class _Run:
 
     def _resume(self) -> int:
         """Take up the newest whole checkpoint; the lines of the epochs it knows come with it."""
-        state, damaged = load_newest(self.run_dir, self.data.device)
+        state, damaged = load_newest(self.run_dir, torch.device("cpu"))
         if state is not None:
             if state["config_hash"] != self.hashed:
                 raise _changed_settings(self.run_dir)

@@ -15,6 +15,7 @@ from sonarseg.ignore import IGNORE
 from sonarseg.losses.build import Loss
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.averaging import AveragedNetwork
+from sonarseg.training.batch_counters import counted_together
 from sonarseg.training.branch_loss import branch_loss
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
@@ -26,6 +27,9 @@ from sonarseg.training.device import autocast, needs_scaler
 from sonarseg.training.freed_memory import keep_freed_memory
 from sonarseg.training.schedule import Epoch, branch_progress, learning_rate_factor
 from sonarseg.training.step_guard import StepGuard
+
+# cuDNN and the allocator meet every new shape of a batch with a search: tiles of many sizes give few shapes.
+CUDA_SIDES = 32
 
 
 @dataclass(frozen=True)
@@ -154,19 +158,22 @@ class Trainer:
         self.model.network.train()
         weights = self.config.training.classification_weight, self.config.training.segmentation_weight
         sums = torch.zeros(2, device=device)
-        for step, (batch, parts) in enumerate(zip(batches, stream(feeds, batches), strict=True)):
-            self._set_learning_rate(epoch, step, len(batches))
-            images, target = self._augmented(parts, generator)
-            classification, segmentation = self._losses(
-                images, target, shown[step], segmentation_loss, branch_progress(epoch, step, len(batches))
-            )
-            self._step(weights[0] * classification + weights[1] * segmentation)
-            if self._average is not None:
-                self._average.after_step(len(batches))
-            sums += len(batch) * self.guard.finite_part(torch.stack([classification, segmentation]))
-            self.guard.after_step(epoch.number)
-            for listener in self._step_listeners:
-                listener()
+        multiple = CUDA_SIDES if device.type == "cuda" else 1
+        parts_of = stream(feeds, batches, multiple)
+        with counted_together(self.model.network) as steps:
+            for step, (batch, parts) in enumerate(zip(batches, parts_of, strict=True)):
+                self._set_learning_rate(epoch, step, len(batches))
+                images, target = self._augmented(parts, generator)
+                progress = branch_progress(epoch, step, len(batches))
+                losses = self._losses(images, target, shown[step], segmentation_loss, progress)
+                self._step(weights[0] * losses[0] + weights[1] * losses[1])
+                steps.count += 1
+                if self._average is not None:
+                    self._average.after_step(len(batches))
+                sums += len(batch) * self.guard.finite_part(torch.stack(losses))
+                self.guard.after_step(epoch.number)
+                for listener in self._step_listeners:
+                    listener()
         skipped = self.guard.end_epoch(epoch.number)
         drawn = sum(len(batch) for batch in batches)
         classification_mean, segmentation_mean = (sums / max(1, drawn)).tolist()

@@ -133,13 +133,24 @@ def _key(slot: DeviceSlot) -> str:
     """Name a slot's GPU as every program does: under Slurm, each job's own GPUs may begin at 0."""
     try:
         name = slot.visible or _visible_gpus()[int(slot.device.removeprefix("cuda:"))]
-        if not name.isdecimal():
+        if not name.isdecimal() and not name.startswith("GPU-"):
             return name.replace("/", "-")
         # Not by way of CUDA, which must not begin before it sees the leased GPU alone.
         pynvml.nvmlInit()
+        if not name.isdecimal():
+            return _whole_uuid(name)
         return str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetHandleByIndex(int(name))))
     except (pynvml.NVMLError, IndexError, ValueError):
+        if slot.visible is not None and not slot.visible.isdecimal():
+            return slot.visible.replace("/", "-")
         return slot.device.replace(":", "-")
+
+
+def _whole_uuid(beginning: str) -> str:
+    """The identity of the one GPU whose identity begins so: CUDA_VISIBLE_DEVICES may abbreviate it."""
+    handles = (pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount()))
+    found = [uuid for uuid in map(str, map(pynvml.nvmlDeviceGetUUID, handles)) if uuid.startswith(beginning)]
+    return found[0] if len(found) == 1 else beginning
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import numpy as np
 import sonarseg
 from sonarseg import numba_cache
 from sonarseg.densecrf.engines import base
+from sonarseg.densecrf.engines.numba import counting
 from sonarseg.densecrf.engines.numba import engine as numba_engine
 from sonarseg.numba_cache import sources_hash
 
@@ -94,6 +95,21 @@ def test_the_wait_is_told_only_where_there_is_one(monkeypatch):
     monkeypatch.setattr(numba_engine, "is_compiled", lambda *_: False)
     base.make_ready(base.DEFAULT_ENGINE, 1, progress)
     assert told == [(0, 1), (1, 1)]
+
+
+def test_the_counting_of_labels_from_a_device_is_compiled_beforehand_and_the_wait_told(monkeypatch):
+    told, compiled = [], []
+
+    def progress(what, done, total, note=""):
+        told.append((done, total))
+
+    engine = base.Engine("torch", "cuda")
+    monkeypatch.setattr(counting, "is_counting_compiled", lambda: bool(compiled))
+    monkeypatch.setattr(counting, "compile_counting", lambda: compiled.append(True))
+    base.make_ready(engine, 1, progress)
+    assert (told, compiled) == ([(0, 1), (1, 1)], [True])
+    base.make_ready(engine, 1, progress)
+    assert (len(told), compiled) == (2, [True, True])
 
 
 def test_what_studies_call_is_compiled_beforehand():

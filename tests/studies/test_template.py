@@ -114,6 +114,7 @@ def test_settings_for_either_device_are_valid(cuda: bool) -> None:
     assert config.background == "sand"
     assert config.name == "bay"
     assert config.network.encoder == ("resnet50" if cuda else "resnet18")
+    assert config.training.batch_size == ("auto" if cuda else 16)
 
 
 def test_the_survey_is_named_relative_to_the_workspace(tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ All three take the same tiles and give the same labels but for pixels whose clas
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -93,14 +94,26 @@ def make_ready(engine: Engine, channels: int, progress: Progress = silent, *, nu
     num_classes : int
         The most classes that a tile may have.
     """
-    if engine.name != "numba":
-        return
-    from sonarseg.densecrf.engines.numba.engine import compile_engine, is_compiled
+    if engine.name == "numba":
+        from sonarseg.densecrf.engines.numba.engine import compile_engine, is_compiled
 
-    wait = not is_compiled(channels, num_classes)
+        _compile(
+            not is_compiled(channels, num_classes),
+            partial(compile_engine, channels, num_classes),
+            engine,
+            progress,
+        )
+    elif engine.name == "torch":
+        from sonarseg.densecrf.engines.numba.counting import compile_counting, is_counting_compiled
+
+        # Labels are counted on the host, whatever computed them.
+        _compile(not is_counting_compiled(), compile_counting, engine, progress)
+
+
+def _compile(wait: bool, compile_all: Callable[[], None], engine: Engine, progress: Progress) -> None:
     if wait:
         progress("dense CRF engine", 0, 1, "compiled once for a machine, which takes up to half a minute")
-    compile_engine(channels, num_classes)
+    compile_all()
     if wait:
         progress("dense CRF engine", 1, 1, str(engine))
 

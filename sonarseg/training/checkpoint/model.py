@@ -75,7 +75,8 @@ def load_model(run_dir: Path, device: torch.device) -> Model:
     UserError
         Where the run has no checkpoint that can be read.
     """
-    state = load_checkpoint(run_dir / CHECKPOINT, device)
+    # To host memory: the optimiser's part, which is dropped here, is twice the network's.
+    state = load_checkpoint(run_dir / CHECKPOINT, torch.device("cpu"))
     description = state["model"]
     config = NetworkConfig.model_validate(description["network"])
     scaling = GreyScaling.model_validate(description["scaling"])

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from sonarseg.survey.pixel_store import PixelStore
+from sonarseg.training.device import available_bytes
 
-# A store is held on a CUDA device where it takes no more than this share of the memory that is free.
+# A store is held on a CUDA device if it takes no more than this share of the memory left to this process.
 RESIDENT_SHARE = 0.25
 # Batches assembled ahead where it is not
 AHEAD = 3
@@ -22,7 +23,7 @@ class Feed:
     """Gives pictures of a store by number, batched; `feed_of` makes it.
 
     On a CUDA device the whole store is held there, as uint8, where it fits `RESIDENT_SHARE` of the
-    free memory. Else the pages of the mapped file are read when they are needed.
+    memory that this process may still take. Else the pages of the mapped file are read when they are needed.
 
     Parameters
     ----------
@@ -38,21 +39,27 @@ class Feed:
         self._shapes, self._starts = store.shapes, store.starts
         self._common = store.common_shape
         pixels = torch.from_numpy(store.pixels)
-        self.resident = device.type == "cuda" and store.pixels.nbytes <= _free_bytes(device) * RESIDENT_SHARE
+        self.resident = (
+            device.type == "cuda" and store.pixels.nbytes <= available_bytes(device) * RESIDENT_SHARE
+        )
         self._pixels = pixels.to(device) if self.resident else pixels
 
-    def assembled(self, indices: Sequence[int]) -> Tensor:
-        """Batch pictures where they are held: uint8 (B, C, H, W)."""
+    def assembled(self, indices: Sequence[int], multiple: int = 1) -> Tensor:
+        """Batch pictures where they are held: uint8 (B, C, H, W).
+
+        Where sizes differ in the store, height and width are rounded up to a multiple of `multiple`.
+        """
         if self._common is not None:
             chosen = torch.tensor(indices)
             if self.resident:
                 chosen = chosen.pin_memory().to(self.device, non_blocking=True)
             return self._pixels.view(-1, *self._common).index_select(0, chosen)
-        return self._padded(indices)
+        return self._padded(indices, multiple)
 
-    def _padded(self, indices: Sequence[int]) -> Tensor:
+    def _padded(self, indices: Sequence[int], multiple: int) -> Tensor:
         shapes = self._shapes[indices]
-        channels, height, width = shapes.max(axis=0).tolist()
+        channels, *sides = shapes.max(axis=0).tolist()
+        height, width = (-(-side // multiple) * multiple for side in sides)
         device = self._pixels.device
         batch = torch.empty((len(shapes), channels, height, width), dtype=torch.uint8, device=device)
         for place, index in enumerate(indices):
@@ -85,19 +92,21 @@ def _place(room: Tensor, picture: Tensor, fill: int | None) -> None:
         room[:, :, width:] = room[:, :, width - 1 : width]
 
 
-def stream(feeds: Sequence[Feed], batches: Sequence[Sequence[int]]) -> Iterator[list[Tensor]]:
-    """Give each batch from every feed, on the feeds' device.
+def stream(
+    feeds: Sequence[Feed], batches: Sequence[Sequence[int]], multiple: int = 1
+) -> Iterator[list[Tensor]]:
+    """Give each batch from every feed, on the feeds' device; `multiple` as `Feed.assembled` takes it.
 
     Where a store is not held on the CUDA device, a thread copies the next `AHEAD` batches to pinned
     memory meanwhile, from where they reach the device without anybody waiting.
     """
     if all(feed.resident or feed.device.type != "cuda" for feed in feeds):
         for batch in batches:
-            yield [feed.assembled(batch) for feed in feeds]
+            yield [feed.assembled(batch, multiple) for feed in feeds]
         return
 
     def prepare(batch: Sequence[int]) -> list[Tensor]:
-        parts = [feed.assembled(batch) for feed in feeds]
+        parts = [feed.assembled(batch, multiple) for feed in feeds]
         return [part if part.is_cuda else part.pin_memory() for part in parts]
 
     with ThreadPoolExecutor(1) as thread:
@@ -112,8 +121,3 @@ def stream(feeds: Sequence[Feed], batches: Sequence[Sequence[int]]) -> Iterator[
 
 def _on_device(parts: list[Tensor], device: torch.device) -> list[Tensor]:
     return [part.to(device, non_blocking=True) for part in parts]
-
-
-def _free_bytes(device: torch.device) -> int:
-    free, _ = torch.cuda.mem_get_info(device)
-    return free

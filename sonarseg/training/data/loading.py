@@ -79,7 +79,7 @@ def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
     survey = data.survey
     network = build_network(config.network, data.scaling.channels, survey.num_classes, config.cam.loss)
     if config.warm_up is not None:
-        state = load_checkpoint(config.path(run_dir, config.warm_up) / CHECKPOINT, data.device)
+        state = load_checkpoint(config.path(run_dir, config.warm_up) / CHECKPOINT, torch.device("cpu"))
         _refuse_other_loss(run_dir, config, state["model"])
         network.load_state_dict(state["network"])
     elif config.network.weights != "none":

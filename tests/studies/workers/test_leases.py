@@ -91,6 +91,24 @@ def test_jobs_that_number_their_own_gpus_from_0_share_none(
     assert {path.name for path in tmp_path.iterdir()} == {"GPU-1.0", "GPU-2.0"}
 
 
+def test_an_abbreviated_identity_is_the_same_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identities = ["GPU-aa11-bb", "GPU-aa22-cc", "GPU-dd33-ee"]
+    monkeypatch.setattr(pynvml, "nvmlInit", lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetCount", lambda: len(identities))
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda index: index)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetUUID", lambda index: identities[index])
+    for name in ("GPU-dd33-ee", "GPU-d", "GPU-aa2", "2", "GPU-aa", "MIG-1/2"):
+        with lease([DeviceSlot(f"cuda:{name}", 0, name)], folder=tmp_path):
+            pass
+    # What fits several GPUs is taken as it is, as CUDA sees none then.
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "GPU-dd33-ee.0",
+        "GPU-aa22-cc.0",
+        "GPU-aa.0",
+        "MIG-1-2.0",
+    }
+
+
 def test_crf_workers_keep_all_cores_busy_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "cpu_count", lambda: 32)
     assert crf_workers("numba", "cpu", tiles=40) == 4

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 
 from sonarseg.ignore import IGNORE
-from sonarseg.numba_cache import compiled
+from sonarseg.numba_cache import compiled, compiled_before, note_compiled
+
+_COUNTING = "counting"
 
 
 def compile_counting() -> None:
@@ -16,6 +18,12 @@ def compile_counting() -> None:
     count_history(history, truth, ids, 2)
     truth.setflags(write=False)
     count_history(history, truth, ids, 2)
+    note_compiled(_COUNTING)
+
+
+def is_counting_compiled() -> bool:
+    """Whether `compile_counting` need only load."""
+    return compiled_before(_COUNTING)
 
 
 @compiled()

@@ -18,6 +18,7 @@ from sonarseg.densecrf.engines.torch.mean_field import mean_field, unary_energy
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
+from sonarseg.training.device import available_bytes
 
 Result = TypeVar("Result")
 # Share of the free memory of a CUDA device that batches may fill
@@ -167,9 +168,8 @@ def _in_batches(
 def _free_memory(device: torch.device) -> int:
     if device.type != "cuda":
         return _CPU_BUDGET
-    free, _ = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(_SHARE_OF_FREE * (free + held))
+    return int(_SHARE_OF_FREE * (available_bytes(device) + held))
 
 
 def _plan(tiles: Sequence[CrfTile], budget: int) -> Iterator[list[int]]:

@@ -71,6 +71,21 @@ def test_smaller_tiles_of_a_batch_are_padded(fill: int | None) -> None:
         np.testing.assert_array_equal(batch[place].numpy(), expected)
 
 
+def test_batches_of_tiles_of_many_sizes_have_few_shapes() -> None:
+    store = packed(StoredPicture(array, array.shape[1:]) for array in ragged())
+    same = packed(StoredPicture(array, array.shape[1:]) for array in ragged()[:1])
+    feeds = [feed_of(store, torch.device("cpu")), feed_of(store, torch.device("cpu"), fill=255)]
+    batches = [[0, 1], [3], [4, 2]]
+    for batch, (edge, filled) in zip(batches, stream(feeds, batches, multiple=8), strict=True):
+        assert edge.shape == filled.shape == (len(batch), 1, 8, 8)
+        for place, index in enumerate(batch):
+            height, width = RAGGED[index]
+            assert np.array_equal(edge[place, :, :height, :width], ragged()[index])
+            assert (edge[place, 0, height:, width - 1] == int(edge[place, 0, height - 1, width - 1])).all()
+            assert (filled[place, 0, height:] == 255).all() and (filled[place, 0, :, width:] == 255).all()
+    assert Feed(same, torch.device("cpu")).assembled([0], multiple=8).shape == (1, 1, 4, 5)
+
+
 def test_streams_give_every_feed_s_batches_in_order() -> None:
     arrays = [np.full((1, 2, 2), value, np.uint8) for value in range(7)]
     pictures = packed(StoredPicture(array, (2, 2)) for array in arrays)
