@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 
 import optuna
@@ -23,7 +24,7 @@ from studies.storage.snapshot import leave_snapshot
 from studies.trials.loop import EndedListener, TrialCallbacks
 from studies.trials.stopping import StopRules
 from studies.workers.backend import WorkerBackend
-from studies.workers.leases import crf_workers, device_slots
+from studies.workers.leases import DeviceSlot, crf_workers, device_slots, lease
 from studies.workers.local import LocalWorkers
 from studies.workers.observer import Observer
 from studies.workers.worker import WorkerTask, work_on
@@ -127,7 +128,9 @@ def _tune(
 def _here(
     workspace: Workspace, kind: StudyKind, run_settings: RunSettings, worker_options: WorkerOptions
 ) -> None:
-    ready = prepare(workspace, run_settings)
+    """Prepare and run a study on this machine; nothing computes on a CUDA device in this very process."""
+    with _leased(workspace, run_settings):
+        ready = prepare(workspace, run_settings)
     study = ready.crf if kind == "crf" else ready.loss
     workers = worker_options.workers or _workers(workspace, study, kind)
     untuned = attr.UNTUNED in study.user_attrs
@@ -135,15 +138,22 @@ def _here(
         run_settings.progress("dense CRF", 1, 1, str(_engine(workspace)))
     task = _task(workspace, kind, run_settings, worker_options)
     callbacks = TrialCallbacks(run_settings.progress, ended=worker_options.ended)
-    if untuned or workers == 1:
+    if untuned or (workers == 1 and not (kind == "crf" and _engine(workspace).device != "cpu")):
         work_on(workspace, task, callbacks)
         return
     if kind == "loss":
         # Once, and with progress: each worker would only wait for the one that does it.
-        prepare_loss(workspace, ready, run_settings)
+        with _leased(workspace, run_settings):
+            prepare_loss(workspace, ready, run_settings)
     observer = Observer(study, _config(workspace, kind).trials, callbacks)
     observer.show()
     worker_options.backend.run(task, workers, observer)
+
+
+def _leased(workspace: Workspace, run_settings: RunSettings) -> AbstractContextManager[DeviceSlot]:
+    """Lease the device that processes compute on which this one starts and waits for."""
+    config = workspace.config
+    return lease(device_slots(config.device, config.loss.runs_per_device), run_settings.progress)
 
 
 def _elsewhere(

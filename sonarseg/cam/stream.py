@@ -80,7 +80,8 @@ class _Leaving:
             self._host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
             self._host.copy_(tensor, non_blocking=True)
             self._arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
-            self._arrived.record()
+            # Of the tensor's own device, which need not be the current one of this thread
+            self._arrived.record(torch.cuda.current_stream(tensor.device))
 
     def numpy(self) -> NDArray[Any]:
         """Wait until it has come."""

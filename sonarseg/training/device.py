@@ -12,8 +12,19 @@ from sonarseg.errors import UserError
 
 # Compute capability from which chips have bfloat16
 AMPERE = (8, 0)
+# The environment variable that says which devices a process sees
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 # Share of a device's memory that the runs on it may take together
 USABLE_SHARE = 0.95
+
+
+def cuda_devices() -> int:
+    """Count the CUDA devices that this process may use, without settling which ones it sees."""
+    listed = os.environ.get(VISIBLE, "")
+    if listed.startswith("MIG-") and not torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        # Of partitions torch would ask CUDA itself.
+        return 0 if torch.version.cuda is None else len(listed.split(","))
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def pick_device(name: str) -> torch.device:
@@ -30,7 +41,7 @@ def pick_device(name: str) -> torch.device:
         Where the device is unknown or not there.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda", 0) if cuda_devices() else torch.device("cpu")
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -39,13 +50,15 @@ def pick_device(name: str) -> torch.device:
         ) from error
     if device.type not in ("cpu", "cuda"):
         raise UserError(f'device = "{name}" is not supported: use "auto", "cpu", "cuda" or "cuda:N".')
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cpu":
+        return device
+    there, index = cuda_devices(), device.index or 0
+    if not there:
         raise UserError(f'device = "{name}" was asked for, but no CUDA device is found: use "auto" or "cpu".')
-    if device.type == "cuda" and device.index is not None and device.index >= torch.cuda.device_count():
-        raise UserError(
-            f'device = "{name}" was asked for, but there are only {torch.cuda.device_count()} CUDA devices.'
-        )
-    return device
+    if index >= there:
+        raise UserError(f'device = "{name}" was asked for, but there are only {there} CUDA devices.')
+    # With its number: "cuda" alone would be another device in a thread that has another current one.
+    return torch.device("cuda", index)
 
 
 def autocast(device: torch.device) -> AbstractContextManager[None]:
@@ -78,9 +91,10 @@ def make_deterministic(wanted: bool) -> None:
     torch.backends.cudnn.deterministic = wanted
 
 
-def share_memory(device: torch.device, runs: int) -> None:
-    """Keep this process to its part of a CUDA device that so many runs share; the CPU has no parts."""
+def begin_run(device: torch.device, runs: int) -> None:
+    """Make a CUDA device the current one, and keep this process to its part if so many runs share it."""
     if device.type == "cuda":
+        torch.cuda.set_device(device)
         torch.cuda.set_per_process_memory_fraction(USABLE_SHARE / runs, device)
 
 

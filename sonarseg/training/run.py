@@ -21,7 +21,7 @@ from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole, load_newest
 from sonarseg.training.checkpoint.writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.loading import RunData, load_run_data, new_model, tiles_hash
-from sonarseg.training.device import free_memory, make_deterministic, pick_device, share_memory
+from sonarseg.training.device import begin_run, free_memory, make_deterministic, pick_device
 from sonarseg.training.failures import RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import halve_batch_size, settled
 from sonarseg.training.round_scores import RoundScores
@@ -96,7 +96,7 @@ def _changed_settings(run_dir: Path) -> UserError:
 def _train(run_dir: Path, config: RunConfig, progress: Progress) -> int | None:
     """Train to the end, or until memory runs out: then the batch size is returned."""
     make_deterministic(config.training.deterministic)
-    share_memory(pick_device(config.device), config.runs_per_device)
+    begin_run(pick_device(config.device), config.runs_per_device)
     spent = Spent(pick_device(config.device))
     data = load_run_data(run_dir, config, progress)
     sized = settled(run_dir, config, data, progress)

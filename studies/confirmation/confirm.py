@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,13 @@ from sonarseg.files.settings import read_settings
 from sonarseg.files.whole import write_atomically
 from sonarseg.losses.config import LossConfig
 from sonarseg.metrics.confusion import pack_confusions
+from sonarseg.progress import Progress
 from sonarseg.survey.layout import Survey
 from sonarseg.training.run_folder.config import CONFIG
 from studies.confirmation.contenders import Contender, contenders, slug
 from studies.confirmation.record import begin_record, new_seeds, results_of
 from studies.stages.batch_size import study_batch_size
+from studies.stages.device_work import on_device
 from studies.stages.prepare import Prepared, first_pseudo_labels, prepare
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.warm_up import run_config
@@ -117,15 +120,14 @@ def _confirm(
     run_settings: RunSettings,
 ) -> dict[str, Any]:
     winner, baseline = contenders(workspace, kind, against)
-    ready = prepare(workspace, run_settings)
-    study = {"crf": ready.crf, "loss": ready.loss}[kind]
     # The device first, as workers do: two that each hold what the other waits for would wait for ever.
     places = device_slots(workspace.config.device, workspace.config.loss.runs_per_device)
-    with (
-        lease(places, run_settings.progress),
-        workspace.lock(run_settings.progress),
-        storage_errors(workspace.database),
-    ):
+    with ExitStack() as held:
+        held.enter_context(lease(places, run_settings.progress))
+        ready = prepare(workspace, run_settings)
+        study = {"crf": ready.crf, "loss": ready.loss}[kind]
+        held.enter_context(workspace.lock(run_settings.progress))
+        held.enter_context(storage_errors(workspace.database))
         numbers: list[int | None] = new_seeds(workspace.config.seed, seeds) if kind == "loss" else [None]
         record = begin_record(study, winner, baseline, numbers)
         work = [(contender, seed) for seed in numbers for contender in (winner, baseline)]
@@ -137,6 +139,10 @@ def _confirm(
         found = measuring.finish()
         refresh_snapshot(workspace)
         return found
+
+
+def _evaluated(folder: Path, survey: Survey, split: str, device: str, *, progress: Progress) -> Evaluation:
+    return evaluate_run(folder, survey, split, device=device)
 
 
 class _Measuring:
@@ -169,8 +175,7 @@ class _Measuring:
             self._store()
             return
         folder = self.workspace.root / run["run"]
-        device = self.workspace.config.device
-        self._note(run, evaluate_run(folder, self.ready.survey, "val", device=device))
+        self._note(run, self._run_scored(folder, self.ready.survey, "val"))
 
     def on_test(self, work: list[tuple[Contender, int | None]], opening: TestOpening) -> None:
         """Score on test what has not been yet; without anything to score it stays closed."""
@@ -188,7 +193,7 @@ class _Measuring:
                 evaluation = self._crf(contender, survey, "test")
             else:
                 folder = self.workspace.root / run["run"]
-                evaluation = evaluate_run(folder, survey, "test", device=self.workspace.config.device)
+                evaluation = self._run_scored(folder, survey, "test")
             self._log(opening)
             self._note(run, evaluation)
         self.run_settings.progress("scoring on test", len(left), len(left))
@@ -214,13 +219,21 @@ class _Measuring:
         runs: list[dict[str, Any]] = self.record["runs"]
         return next(run for run in runs if (run["role"], run["seed"]) == (contender.role, seed))
 
+    def _run_scored(self, folder: Path, survey: Survey, split: str) -> Evaluation:
+        device = self.workspace.config.device
+        call = partial(_evaluated, folder, survey, split, device)
+        return on_device(device, call, self.run_settings.progress)
+
     def _crf(self, contender: Contender, survey: Survey, split: str) -> Evaluation:
         from sonarseg.cam.extract_split import extract_cams
 
         workspace, progress = self.workspace, self.run_settings.progress
         device, cams_dir = workspace.config.device, workspace.cams_dir
-        extract_cams(workspace.warm_up_dir, survey, [split], cams_dir, device, progress)
-        return evaluate_crf(
+        extracted = partial(extract_cams, workspace.warm_up_dir, survey, [split], cams_dir, device)
+        if not (cams_dir / split).is_dir():
+            on_device(device, extracted, progress)
+        scored = partial(
+            evaluate_crf,
             survey,
             split,
             cams_dir,
@@ -229,8 +242,8 @@ class _Measuring:
             cam=workspace.config.cam,
             engine=self.engine,
             jobs=self.run_settings.processes,
-            progress=progress,
         )
+        return on_device(self.engine.device, scored, progress)
 
     def _train(self, contender: Contender, loss: LossConfig, seed: int | None, run: dict[str, Any]) -> None:
         """Train in a run folder named after what is trained, or go on with it."""

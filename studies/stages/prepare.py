@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import optuna
@@ -22,6 +23,7 @@ from sonarseg.training.run_folder.record import read_summary
 from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.stages.batch_size import note_batch_size
 from studies.stages.crf import best_crf_trial
+from studies.stages.device_work import on_device
 from studies.stages.open_studies import open_studies
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.warm_up import extract_workspace_cams, run_config, warm_up
@@ -125,16 +127,18 @@ def first_pseudo_labels(
     """Make the first round's pseudo-labels of the train tiles once for all runs; name them as a run does."""
     folder: Path = workspace.pseudo_labels_dir / name
     if not folder.is_dir():
-        make_pseudo_labels(
+        engine = pick_engine(workspace.config.crf.engine, workspace.config.device)
+        call = partial(
+            make_pseudo_labels,
             ready.survey,
             ready.survey.splits["train"],
             workspace.cams_dir / "train",
             folder,
             parameters,
             ready.scaling,
-            engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
+            engine=engine,
             jobs=run_settings.processes,
             scored_background=workspace.config.cam.scores_background,
-            progress=run_settings.progress,
         )
+        on_device(engine.device, call, run_settings.progress)
     return f"../../{workspace.pseudo_labels_dir.name}/{name}"

@@ -20,6 +20,7 @@ from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.record import SUMMARY, read_summary
 from studies.compatibility import val_tiles
 from studies.stages.batch_size import follow_with_fitting_batches
+from studies.stages.device_work import on_device
 from studies.stages.run_settings import RunSettings
 from studies.workspace import Workspace
 
@@ -48,6 +49,7 @@ def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunC
         engine=config.crf.engine,
         scaling=scaling,
         device=config.device,
+        runs_per_device=config.loss.runs_per_device,
         **{"seed": config.seed, **stage},
     )
 
@@ -82,8 +84,7 @@ def warm_up(workspace: Workspace, survey: Survey, run_settings: RunSettings) -> 
         return _scaling(run_dir)
     progress("scaling grey levels", 0, 0, "")
     scaling = fit_scaling(survey)
-    shared = workspace.config.loss.runs_per_device
-    config = run_config(workspace, scaling, stage="warm-up", runs_per_device=shared)
+    config = run_config(workspace, scaling, stage="warm-up")
     run_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     shutil.rmtree(workspace.cams_dir, ignore_errors=True)
@@ -140,4 +141,6 @@ def extract_workspace_cams(workspace: Workspace, survey: Survey, progress: Progr
         return
     from sonarseg.cam.extract_split import extract_cams
 
-    extract_cams(workspace.warm_up_dir, survey, splits, workspace.cams_dir, workspace.config.device, progress)
+    device = workspace.config.device
+    call = partial(extract_cams, workspace.warm_up_dir, survey, splits, workspace.cams_dir, device)
+    on_device(device, call, progress)

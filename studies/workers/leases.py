@@ -69,10 +69,10 @@ def device_slots(device: str, runs_per_device: int = 1) -> list[DeviceSlot]:
 
 def _visible_gpus() -> list[str]:
     """Name the GPUs that this program may use, as CUDA_VISIBLE_DEVICES names them."""
-    import torch
+    from sonarseg.training.device import cuda_devices
 
     listed = [name.strip() for name in os.environ.get(VISIBLE, "").split(",") if name.strip()]
-    return listed or [str(index) for index in range(torch.cuda.device_count())]
+    return listed or [str(index) for index in range(cuda_devices())]
 
 
 def crf_workers(engine: str, device: str, tiles: int) -> int:

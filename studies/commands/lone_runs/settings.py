@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from optuna.trial import TrialState
 from pydantic import ValidationError
 
@@ -142,10 +141,7 @@ def train_on_a_lease(run_dir: Path, progress: Progress) -> dict[str, Any]:
         As `sonarseg.training.run.run` does.
     """
     places = device_slots(read_config(run_dir).device)
-    with lease(places, progress) as slot:
-        if slot.visible is not None:
-            # CUDA was asked for its devices already, and does not look at the environment again.
-            torch.cuda.set_device(places.index(slot))
+    with lease(places, progress):
         return train(run_dir, progress, lower_batch_size=True)
 
 

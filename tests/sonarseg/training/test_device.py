@@ -1,16 +1,21 @@
 """What a device can do is asked of the device that is used."""
 
+import os
+
 import pytest
 import torch
 
+from sonarseg.errors import UserError
 from sonarseg.training.checkpoint.model import build_network
 from sonarseg.training.config import NetworkConfig
 from sonarseg.training.device import (
     autocast,
     available_bytes,
+    begin_run,
+    cuda_devices,
     make_deterministic,
     needs_scaler,
-    share_memory,
+    pick_device,
 )
 
 
@@ -81,10 +86,46 @@ def test_runs_that_share_a_device_keep_to_their_part(
     monkeypatch.setattr(
         "torch.cuda.set_per_process_memory_fraction", lambda share, device: fractions.update({device: share})
     )
+    current: list[torch.device] = []
+    monkeypatch.setattr("torch.cuda.set_device", current.append)
     monkeypatch.setattr("torch.cuda.get_per_process_memory_fraction", fractions.__getitem__)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda device: (free, 100))
     monkeypatch.setattr("torch.cuda.memory_reserved", lambda device: held)
     device = torch.device("cuda", 0)
-    share_memory(device, runs)
-    share_memory(torch.device("cpu"), runs)
+    begin_run(device, runs)
+    begin_run(torch.device("cpu"), runs)
     assert available_bytes(device) == expected
+    assert current == [device]
+
+
+@pytest.fixture
+def asked_cuda(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Two devices by the driver's library; whoever asks CUDA itself is noted."""
+    asked: list[str] = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("torch._C._cuda_getDeviceCount", lambda: asked.append("CUDA") or 2, raising=False)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    return asked
+
+
+def test_a_device_is_picked_with_its_number(asked_cuda: list[str]) -> None:
+    picked = [str(pick_device(name)) for name in ("auto", "cuda", "cuda:1", "cpu")]
+    assert picked == ["cuda:0", "cuda:0", "cuda:1", "cpu"]
+    with pytest.raises(UserError, match=r'"cuda:2" was asked for, but there are only 2 CUDA devices'):
+        pick_device("cuda:2")
+
+
+def test_partitions_are_counted_by_their_names(
+    asked_cuda: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Torch would ask CUDA for them, which then sees the same devices to the end of the process."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: pytest.fail("torch was asked"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-a,MIG-b,MIG-c")
+    assert cuda_devices() == 3
+    assert str(pick_device("cuda:2")) == "cuda:2"
+
+
+def test_devices_are_looked_for_without_cuda() -> None:
+    assert os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] == "1"

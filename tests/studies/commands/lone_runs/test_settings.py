@@ -1,10 +1,10 @@
 """A lone run computes on a GPU that no study has leased."""
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
 from sonarseg.training.config import RunConfig
@@ -17,30 +17,29 @@ GPUS = [DeviceSlot("cuda:0", 0, "0"), DeviceSlot("cuda:1", 0, "1")]
 
 
 @pytest.fixture
-def chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The devices that runs have chosen; none of them trains."""
-    numbers: list[int] = []
+def no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs tell which GPUs they see, in place of training; no CUDA device is chosen by its number."""
     monkeypatch.setattr(leases.tempfile, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(leases, "_WAIT_SECONDS", 0.02)
     monkeypatch.setattr(settings, "device_slots", lambda device: GPUS)
     monkeypatch.setattr(settings, "read_config", lambda run_dir: RunConfig(survey="."))
-    monkeypatch.setattr(torch.cuda, "set_device", numbers.append)
 
     def trained(run_dir: Path, progress: Any, *, lower_batch_size: bool) -> dict[str, Any]:
         assert lower_batch_size
-        return {"device": numbers[-1]}
+        return {"sees": os.environ["CUDA_VISIBLE_DEVICES"]}
 
     monkeypatch.setattr(settings, "train", trained)
-    return numbers
 
 
-def test_a_lone_run_takes_a_free_gpu(tmp_path: Path, chosen: list[int]) -> None:
-    assert settings.train_on_a_lease(tmp_path, print) == {"device": 0}
+@pytest.mark.usefixtures("no_training")
+def test_a_lone_run_takes_a_free_gpu(tmp_path: Path) -> None:
+    assert settings.train_on_a_lease(tmp_path, print) == {"sees": "0"}
     with lease(GPUS):
-        assert settings.train_on_a_lease(tmp_path, print) == {"device": 1}
+        assert settings.train_on_a_lease(tmp_path, print) == {"sees": "1"}
 
 
-def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path, chosen: list[int]) -> None:
+@pytest.mark.usefixtures("no_training")
+def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path) -> None:
     told: list[str] = []
     first = lease(GPUS)
     first.__enter__()
@@ -50,7 +49,7 @@ def test_a_lone_run_waits_where_studies_have_all_gpus(tmp_path: Path, chosen: li
         first.__exit__(None, None, None)
 
     with lease(GPUS):
-        assert settings.train_on_a_lease(tmp_path, progress) == {"device": 0}
+        assert settings.train_on_a_lease(tmp_path, progress) == {"sees": "0"}
     assert told == ["waiting for a free GPU: other studies have them all"]
 
 
