@@ -37,6 +37,10 @@ from sonarseg.training.targets.rounds import PSEUDO_LABELS, RoundTargets, refuse
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
 
+# An epoch on a GPU may take less time than its checkpoint: one is written so often at most, and at the end of
+# each round.
+CUDA_CHECKPOINT_SECONDS = 30.0
+
 
 def run(run_dir: Path, progress: Progress = silent, *, lower_batch_size: bool = False) -> dict[str, Any]:
     """Train, or go on training, what `run_dir/config.json` describes; return the content of summary.json.
@@ -128,7 +132,8 @@ class _Run:
         self.targets = RoundTargets(run_dir, config, data.survey, self.model, data.train)
         self.rounds = RoundScores(data, self.model, config.training.tiles_a_step)
         self.lines: list[dict[str, Any]] = []
-        self.checkpoints = CheckpointWriter(run_dir / CHECKPOINT, data.device)
+        between = CUDA_CHECKPOINT_SECONDS if data.device.type == "cuda" else 0.0
+        self.checkpoints = CheckpointWriter(run_dir / CHECKPOINT, data.device, between)
         # A disk that is full ends the run at once, not after another epoch.
         self.trainer.call_after_step(self.checkpoints.check)
         self.done = self._resume()
@@ -215,11 +220,12 @@ class _Run:
             "seconds": round(time.monotonic() - began, 3),
         }
         self.lines.append(line)
-        if ends_round(epoch, epochs) and epoch.round > 0:
+        ends = ends_round(epoch, epochs)
+        if ends and epoch.round > 0:
             self.rounds.end_round(epoch.round, validation.confusions)
-        elif ends_round(epoch, epochs):
+        elif ends:
             self.rounds.end_warm_up()
-        self.checkpoints.write(self._state(), partial(self._tell, epoch, len(epochs), line))
+        self.checkpoints.offer(self._state, partial(self._tell, epoch, len(epochs), line), due=ends)
         return validation
 
     def _tell(self, epoch: Epoch, total: int, line: dict[str, Any]) -> None:

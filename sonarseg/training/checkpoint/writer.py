@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -25,11 +26,24 @@ class CheckpointWriter:
         As `save_checkpoint` takes it.
     device : torch.device
         Where network and optimiser lie.
+    seconds_between : float
+        What is offered sooner after the last checkpoint than this, or while that one is still being written,
+        is written with the next; 0 writes all of it.
+    clock : callable
+        Gives seconds.
     """
 
-    def __init__(self, path: Path, device: torch.device) -> None:
+    def __init__(
+        self,
+        path: Path,
+        device: torch.device,
+        seconds_between: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._path = path
         self._device = device
+        self._between, self._clock, self._last = seconds_between, clock, clock()
+        self._untold: list[Callable[[], None]] = []
         self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._begun: Future[None] | None = None
         self._copy: Any = None
@@ -44,6 +58,32 @@ class CheckpointWriter:
             self.wait()
         finally:
             self._thread.shutdown()
+
+    def offer(self, state: Callable[[], dict[str, Any]], then: Callable[[], None], *, due: bool) -> None:
+        """Have a state written if it is time for it.
+
+        Parameters
+        ----------
+        state : callable
+            Gives what `save_checkpoint` takes; called only if it is written.
+        then : callable
+            Called by the thread once this state or a later one is on disk, in the order of the offers.
+        due : bool
+            Write it in any case.
+
+        Raises
+        ------
+        OSError
+            If the checkpoint before could not be written.
+        """
+        self.check()
+        self._untold.append(then)
+        early = self._clock() - self._last < self._between
+        if self._between and not due and (early or self._begun is not None):
+            return
+        untold, self._untold = self._untold, []
+        self.write(state(), lambda: _call_all(untold))
+        self._last = self._clock()
 
     def write(self, state: dict[str, Any], then: Callable[[], None] | None = None) -> None:
         """Copy `state`, which may change from then on, and have it written.
@@ -91,6 +131,11 @@ class CheckpointWriter:
         save_checkpoint(self._path, state)
         if then is not None:
             then()
+
+
+def _call_all(calls: list[Callable[[], None]]) -> None:
+    for call in calls:
+        call()
 
 
 def _copied(value: Any, before: Any) -> Any:

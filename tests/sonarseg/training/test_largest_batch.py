@@ -91,7 +91,10 @@ def test_on_cuda_a_run_finds_what_fits(tmp_path: Path, tiny_config: RunConfig) -
 
 
 @needs_cuda
-def test_a_deterministic_run_on_cuda_resumes_bit_identically(tmp_path: Path, tiny_config: RunConfig) -> None:
+def test_a_deterministic_run_on_cuda_resumes_bit_identically(
+    tmp_path: Path, tiny_config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sonarseg.training.run.CUDA_CHECKPOINT_SECONDS", 0.0)
     training = tiny_config.training.model_dump() | {"deterministic": True}
     config = RunConfig.model_validate(tiny_config.model_dump() | {"training": training, "device": "cuda"})
     whole, broken = (write_run(tmp_path / name, config) for name in ("whole", "broken"))

@@ -77,6 +77,73 @@ def test_one_at_a_time_in_order(tmp_path: Path, held: threading.Event) -> None:
     assert int(load_checkpoint(tmp_path / CHECKPOINT, CPU)["network"]["n"]) == 3
 
 
+class Clock:
+    """Seconds that pass when a test says so."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def offered(writer: CheckpointWriter, number: int, told: list[int], *, due: bool = False) -> None:
+    state = {"network": {"n": torch.tensor(number)}}
+    writer.offer(lambda: state, lambda: told.append(number), due=due)
+
+
+def on_disk(folder: Path) -> int | None:
+    path = folder / CHECKPOINT
+    return int(load_checkpoint(path, CPU)["network"]["n"]) if path.is_file() else None
+
+
+def test_what_comes_too_soon_is_written_and_told_with_the_next(tmp_path: Path) -> None:
+    clock, told = Clock(), list[int]()
+    found: list[tuple[int | None, list[int]]] = []
+    offers = [(10, False), (19, False), (1, False), (29, False), (0, True)]
+    with CheckpointWriter(tmp_path / CHECKPOINT, CPU, 30.0, clock) as writer:
+        for number, (seconds, due) in enumerate(offers):
+            clock.now += seconds
+            offered(writer, number, told, due=due)
+            writer.wait()
+            found.append((on_disk(tmp_path), list(told)))
+    assert found == [(None, []), (None, []), (2, [0, 1, 2]), (2, [0, 1, 2]), (4, [0, 1, 2, 3, 4])]
+
+
+def test_no_second_checkpoint_is_begun_beside_one(tmp_path: Path, held: threading.Event) -> None:
+    clock, told = Clock(), list[int]()
+    with CheckpointWriter(tmp_path / CHECKPOINT, CPU, 30.0, clock) as writer:
+        for number in range(3):
+            clock.now += 31
+            offered(writer, number, told)
+        assert told == []
+        held.set()
+        writer.wait()
+        assert (on_disk(tmp_path), told) == (0, [0])
+        offered(writer, 3, told, due=True)
+    assert (on_disk(tmp_path), told) == (3, [0, 1, 2, 3])
+
+
+def test_without_an_interval_all_are_written_one_after_the_other(
+    tmp_path: Path, held: threading.Event
+) -> None:
+    told: list[int] = []
+    threading.Timer(0.1, held.set).start()
+    with CheckpointWriter(tmp_path / CHECKPOINT, CPU) as writer:
+        for number in range(3):
+            offered(writer, number, told)
+            assert len(told) >= number
+    assert told == [0, 1, 2]
+
+
+def test_an_interruption_loses_what_was_not_told(tmp_path: Path) -> None:
+    told: list[int] = []
+    with pytest.raises(KeyboardInterrupt), CheckpointWriter(tmp_path / CHECKPOINT, CPU, 30.0) as writer:
+        offered(writer, 0, told, due=True)
+        offered(writer, 1, told)
+        raise KeyboardInterrupt
+    assert (on_disk(tmp_path), told) == (0, [0])
+
+
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_a_disk_that_is_full_is_told_at_the_next_and_at_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interrupted: bool
