@@ -2,6 +2,7 @@
 # make test         the whole test suite
 # make bench-densecrf   the dense CRF and its study beside pydensecrf, to benchmarks/results/densecrf.json
 # make bench-runs   training, losses and CAMs beside what people write, to benchmarks/results/runs.json
+# make bench-cuda   all of it that runs on a CUDA device, 10 minutes on one, to benchmarks/results/cuda.json
 # make bench-studies   studies by many workers beside Optuna's own storages, to benchmarks/results/studies.json
 # make bench-statistics   what the intervals cover, false gains and power, to benchmarks/results/statistics.json
 # make bench-reports   the report beside plain Plotly pages, to benchmarks/results/reports.json
@@ -17,7 +18,7 @@ BIN := $(VENV)/bin
 LOCK_PYTHON := 3.11
 AXE := 4.14.1
 
-.PHONY: install quickstart test bench-densecrf bench-runs bench-studies bench-reports bench-statistics screenshots lint clean
+.PHONY: install quickstart test bench-densecrf bench-runs bench-cuda bench-studies bench-reports bench-statistics screenshots lint clean
 
 install: $(VENV)/.installed
 
@@ -62,6 +63,10 @@ bench-densecrf: install
 bench-runs: install
 	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[bench]'
 	$(BIN)/python benchmarks/runs.py
+
+bench-cuda: install
+	$(BIN)/python -m pip install --quiet --no-build-isolation -e '.[bench]'
+	$(BIN)/python benchmarks/gpu_check.py
 
 bench-studies: install
 	$(BIN)/python benchmarks/study_load.py

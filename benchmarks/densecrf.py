@@ -218,22 +218,6 @@ def compile_case() -> Row:
         )
 
 
-def cuda_case() -> Row:
-    """Forty tiles by the torch engine on CUDA, transfers included, and by one core of pydensecrf."""
-    case = "CUDA, 40 tiles of 256 x 256 x 6, all transfers included, and 1 core of pydensecrf"
-    if not torch.cuda.is_available():
-        return row(f"{case} (open: no CUDA device was at hand)", None, None)
-    tiles = [speckled_tile(256, 6, seed) for seed in range(40)]
-    p, device = with_widths((20, 5, 3)), torch.device("cuda")
-    times = in_turn(
-        # As studies call it
-        lambda: torch_engine.label_history(tiles, p, p.iterations, device=device, deterministic=True),
-        lambda: [pydensecrf_grey(tile, p) for tile in tiles],
-        3,
-    )
-    return row(f"{case} ({torch.cuda.get_device_name()})", *times)
-
-
 def torch_on_cpu_case() -> Row:
     """The torch engine on one CPU thread, for comparison only."""
     torch.set_num_threads(1)
@@ -265,7 +249,7 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = [compile_case(), *one_thread_cases(), two_thread_case(), *thread_cases(), *scaling_cases()]
     rows.append(memory_case())
-    rows += [torch_on_cpu_case(), cuda_case()]
+    rows.append(torch_on_cpu_case())
     if not arguments.no_study:
         rows += study_cases(arguments.seeds)
     path = RESULTS / "densecrf.json"

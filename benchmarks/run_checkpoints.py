@@ -19,10 +19,10 @@ from sonarseg.training.checkpoint.writer import CheckpointWriter
 TURNS = 5
 
 
-def training_state() -> dict[str, Any]:
+def training_state(device: str = "cpu", settings: dict[str, Any] = NETWORKS["cuda"]) -> dict[str, Any]:
     """Network of a CUDA run and moments of its optimiser."""
-    settings = dict(NETWORKS["cuda"])
-    network = SegmentationNetwork(settings.pop("encoder"), 1, 4, **settings)
+    others = {name: value for name, value in settings.items() if name != "encoder"}
+    network = SegmentationNetwork(settings["encoder"], 1, 4, **others).to(device)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4, fused=True)
     for parameter in network.parameters():
         parameter.grad = torch.ones_like(parameter)
@@ -37,15 +37,17 @@ def _plain(state: dict[str, Any], path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def checkpoint_rows(folder: Path) -> list[Row]:
+def checkpoint_rows(
+    folder: Path, state: dict[str, Any], device: str = "cpu", turns: int = TURNS
+) -> list[Row]:
     """Seconds that training waits, and seconds until the checkpoint is on disk."""
-    state, path = training_state(), folder / CHECKPOINT
+    path = folder / CHECKPOINT
     waits: list[float] = []
     writes: list[float] = []
     plain: list[float] = []
-    with CheckpointWriter(path, torch.device("cpu")) as writer:
+    with CheckpointWriter(path, torch.device(device)) as writer:
         # The first makes the copy's memory.
-        for _ in range(TURNS + 1):
+        for _ in range(turns + 1):
             began = time.perf_counter()
             waits.append(seconds(lambda: writer.write(state)))
             writer.wait()
@@ -54,7 +56,7 @@ def checkpoint_rows(folder: Path) -> list[Row]:
     size = f"{path.stat().st_size / 1e6:.0f} MB"
     peer = median(plain[1:])
     cases = {
-        f"training waits for a checkpoint of {size}, cpu": waits,
-        f"until a checkpoint of {size} is on disk, cpu": writes,
+        f"training waits for a checkpoint of {size}, {device}": waits,
+        f"until a checkpoint of {size} is on disk, {device}": writes,
     }
     return [row(case, median(took[1:]), peer, "s", larger_is_better=False) for case, took in cases.items()]

@@ -1,4 +1,4 @@
-"""The setting that the cases of benchmarks/results/runs.json share."""
+"""The setting that the cases of benchmarks/results/runs.json and cuda.json share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "cpu": {"encoder": "resnet18", "stages": 2, "output_stride": 8, "decoder_channels": 64},
     "cuda": {"encoder": "resnet50", "decoder_channels": 256},
 }
-SIZES = {"cpu": 128, "cuda": 256}
 BATCH = 16
 TILES = 320
 

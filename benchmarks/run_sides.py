@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
@@ -22,6 +23,9 @@ from run_rows import BATCH, NETWORKS, synchronise
 FOLDER = Path(__file__).parent
 SCALES = (1.0, 0.5, 1.5, 2.0)
 CAM_TILES = {"cpu": 24, "cuda": 240}
+# How often the plain loop's epoch holds each tile: a GPU is through a small survey in less than a second, and
+# the loader begins each epoch with an empty queue.
+PLAIN_REPEATS = {"cpu": 1, "cuda": 5}
 
 
 def our_model(survey_dir: Path, device: str) -> tuple[Any, Any, Any]:
@@ -57,9 +61,12 @@ def our_training(
     *,
     deterministic: bool = False,
     after_step: Callable[[], None] | None = None,
+    batch: int = BATCH,
+    loss_name: str = "cross-entropy",
 ) -> Callable[[], int]:
     """One epoch of the trainer with masks as targets."""
-    from sonarseg.losses.cross_entropy import cross_entropy
+    from sonarseg.losses.build import build_loss
+    from sonarseg.losses.config import LossConfig
     from sonarseg.training.data.tiles import load_masks
     from sonarseg.training.device import make_deterministic
     from sonarseg.training.schedule import plan
@@ -67,6 +74,7 @@ def our_training(
 
     make_deterministic(deterministic)
     survey, config, (model, tiles) = our_model(survey_dir, device)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"batch_size": batch})})
     targets = load_masks(
         survey.with_masks_of("train"), tiles.names, survey_dir.parent / f"tiles-{device}" / "train-masks"
     )
@@ -77,10 +85,11 @@ def our_training(
     if after_step is not None:
         trainer.call_after_step(after_step)
     epoch = plan(config)[0]
+    loss = build_loss(LossConfig(name=loss_name), None, model.device)
 
     def work() -> int:
-        trainer.train_epoch(epoch, targets, cross_entropy)
-        return -(-len(tiles) // BATCH)
+        trainer.train_epoch(epoch, targets, loss)
+        return -(-len(tiles) // batch)
 
     return work
 
@@ -100,7 +109,7 @@ def plain_training(
     from sonarseg.survey.layout import open_survey
 
     survey = open_survey(survey_dir)
-    train = survey.splits["train"]
+    train = survey.splits["train"] * PLAIN_REPEATS[device]
     tiles = PlainTiles([survey.image_path(t) for t in train], [survey.mask_path(t) for t in train], 0.4, 0.2)
     settings = dict(NETWORKS[device])
     network = SegmentationNetwork(settings.pop("encoder"), 1, survey.num_classes, **settings)
@@ -120,7 +129,7 @@ def our_cams(survey_dir: Path, device: str) -> Callable[[], int]:
     from sonarseg.cam.extract_split import cam_batches, stream_cams
 
     _, config, (model, tiles) = our_model(survey_dir, device)
-    chosen = range(CAM_TILES[device])
+    chosen = range(min(len(tiles), CAM_TILES[device]))
     batches = cam_batches(tiles, chosen, model, config.cam)
     return lambda: len(list(stream_cams(model, tiles, batches, config.cam)))
 
@@ -131,7 +140,7 @@ def plain_cams(survey_dir: Path, device: str) -> Callable[[], int]:
 
     _, _, (model, tiles) = our_model(survey_dir, device)
     network = model.network.to(memory_format=torch.contiguous_format)
-    chosen = range(CAM_TILES[device])
+    chosen = range(min(len(tiles), CAM_TILES[device]))
 
     def work() -> int:
         images = (
@@ -156,8 +165,10 @@ def _side(connection: Connection, prepare: str, survey_dir: Path, device: str) -
         connection.send(done / (time.perf_counter() - started))
 
 
-def rates_in_turn(prepares: list[str], survey_dir: Path, device: str, turns: int) -> list[float]:
-    """Median rate of each side, the sides taking turns."""
+def rates_in_turn(
+    prepares: list[str], survey_dir: Path, device: str, turns: int, most_seconds: float = inf
+) -> list[float]:
+    """Median rate of each side, the sides taking turns; no turn begins after `most_seconds` of turns."""
     context = mp.get_context("spawn")
     sides = []
     for prepare in prepares:
@@ -169,7 +180,10 @@ def rates_in_turn(prepares: list[str], survey_dir: Path, device: str, turns: int
             raise RuntimeError(f"{prepare} could not be prepared")
         sides.append((mine, process))
     rates: list[list[float]] = [[] for _ in sides]
-    for _ in range(turns):
+    started = time.perf_counter()
+    for turn in range(turns):
+        if turn and time.perf_counter() - started > most_seconds:
+            break
         for place, (connection, _) in enumerate(sides):
             connection.send("work")
             rates[place].append(connection.recv())

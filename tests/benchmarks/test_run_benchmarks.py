@@ -63,7 +63,7 @@ def test_only_rows_that_compare_have_a_ratio() -> None:
 
 
 def test_overlapping_kernels_count_once() -> None:
-    from run_cuda import covered
+    from gpu.kernels import covered
 
     assert covered([(5, 6), (0, 2), (1, 3), (1.5, 2)]) == 4
     assert covered([]) == 0
