@@ -71,7 +71,7 @@ def test_steps_of_training(check: Check) -> None:
         "cross-entropy",
         "lovasz_softmax",
         "cross-entropy, deterministic = true",
-        "cross-entropy, deterministic = true, empty memory not filled",
+        "cross-entropy, deterministic = true, empty memory filled",
     ]
 
 
