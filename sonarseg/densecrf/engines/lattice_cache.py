@@ -1,4 +1,4 @@
-"""Lattices kept for the next tile of the same shape, up to a number of bytes."""
+"""What is kept for the next tile or trial, such as lattices of a shape, up to a number of bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KeptLattices(Generic[Kept]):
         return sum(lattice.nbytes for lattice in self._kept.values())
 
     def get(self, place: Hashable, build: Callable[[], Kept]) -> Kept:
-        """Give the lattice kept under a name, or build it; threads may build one twice."""
+        """Give what is kept under a name, or build it; threads may build one twice."""
         with self._lock:
             if place in self._kept:
                 self._kept.move_to_end(place)
@@ -47,3 +47,8 @@ class KeptLattices(Generic[Kept]):
             while self.nbytes > self.most_bytes:
                 self._kept.popitem(last=False)
         return lattice
+
+    def clear(self) -> None:
+        """Keep none."""
+        with self._lock:
+            self._kept.clear()

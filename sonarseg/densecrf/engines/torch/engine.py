@@ -5,25 +5,24 @@ A batch holds tiles of any sizes and is as large as a stated budget of memory al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Hashable, Sequence
+from importlib.util import find_spec
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.densecrf.engines.torch.batches import in_batches
+from sonarseg.densecrf.engines.torch.counting import Counter
 from sonarseg.densecrf.engines.torch.lattice import Filter, Lattice, spatial_lattice
 from sonarseg.densecrf.engines.torch.mean_field import mean_field, unary_energy
+from sonarseg.densecrf.engines.torch.placed import PlacedTile, place, place_named
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
-from sonarseg.errors import UserError
-from sonarseg.training.device import available_bytes
 
-Result = TypeVar("Result")
-# Share of the free memory of a CUDA device that batches may fill
-_SHARE_OF_FREE = 0.8
-_CPU_BUDGET = 2 * 2**30
+# Whether CUDA devices take the fused kernels unless a caller says so: only after a measurement there
+FUSED_BY_DEFAULT = False
 
 
 def label_history(
@@ -34,6 +33,7 @@ def label_history(
     device: torch.device,
     memory_budget: int | None = None,
     deterministic: bool = False,
+    fused: bool | None = None,
 ) -> list[NDArray[np.uint8]]:
     """Labels uint8 (iterations + 1, H, W) of each tile after each of 0 to `iterations` iterations.
 
@@ -46,13 +46,16 @@ def label_history(
         A tile that needs more goes alone.
     deterministic : bool
         The same bits every time on CUDA; see `Lattice`.
+    fused : bool, optional
+        Run the Triton kernels, which are deterministic, in place of torch operations; None for what was found
+        the better where this runs. On the CPU they run under TRITON_INTERPRET=1 alone, for tests.
 
     Raises
     ------
     UserError
         Where a kernel is too narrow for a tile, or a tile too large for the device.
     """
-    return _labels(tiles, parameters, iterations, iterations + 1, device, memory_budget, deterministic)
+    return _labels(tiles, parameters, iterations, iterations + 1, device, memory_budget, deterministic, fused)
 
 
 def last_labels(
@@ -62,9 +65,11 @@ def last_labels(
     device: torch.device,
     memory_budget: int | None = None,
     deterministic: bool = False,
+    fused: bool | None = None,
 ) -> list[NDArray[np.uint8]]:
     """Labels, uint8 (H, W) a tile, after `parameters.iterations`: the last of `label_history`."""
-    found = _labels(tiles, parameters, parameters.iterations, 1, device, memory_budget, deterministic)
+    iterations = parameters.iterations
+    found = _labels(tiles, parameters, iterations, 1, device, memory_budget, deterministic, fused)
     return [rows[0] for rows in found]
 
 
@@ -76,27 +81,65 @@ def _labels(
     device: torch.device,
     memory_budget: int | None,
     deterministic: bool,
+    fused: bool | None,
 ) -> list[NDArray[np.uint8]]:
     """Labels after the last iterations, uint8 (rows, H, W) a tile."""
+    fuses = _fuses(fused, device)
 
-    def run(batch: Sequence[CrfTile]) -> list[NDArray[np.uint8]]:
+    def run(numbers: list[int]) -> list[NDArray[np.uint8]]:
+        batch = place([tiles[index] for index in numbers], device)
         labels = np.empty((rows, sum(_pixels(batch))), dtype=np.uint8)
 
-        def note(iteration: int, marginals: Tensor) -> None:
-            place = iteration - (iterations + 1 - rows)
-            if place < 0:
-                return
-            # To the host at once: the memory on the device is that of one iteration.
-            labels[place] = marginals.argmax(1).to(torch.uint8).cpu().numpy()
+        def take(row: int, found: Tensor) -> None:
+            labels[row] = found.cpu().numpy()
 
-        _run(batch, parameters, iterations, device, deterministic, note)
+        _run(batch, parameters, iterations, device, deterministic, fuses, rows, take)
         parts = np.split(labels, np.cumsum(_pixels(batch))[:-1], axis=1)
         return [
             np.ascontiguousarray(part).reshape(-1, *tile.shape)
             for part, tile in zip(parts, batch, strict=True)
         ]
 
-    return _in_batches(tiles, device, memory_budget, run)
+    return in_batches(tiles, device, memory_budget, run, rows if fuses else None)
+
+
+def confusions(
+    tiles: Sequence[CrfTile],
+    truths: Sequence[NDArray[np.uint8]],
+    kept: Sequence[NDArray[np.uint8]],
+    parameters: CrfParameters,
+    iterations: int,
+    num_classes: int,
+    *,
+    names: Sequence[tuple[Hashable, Hashable]] | None = None,
+    device: torch.device,
+    memory_budget: int | None = None,
+    deterministic: bool = False,
+    fused: bool | None = None,
+) -> list[NDArray[np.int64]]:
+    """Count labels on the device after 0 to `iterations` iterations: int64 (iterations + 1, K, K) per tile.
+
+    Parameters
+    ----------
+    truths, kept, num_classes
+        As `sonarseg.densecrf.history.confusion_histories` takes them.
+    names : sequence of (scores and mask, guide), optional
+        What a tile's arrays are called: they stay on the device for the next call, up to a number of bytes.
+    """
+    fuses, rows = _fuses(fused, device), iterations + 1
+
+    def run(numbers: list[int]) -> list[NDArray[np.int64]]:
+        called = [None if names is None else names[index] for index in numbers]
+        with torch.inference_mode():
+            batch = [
+                place_named(tiles[index], truths[index], name, device)
+                for index, name in zip(numbers, called, strict=True)
+            ]
+            counter = Counter(batch, [kept[index] for index in numbers], num_classes, rows)
+            _run(batch, parameters, iterations, device, deterministic, fuses, rows, counter.add)
+            return counter.found()
+
+    return in_batches(tiles, device, memory_budget, run, rows if fuses else None)
 
 
 def marginals(
@@ -106,134 +149,76 @@ def marginals(
     device: torch.device,
     memory_budget: int | None = None,
     deterministic: bool = False,
+    fused: bool | None = None,
 ) -> list[NDArray[np.float32]]:
     """Class probabilities, float32 (k, H, W) a tile, after `parameters.iterations`; see `label_history`."""
+    fuses = _fuses(fused, device)
 
-    def run(batch: Sequence[CrfTile]) -> list[NDArray[np.float32]]:
-        found = _run(batch, parameters, parameters.iterations, device, deterministic).cpu().numpy()
+    def run(numbers: list[int]) -> list[NDArray[np.float32]]:
+        batch = place([tiles[index] for index in numbers], device)
+        found = _run(batch, parameters, parameters.iterations, device, deterministic, fuses).cpu().numpy()
         parts = np.split(found, np.cumsum(_pixels(batch))[:-1])
         return [
             np.ascontiguousarray(part[:, : len(tile.scores)].T).reshape(tile.scores.shape)
             for part, tile in zip(parts, batch, strict=True)
         ]
 
-    return _in_batches(tiles, device, memory_budget, run)
+    return in_batches(tiles, device, memory_budget, run, 1 if fuses else None)
 
 
-def bytes_needed(pixels: int, classes: int, dimensions: int) -> int:
-    """Upper bound of the memory in use on the device for so many pixels in one batch, bytes.
-
-    A pixel has d + 1 vertices in a lattice, in the worst case all its own. Kept of each: number, weight,
-    the same sorted, start of its entries, and 2 (d + 1) neighbours, of 4 bytes each, for the bilateral
-    lattice and a spatial one of 2 dimensions. Making them takes ten numbers of 8 bytes a vertex at most
-    (sorting has two buffers, then come the steps to the neighbours) and ten a pixel. An iteration holds
-    the values at the vertices twice, those at the pixels four times, float32 a class, and six numbers of
-    4 bytes a vertex within `embedding_bag`. What making freed may not be at hand again, so the two are
-    added. Of the CPU's memory, malloc may hold more than is in use: freed blocks that lie between others.
-
-    Parameters
-    ----------
-    pixels : int
-        Of all tiles of the batch.
-    classes : int
-        The most of any of its tiles.
-    dimensions : int
-        Of the bilateral features: 3 or 5.
-    """
-    corners = dimensions + 1
-    kept = sum(4 * own * (5 + 2 * own) for own in (corners, 3))
-    making = 8 * (10 * corners + 10)
-    running = 4 * classes * (2 * corners + 4) + 4 * 6 * corners
-    return pixels * (kept + making + running)
-
-
-def _pixels(tiles: Sequence[CrfTile]) -> list[int]:
+def _pixels(tiles: Sequence[PlacedTile]) -> list[int]:
     return [tile.shape[0] * tile.shape[1] for tile in tiles]
 
 
-def _in_batches(
-    tiles: Sequence[CrfTile],
-    device: torch.device,
-    memory_budget: int | None,
-    run: Callable[[Sequence[CrfTile]], list[Result]],
-) -> list[Result]:
-    budget = _free_memory(device) if memory_budget is None else memory_budget
-    results: dict[int, Result] = {}
-    for numbers in _plan(tiles, budget):
-        for part in _halved_until_it_fits(numbers, tiles, run):
-            results.update(part)
-    return [results[index] for index in range(len(tiles))]
-
-
-def _free_memory(device: torch.device) -> int:
-    if device.type != "cuda":
-        return _CPU_BUDGET
-    held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    return int(_SHARE_OF_FREE * (available_bytes(device) + held))
-
-
-def _plan(tiles: Sequence[CrfTile], budget: int) -> Iterator[list[int]]:
-    """Batches of tiles of one number of channels, like beside like, within the budget where one tile is."""
-
-    def likeness(index: int) -> tuple[int, tuple[int, int], int]:
-        return tiles[index].guide.ndim, tiles[index].shape, len(tiles[index].scores)
-
-    batch: list[int] = []
-    pixels = classes = 0
-    for index in sorted(range(len(tiles)), key=likeness):
-        axes, (height, width), count = likeness(index)
-        pixels, classes = pixels + height * width, max(classes, count)
-        other_channels = bool(batch) and tiles[batch[0]].guide.ndim != axes
-        if batch and (other_channels or bytes_needed(pixels, classes, 3 if axes == 2 else 5) > budget):
-            yield batch
-            batch, pixels, classes = [], height * width, count
-        batch.append(index)
-    if batch:
-        yield batch
-
-
-def _halved_until_it_fits(
-    numbers: list[int], tiles: Sequence[CrfTile], run: Callable[[Sequence[CrfTile]], list[Result]]
-) -> Iterator[dict[int, Result]]:
-    try:
-        yield dict(zip(numbers, run([tiles[index] for index in numbers]), strict=True))
-        return
-    except torch.cuda.OutOfMemoryError as error:
-        if len(numbers) == 1:
-            height, width = tiles[numbers[0]].shape
-            raise UserError(
-                f"A tile of {height} x {width} pixels does not fit the memory of the CUDA device: "
-                'use engine = "numba", or free the device.'
-            ) from error
-    torch.cuda.empty_cache()
-    half = len(numbers) // 2
-    yield from _halved_until_it_fits(numbers[:half], tiles, run)
-    yield from _halved_until_it_fits(numbers[half:], tiles, run)
+def _fuses(wanted: bool | None, device: torch.device) -> bool:
+    """Whether the fused kernels run."""
+    if wanted is None:
+        return FUSED_BY_DEFAULT and device.type == "cuda" and find_spec("triton") is not None
+    return wanted
 
 
 def _run(
-    tiles: Sequence[CrfTile],
+    tiles: Sequence[PlacedTile],
     parameters: CrfParameters,
     iterations: int,
     device: torch.device,
     deterministic: bool,
-    on_iteration: Callable[[int, Tensor], None] | None = None,
+    fuses: bool,
+    rows: int = 1,
+    take: Callable[[int, Tensor], None] | None = None,
 ) -> Tensor:
-    """Marginals (N, k) of the N pixels of all tiles, one tile after the other; k is the most classes."""
+    """Marginals (N, k or more) of the N pixels of all tiles, one tile after the other; k is the most classes.
+
+    `take` is given the labels, uint8 (N,), after the last `rows` of 0 to `iterations` iterations.
+    """
+    if fuses:
+        from sonarseg.densecrf.engines.torch.fused import FusedField
+
+        labels, found = FusedField(tiles, parameters).run(iterations, rows)
+        if take is not None:
+            for row in range(rows):
+                take(row, labels[row])
+        return found
     classes = max(len(tile.scores) for tile in tiles)
+
+    def note(iteration: int, marginals: Tensor) -> None:
+        row = iteration - (iterations + 1 - rows)
+        if row >= 0 and take is not None:
+            # Taken at once: the memory on the device is that of one iteration.
+            take(row, marginals.argmax(1).to(torch.uint8))
+
     with torch.inference_mode():
         kernels = _kernels(tiles, parameters, device, deterministic)
         energy = torch.empty(sum(_pixels(tiles)), classes, device=device)
         for tile, part in zip(tiles, torch.split(energy, _pixels(tiles)), strict=True):
-            scores = torch.from_numpy(np.array(tile.scores)).to(device)
-            part.copy_(unary_energy(scores, parameters, tile.background, classes))
+            part.copy_(unary_energy(tile.scores, parameters, tile.background, classes))
             if tile.valid is not None:
-                part[torch.from_numpy(~tile.valid.ravel()).to(device), : len(tile.scores)] = 0
-        return mean_field(energy, kernels, iterations, on_iteration)
+                part[~tile.valid.reshape(-1), : len(tile.scores)] = 0
+        return mean_field(energy, kernels, iterations, note)
 
 
 def _kernels(
-    tiles: Sequence[CrfTile], parameters: CrfParameters, device: torch.device, deterministic: bool
+    tiles: Sequence[PlacedTile], parameters: CrfParameters, device: torch.device, deterministic: bool
 ) -> list[tuple[Filter, float]]:
     """The normalised kernels of weights above 0, with their weights."""
     kernels: list[tuple[Filter, float]] = []
@@ -247,7 +232,7 @@ def _kernels(
     return kernels
 
 
-def _spatial(tiles: Sequence[CrfTile], sigma: float, device: torch.device, deterministic: bool) -> Filter:
+def _spatial(tiles: Sequence[PlacedTile], sigma: float, device: torch.device, deterministic: bool) -> Filter:
     if len({tile.shape for tile in tiles}) == 1:
         return spatial_lattice(*tiles[0].shape, sigma, device, deterministic)
     positions, number = _positions(tiles, sigma, device)
@@ -255,18 +240,18 @@ def _spatial(tiles: Sequence[CrfTile], sigma: float, device: torch.device, deter
 
 
 def _bilateral_features(
-    tiles: Sequence[CrfTile], parameters: CrfParameters, device: torch.device
+    tiles: Sequence[PlacedTile], parameters: CrfParameters, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Features (N, d) in the order x, y, channels, and the tile number (N,) of each pixel."""
     positions, number = _positions(tiles, parameters.sigma_alpha, device)
-    guides = np.concatenate(
+    guides = torch.cat(
         [tile.guide.reshape(pixels, -1) for tile, pixels in zip(tiles, _pixels(tiles), strict=True)]
     )
-    channels = torch.from_numpy(guides).to(device) / _divisor(parameters.sigma_beta, device)
+    channels = guides / _divisor(parameters.sigma_beta, device)
     return torch.cat([positions, channels], dim=1), number
 
 
-def _positions(tiles: Sequence[CrfTile], sigma: float, device: torch.device) -> tuple[Tensor, Tensor]:
+def _positions(tiles: Sequence[PlacedTile], sigma: float, device: torch.device) -> tuple[Tensor, Tensor]:
     """Columns and rows over `sigma` pixels, (N, 2), and the tile number (N,) of each pixel."""
     pixels = torch.tensor(_pixels(tiles), device=device)
     widths = torch.tensor([tile.shape[1] for tile in tiles], device=device)

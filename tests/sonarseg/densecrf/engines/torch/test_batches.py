@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sonarseg.densecrf.engines.numba import engine as numba_engine
+from sonarseg.densecrf.engines.torch import batches
 from sonarseg.densecrf.engines.torch import engine as torch_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
@@ -64,27 +65,27 @@ def test_a_batch_equals_its_tiles_one_by_one():
 
 def test_a_small_budget_makes_many_batches_of_the_same_labels(monkeypatch):
     tiles = mixed_tiles()
-    batches = []
+    run = []
     whole = torch_engine._run
 
     def watched(batch, *rest):
-        batches.append(batch)
+        run.append(batch)
         return whole(batch, *rest)
 
     def stated(batch):
         pixels = sum(tile.guide.shape[0] * tile.guide.shape[1] for tile in batch)
-        return torch_engine.bytes_needed(
+        return batches.bytes_needed(
             pixels, max(len(tile.scores) for tile in batch), batch[0].guide.ndim * 2 - 1
         )
 
     monkeypatch.setattr(torch_engine, "_run", watched)
     plenty = torch_engine.label_history(tiles, SOFT, 3, device=CPU)
-    assert [len(batch) for batch in batches] == [5, 1]
+    assert [len(batch) for batch in run] == [5, 1]
     for budget, sizes in ((2 * stated(tiles[:1]), [3, 2, 1]), (1, [1] * len(tiles))):
-        batches.clear()
+        run.clear()
         scarce = torch_engine.label_history(tiles, SOFT, 3, device=CPU, memory_budget=budget)
-        assert [len(batch) for batch in batches] == sizes
-        assert all(stated(batch) <= budget or len(batch) == 1 for batch in batches)
+        assert [len(batch) for batch in run] == sizes
+        assert all(stated(batch) <= budget or len(batch) == 1 for batch in run)
         assert all((a == b).mean() >= 0.9995 for a, b in zip(plenty, scarce, strict=True))
 
 
@@ -101,13 +102,13 @@ def test_batches_hold_every_tile_once_within_the_budget(kinds, budget):
         CrfTile(np.zeros((k, h, w), np.float16), np.zeros((h, w, 3) if rgb else (h, w), np.uint8))
         for h, w, k, rgb in kinds
     ]
-    batches = list(torch_engine._plan(tiles, budget))
-    assert sorted(index for batch in batches for index in batch) == list(range(len(tiles)))
-    for batch in batches:
+    planned = list(batches.plan(tiles, budget))
+    assert sorted(index for batch in planned for index in batch) == list(range(len(tiles)))
+    for batch in planned:
         assert len({tiles[index].guide.ndim for index in batch}) == 1
         pixels = sum(kinds[index][0] * kinds[index][1] for index in batch)
         classes, dimensions = max(kinds[index][2] for index in batch), 5 if kinds[batch[0]][3] else 3
-        assert len(batch) == 1 or torch_engine.bytes_needed(pixels, classes, dimensions) <= budget
+        assert len(batch) == 1 or batches.bytes_needed(pixels, classes, dimensions) <= budget
 
 
 def test_a_full_device_halves_the_batch(monkeypatch):
@@ -183,4 +184,4 @@ print(most[0] - before)
     environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
     command = [sys.executable, "-c", program]
     grown = int(subprocess.run(command, capture_output=True, check=True, env=environment).stdout)
-    assert 0.3 < grown / torch_engine.bytes_needed(320 * 320 + 160, 6, dimensions) <= 1
+    assert 0.3 < grown / batches.bytes_needed(320 * 320 + 160, 6, dimensions) <= 1

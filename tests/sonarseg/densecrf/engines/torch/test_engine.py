@@ -12,6 +12,7 @@ from sonarseg.densecrf.engines.torch import engine as torch_engine
 from sonarseg.densecrf.engines.torch import mean_field as torch_mean_field
 from sonarseg.densecrf.engines.torch.lattice import Lattice
 from sonarseg.densecrf.engines.torch.mean_field import mean_field
+from sonarseg.densecrf.engines.torch.placed import place
 from sonarseg.densecrf.features import bilateral_features
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
@@ -144,7 +145,7 @@ def test_features_are_those_of_the_other_engines_bit_for_bit(channels, device):
         image, scores, _ = speckled_tile(height, width, 2, 0)
         tiles.append(CrfTile(scores, image if channels == 1 else rgb_of(image)))
     parameters = SOFT.model_copy(update={"sigma_alpha": 3.3, "sigma_beta": 7.1})
-    features, number = torch_engine._bilateral_features(tiles, parameters, device)
+    features, number = torch_engine._bilateral_features(place(tiles, device), parameters, device)
     for index, tile in enumerate(tiles):
         expected = bilateral_features(tile.guide, 3.3, 7.1)
         np.testing.assert_array_equal(features[number == index].cpu().T, expected)

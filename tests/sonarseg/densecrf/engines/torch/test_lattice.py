@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sonarseg.densecrf.engines.lattice_cache import KeptLattices
+from sonarseg.densecrf.engines.torch import bags
 from sonarseg.densecrf.engines.torch import engine as torch_engine
 from sonarseg.densecrf.engines.torch import lattice as torch_lattice
 from sonarseg.densecrf.engines.torch.lattice import Lattice
@@ -157,9 +158,9 @@ def test_no_bag_is_long_and_the_sums_stay_those_of_the_vertices(device):
     order = torch.randperm(int(counts.sum()), generator=generator).to(device)
     weights = torch.rand(len(order), 1, generator=generator).to(device)
     values = torch.rand(len(order), 4, generator=generator).to(device)
-    entries = torch_lattice._SortedEntries(order, counts, weights)
+    entries = bags.SortedEntries(order, counts, weights)
     assert len(entries.levels) == 3
-    assert all(int(starts.diff().max()) <= torch_lattice.LONGEST_BAG for starts in entries.levels)
+    assert all(int(starts.diff().max()) <= bags.LONGEST_BAG for starts in entries.levels)
     parts = torch.split((weights * values)[order].double(), counts.tolist())
     expected = torch.stack([part.sum(0) for part in parts] + [torch.zeros(4, device=device)])
     np.testing.assert_allclose(entries.sums(values).cpu(), expected.cpu(), rtol=1e-5)
@@ -169,7 +170,7 @@ def test_the_labels_do_not_depend_on_the_length_of_the_bags(monkeypatch):
     tiles = [CrfTile(scores, image) for image, scores, _ in (speckled_tile(48, 40, 5, s) for s in range(3))]
     parameters = CrfParameters(sigma_alpha=30, sigma_beta=40, sigma_gamma=9, unary="soft", iterations=6)
     bounded = torch_engine.label_history(tiles, parameters, 6, device=CPU)
-    monkeypatch.setattr(torch_lattice, "LONGEST_BAG", 10**9)
+    monkeypatch.setattr(bags, "LONGEST_BAG", 10**9)
     monkeypatch.setattr(torch_lattice, "_spatial", KeptLattices(2**20))
     whole = torch_engine.label_history(tiles, parameters, 6, device=CPU)
     assert all(np.array_equal(one, two) for one, two in zip(bounded, whole, strict=True))
