@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gpu.check import Check
 from gpu.kernels import say_kernels
 from sonarseg.densecrf.engines.torch import engine as torch_engine
+from sonarseg.densecrf.engines.torch.batches import bytes_needed
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 
@@ -117,7 +118,7 @@ def memory(check: Check) -> None:
         before = torch.cuda.memory_allocated()
         refined(check, tiles, narrow)
         used = torch.cuda.max_memory_allocated() - before
-        stated = torch_engine.bytes_needed(len(tiles) * side * side, 6, features)
+        stated = bytes_needed(len(tiles) * side * side, 6, features)
         check.say(
             f"dense CRF, {features} features: {used / 2**20:.0f} MiB used, {stated / 2**20:.0f} MiB stated"
         )

@@ -49,8 +49,8 @@ def fused_bytes_needed(pixels: int, classes: int, dimensions: int, rows: int) ->
     """Upper bound as `bytes_needed`, of the fused kernels, which keep `rows` rows of labels.
 
     Of each of the d + 1 vertices of a pixel 34 bytes are kept and 2 (d + 1) neighbours of 4 bytes; 60 more
-    are in use while it is numbered. An iteration holds the values at the vertices twice and
-    those of segments, at most a quarter as many, and unary and marginals at the pixels, float32, of a power of two of classes.
+    are in use while it is numbered. An iteration holds the values at the vertices twice, those of segments,
+    at most a quarter as many, and unary and marginals at the pixels, float32, of a power of two of classes.
     """
     corners, width = dimensions + 1, max(4, 1 << (classes - 1).bit_length())
     kept = sum(own * (34 + 8 * own) for own in (corners, 3))
