@@ -22,7 +22,7 @@ from run_rows import BATCH, NETWORKS, synchronise
 
 FOLDER = Path(__file__).parent
 SCALES = (1.0, 0.5, 1.5, 2.0)
-CAM_TILES = {"cpu": 24, "cuda": 240}
+CAM_TILES = {"cpu": 24, "cuda": 128}
 # How often the plain loop's epoch holds each tile: a GPU is through a small survey in less than a second, and
 # the loader begins each epoch with an empty queue.
 PLAIN_REPEATS = {"cpu": 1, "cuda": 5}
@@ -176,18 +176,32 @@ def rates_in_turn(
         # Not daemonic: the plain loop has workers of its own.
         process = context.Process(target=_side, args=(theirs, prepare, survey_dir, device))
         process.start()
-        if mine.recv() != "ready":
-            raise RuntimeError(f"{prepare} could not be prepared")
+        # So that a side which fails closes the pipe
+        theirs.close()
         sides.append((mine, process))
+    try:
+        for connection, _ in sides:
+            connection.recv()
+        rates = _in_turn([connection for connection, _ in sides], turns, most_seconds)
+        for connection, _ in sides:
+            connection.send("end")
+    except EOFError:
+        for _, process in sides:
+            process.kill()
+        raise RuntimeError(f"a side among {', '.join(prepares)} failed") from None
+    finally:
+        for _, process in sides:
+            process.join()
+    return [median(side) for side in rates]
+
+
+def _in_turn(sides: list[Connection], turns: int, most_seconds: float) -> list[list[float]]:
     rates: list[list[float]] = [[] for _ in sides]
     started = time.perf_counter()
     for turn in range(turns):
         if turn and time.perf_counter() - started > most_seconds:
             break
-        for place, (connection, _) in enumerate(sides):
+        for place, connection in enumerate(sides):
             connection.send("work")
             rates[place].append(connection.recv())
-    for connection, process in sides:
-        connection.send("end")
-        process.join()
-    return [median(side) for side in rates]
+    return rates

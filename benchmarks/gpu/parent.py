@@ -76,14 +76,14 @@ class Parent:
 
     def all_steps(self, steps: Sequence[Step]) -> None:
         """Do the steps that run alone, one after the other, then the others at the same time."""
-        command = [sys.executable, "-m", "gpu.surveys", str(self.work), self.device]
-        surveys = subprocess.Popen(command, env=self.environment)
+        surveys = self._simulate() if any(step.surveys for step in steps) else None
         together = [step for step in steps if not step.alone]
         kept = _KEPT_FOR_TOGETHER * (self.end - time.monotonic()) if together else 0.0
         try:
             for step in steps:
                 if step.alone:
-                    if step.surveys:
+                    if step.surveys and surveys is not None:
+                        # It would take a core from what is timed.
                         surveys.wait()
                     self.step(step, kept)
             threads = [threading.Thread(target=self.step, args=(step,)) for step in together]
@@ -92,8 +92,14 @@ class Parent:
             for thread in threads:
                 thread.join()
         finally:
-            surveys.kill()
-            surveys.wait()
+            if surveys is not None:
+                surveys.kill()
+                surveys.wait()
+
+    def _simulate(self) -> subprocess.Popen[bytes]:
+        """Simulate the surveys, while the steps begin that need none."""
+        command = [sys.executable, "-m", "gpu.surveys", str(self.work), self.device]
+        return subprocess.Popen(command, env=self.environment)
 
     def step(self, step: Step, kept: float = 0.0) -> None:
         """Do one step; `kept` seconds are left for what follows."""

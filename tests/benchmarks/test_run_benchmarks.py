@@ -1,5 +1,6 @@
 """Rules of the benchmarks of runs: what is timed is what the row says."""
 
+import multiprocessing as mp
 import os
 import sys
 import time
@@ -47,6 +48,38 @@ def test_a_side_that_ends_without_a_step_is_an_error() -> None:
 
     with pytest.raises(RuntimeError, match="before its first step"):
         seconds_to_first_step([sys.executable, "-c", "print('other')"])
+
+
+def test_a_side_that_fails_is_an_error_and_leaves_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from run_sides import rates_in_turn
+
+    # Faster than a process that imports torch
+    monkeypatch.setattr("multiprocessing.get_context", lambda _, fork=mp.get_context("fork"): fork)
+    before = mp.active_children()
+    with pytest.raises(RuntimeError, match="a side among our_training failed"):
+        rates_in_turn(["our_training"], tmp_path / "no-survey", "cpu", 1)
+    assert set(mp.active_children()) <= set(before)
+
+
+def test_the_sides_take_no_further_turn_after_their_time() -> None:
+    from run_sides import _in_turn
+
+    class Side:
+        turns = 0
+
+        def send(self, what: str) -> None:
+            self.turns += 1
+
+        def recv(self) -> float:
+            time.sleep(0.05)
+            return 2.0
+
+    sides = [Side(), Side()]
+    assert _in_turn(sides, 100, 0.01) == [[2.0], [2.0]]  # type: ignore[arg-type]
+    assert _in_turn(sides, 2, 60) == [[2.0, 2.0], [2.0, 2.0]]  # type: ignore[arg-type]
+    assert sides[0].turns == 3
 
 
 def test_the_plain_loop_has_a_worker_a_core() -> None:

@@ -1,15 +1,17 @@
 """A step that fails or hangs costs itself alone."""
 
 import io
+import subprocess
 import sys
 import time
 from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import psutil
 import pytest
 from gpu.check import Check
-from gpu.parent import Parent
+from gpu.parent import Parent, environment
 from gpu.step import run_step
 from gpu.steps import Step
 from gpu.stored_rows import read_lines
@@ -61,6 +63,24 @@ def test_a_step_that_fails_says_so_in_the_log(parent: Parent) -> None:
 def test_a_step_is_not_begun_if_too_little_time_is_left(parent: Parent) -> None:
     parent.step(Step("ends", seconds=30), kept=55)
     assert parent.ended["ends"] == "not begun: no time left"
+
+
+def test_a_project_that_is_not_installed_has_a_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("gpu.parent.version", missing)
+    program = "import gpu, sonarseg; from importlib.metadata import version; print(version('sonarseg'))"
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert found.stdout == "0\n", found.stderr
 
 
 def test_a_part_that_fails_does_not_end_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
