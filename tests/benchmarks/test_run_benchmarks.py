@@ -56,7 +56,8 @@ def test_a_side_that_fails_is_an_error_and_leaves_no_process(
     from run_sides import rates_in_turn
 
     # Faster than a process that imports torch
-    monkeypatch.setattr("multiprocessing.get_context", lambda _, fork=mp.get_context("fork"): fork)
+    fork = mp.get_context("fork")
+    monkeypatch.setattr("multiprocessing.get_context", lambda _: fork)
     before = mp.active_children()
     with pytest.raises(RuntimeError, match="a side among our_training failed"):
         rates_in_turn(["our_training"], tmp_path / "no-survey", "cpu", 1)
