@@ -14,7 +14,14 @@ from sonarseg.densecrf.engines.base import EngineName
 from sonarseg.errors import UserError
 from sonarseg.files.setting_errors import setting_error, strictly, wrong_setting
 from sonarseg.files.settings import read_settings
-from sonarseg.training.config import CamConfig, NetworkConfig, Section, SonarGeometry, TrainingConfig
+from sonarseg.training.config import (
+    CamConfig,
+    NetworkConfig,
+    Section,
+    SonarGeometry,
+    TrainingConfig,
+    check_one_scale,
+)
 
 STUDY_TOML = "study.toml"
 
@@ -113,6 +120,14 @@ class StudyConfig(Section):
     training: TrainingConfig = TrainingConfig()
     crf: CrfStudyConfig = CrfStudyConfig()
     loss: LossStudyConfig = LossStudyConfig()
+
+    @model_validator(mode="after")
+    def _check_scales(self) -> Self:
+        try:
+            check_one_scale(self.network, self.cam)
+        except ValueError as error:
+            raise setting_error(("cam", "scales"), str(error)) from error
+        return self
 
     @model_validator(mode="after")
     def _check_training(self) -> Self:

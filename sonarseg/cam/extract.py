@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sonarseg.network.model import SegmentationNetwork
+from sonarseg.network.two_heads import TwoHeadNetwork
 from sonarseg.training.config import CamForm
 
 FLIP_AXIS = {"horizontal": -1, "vertical": -2}
 
 
 def extract_cams(
-    network: SegmentationNetwork,
+    network: TwoHeadNetwork,
     images: Tensor,
     shown: Tensor,
     scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
@@ -34,7 +34,7 @@ def extract_cams(
 
     Parameters
     ----------
-    network : SegmentationNetwork
+    network : TwoHeadNetwork
         On the device of `images`. Put into evaluation mode for the while.
     images : float32 (B, C, H, W)
         Normalised tiles.
@@ -63,16 +63,66 @@ def extract_cams(
     """
     if form == "softmax":
         views = 1 + len(flips)
-        kept = shown.to(images.device).repeat(views, 1)[:, :, None, None]
-
-        def probabilities(features: Tensor) -> Tensor:
-            logits = network.cell_logits(features).float()
-            # A tile that shows nothing scores nothing.
-            return torch.where(kept, logits, -torch.inf).softmax(dim=1).nan_to_num(0)
-
+        probabilities = _among_shown(network, shown.to(images.device).repeat(views, 1))
         with _evaluating(network), torch.inference_mode():
             return _summed(network, probabilities, images, scales, flips) / (len(scales) * views)
-    total = summed_cams(network, images, shown, scales, flips, background_id)
+    return _relative(summed_cams(network, images, shown, scales, flips, background_id), form, maxima)
+
+
+def cell_cams(
+    network: TwoHeadNetwork,
+    features: Tensor,
+    size: tuple[int, int],
+    shown: Tensor,
+    background_id: int | None = None,
+    form: CamForm = "tile-max",
+    maxima: Tensor | None = None,
+) -> Tensor:
+    """Activation maps of tiles whose features are known, as they are; see `extract_cams`.
+
+    Parameters
+    ----------
+    features : float32 (B, F, h, w)
+        As the network's heads take them.
+    size : (H, W)
+        Of the maps.
+
+    Returns
+    -------
+    float32 (B, K, H, W) in 0..1
+    """
+    if form == "softmax":
+        with _evaluating(network), torch.inference_mode():
+            return _enlarged(_among_shown(network, shown.to(features.device))(features), size)
+    return _relative(summed_cell_cams(network, features, size, shown, background_id), form, maxima)
+
+
+def summed_cell_cams(
+    network: TwoHeadNetwork,
+    features: Tensor,
+    size: tuple[int, int],
+    shown: Tensor,
+    background_id: int | None = None,
+) -> Tensor:
+    """Activation maps of known features, cut to the classes shown: float32 (B, K, H, W), not negative."""
+    with _evaluating(network), torch.inference_mode():
+        maps = _enlarged(network.cam(features).float(), size)
+        return maps * _kept(shown, background_id).to(maps.device)
+
+
+def _among_shown(network: TwoHeadNetwork, shown: Tensor) -> Callable[[Tensor], Tensor]:
+    """What makes probabilities of features, among the classes of each: shown is bool (B, K)."""
+
+    def probabilities(features: Tensor) -> Tensor:
+        logits = network.cell_logits(features).float()
+        # A tile that shows nothing scores nothing.
+        return torch.where(shown[:, :, None, None], logits, -torch.inf).softmax(dim=1).nan_to_num(0)
+
+    return probabilities
+
+
+def _relative(total: Tensor, form: CamForm, maxima: Tensor | None) -> Tensor:
+    """Maps (B, K, H, W) over their maximum in the tile or in the survey."""
     with torch.inference_mode():
         if form == "tile-max":
             return total / (total.amax(dim=(2, 3), keepdim=True) + 1e-5)
@@ -81,8 +131,16 @@ def extract_cams(
         return (total / (maxima[:, None, None] + 1e-5)).clamp_max(1)
 
 
+def _kept(shown: Tensor, background_id: int | None) -> Tensor:
+    """Classes of each tile that have a map, bool (B, K, 1, 1)."""
+    kept = shown.clone()
+    if background_id is not None:
+        kept[:, background_id] = False
+    return kept[:, :, None, None]
+
+
 def summed_cams(
-    network: SegmentationNetwork,
+    network: TwoHeadNetwork,
     images: Tensor,
     shown: Tensor,
     scales: Sequence[float],
@@ -95,15 +153,13 @@ def summed_cams(
     -------
     float32 (B, K, H, W), not negative
     """
-    kept = shown.clone()
-    if background_id is not None:
-        kept[:, background_id] = False
+    kept = _kept(shown, background_id).to(images.device)
     with _evaluating(network), torch.inference_mode():
-        return _summed(network, network.cam, images, scales, flips) * kept.to(images.device)[:, :, None, None]
+        return _summed(network, network.cam, images, scales, flips) * kept
 
 
 def _summed(
-    network: SegmentationNetwork,
+    network: TwoHeadNetwork,
     maps_of: Callable[[Tensor], Tensor],
     images: Tensor,
     scales: Sequence[float],
@@ -115,7 +171,7 @@ def _summed(
 
 
 def _one_scale(
-    network: SegmentationNetwork,
+    network: TwoHeadNetwork,
     maps_of: Callable[[Tensor], Tensor],
     tiles: Tensor,
     scale: float,
@@ -133,7 +189,11 @@ def _one_scale(
     # Resizing is linear and treats both ends of an axis alike: the views are summed before it.
     for axis, part in zip(axes, flipped, strict=True):
         upright = upright + part.flip(axis)
-    return F.interpolate(upright, size=size, mode="bilinear", align_corners=False)
+    return _enlarged(upright, size)
+
+
+def _enlarged(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)
 
 
 @contextmanager

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.cam.extract import cell_cams, summed_cams, summed_cell_cams
 from sonarseg.cam.extract import extract_cams as activation_maps
-from sonarseg.cam.extract import summed_cams
 from sonarseg.cam.files import read_maxima, write_cam, write_maxima
 from sonarseg.cam.stream import stream_maps
 from sonarseg.files.whole import whole_folder
@@ -21,6 +21,7 @@ from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.training.checkpoint.model import Model, load_model
 from sonarseg.training.config import CamConfig
+from sonarseg.training.data.frozen import seen_by
 from sonarseg.training.data.tiles import Tiles, batches_by_size, load_tiles
 from sonarseg.training.device import autocast, pick_device
 from sonarseg.training.run_folder.config import read_config
@@ -65,19 +66,27 @@ def stream_cams(
     shown = torch.from_numpy(tiles.shown)
     largest = None if maxima is None else torch.from_numpy(maxima).to(model.device)
 
-    def maps_of(pictures: Tensor, part: Sequence[int]) -> Tensor:
+    background_id = cam.constant_background(model.background_id)
+
+    def maps_of(seen: Tensor, part: Sequence[int]) -> Tensor:
+        size, kept = tiles.disk_size(part[0]), shown[part]
         with autocast(model.device):
+            if tiles.features is not None:
+                features = model.encode(seen)
+                return cell_cams(model.network, features, size, kept, background_id, cam.form, largest).to(
+                    torch.float16
+                )
             scores = activation_maps(
                 model.network,
-                model.normalisation(pictures.float() / 255),
-                shown[part],
+                model.normalisation(seen.float() / 255),
+                kept,
                 cam.scales,
                 model.sonar.allowed_flips(),
-                cam.constant_background(model.background_id),
+                background_id,
                 cam.form,
                 largest,
             )
-        return _resized(scores, tiles.disk_size(part[0])).to(torch.float16)
+        return _resized(scores, size).to(torch.float16)
 
     over_data = _over_data if cam.form == "tile-max" else _zero_without_data
     for index, scores in stream_maps(model.device, tiles, batches, maps_of):
@@ -98,17 +107,22 @@ def class_maxima(
         return None
     shown = torch.from_numpy(tiles.shown)
 
-    def maps_of(pictures: Tensor, part: Sequence[int]) -> Tensor:
+    background_id = cam.constant_background(model.background_id)
+
+    def maps_of(seen: Tensor, part: Sequence[int]) -> Tensor:
+        size, kept = tiles.disk_size(part[0]), shown[part]
         with autocast(model.device):
+            if tiles.features is not None:
+                return summed_cell_cams(model.network, model.encode(seen), size, kept, background_id)
             sums = summed_cams(
                 model.network,
-                model.normalisation(pictures.float() / 255),
-                shown[part],
+                model.normalisation(seen.float() / 255),
+                kept,
                 cam.scales,
                 model.sonar.allowed_flips(),
-                cam.constant_background(model.background_id),
+                background_id,
             )
-        return _resized(sums, tiles.disk_size(part[0]))
+        return _resized(sums, size)
 
     maxima = np.zeros(tiles.shown.shape[1], dtype=np.float32)
     batches = cam_batches(tiles, range(len(tiles)), model, cam)
@@ -182,14 +196,10 @@ def extract_cams(
     def load(split: str) -> Tiles:
         # A tile whose classes nobody knows has no CAM: it cannot be scored either.
         known = [tile for tile in survey.splits[split] if survey.has_labels(tile)]
-        return load_tiles(
-            survey,
-            known,
-            model.scaling,
-            model.network_config.tile_scale,
-            store=config.path(run_dir, config.tiles) / split,
-            progress=progress,
-        )
+        store = config.path(run_dir, config.tiles) / split
+        scale = model.network_config.tile_scale
+        tiles = load_tiles(survey, known, model.scaling, scale, store=store, progress=progress)
+        return seen_by(model, tiles, store, progress)
 
     maxima = read_maxima(cams_dir)
     if maxima is None:

@@ -3,51 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 CLIP = 6.0
 
 
-@dataclass(frozen=True, eq=False)
-class Standardisation:
-    """Mean and deviation of each channel.
-
-    Attributes
-    ----------
-    mean, deviation : float32 (F,)
-        A deviation of a channel that does not vary is 1.
-    """
-
-    mean: NDArray[np.float32]
-    deviation: NDArray[np.float32]
-
-    def __call__(self, features: NDArray[np.float16]) -> NDArray[np.float32]:
-        """Standardise (..., F) to float32 in -6..6."""
-        scaled = (features.astype(np.float32) - self.mean) / self.deviation
-        return scaled.clip(-CLIP, CLIP)
-
-
-def fit_standardisation(tiles: Iterable[NDArray[np.float16]]) -> Standardisation:
-    """Find mean and deviation over all cells, in two passes over the tiles.
+class Standardisation(nn.Module):
+    """Subtracts the mean of each channel and divides by its deviation; the identity until `fit`.
 
     Parameters
     ----------
-    tiles : iterable of float16 (..., F)
-        Iterated over twice, one tile in memory at a time.
+    channels : int
+        F.
     """
-    count, mean = 0, np.zeros(1)
-    for tile in tiles:
-        rows = tile.reshape(-1, tile.shape[-1]).astype(np.float64)
-        count += len(rows)
-        mean = mean + rows.sum(axis=0)
-    mean = mean / max(count, 1)
-    squares = np.zeros_like(mean)
-    for tile in tiles:
-        rows = tile.reshape(-1, tile.shape[-1]).astype(np.float64)
-        squares += np.square(rows - mean).sum(axis=0)
-    deviation = np.sqrt(squares / max(count, 1))
-    deviation[deviation < 1e-6] = 1
-    return Standardisation(mean.astype(np.float32), deviation.astype(np.float32))
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(1, channels, 1, 1))
+        self.register_buffer("deviation", torch.ones(1, channels, 1, 1))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """float16 or float32 (B, F, h, w) -> float32 (B, F, h, w) in -6..6."""
+        return ((features.float() - self.mean) / self.deviation).clamp(-CLIP, CLIP)
+
+    def fit(self, tiles: Iterable[NDArray[np.float16]]) -> None:
+        """Take mean and deviation over all cells of tiles, float16 (..., F), one in memory at a time.
+
+        The deviation of a channel that does not vary is 1.
+        """
+        count, shift = 0, np.zeros(self.mean.numel())
+        sums, squares = np.zeros_like(shift), np.zeros_like(shift)
+        for tile in tiles:
+            rows = tile.reshape(-1, tile.shape[-1]).astype(np.float64)
+            if not count:
+                # Sums about a value near the mean lose no digits.
+                shift = rows.mean(axis=0)
+            rows -= shift
+            count += len(rows)
+            sums += rows.sum(axis=0)
+            squares += np.square(rows).sum(axis=0)
+        mean = sums / max(count, 1)
+        deviation = np.sqrt((squares / max(count, 1) - mean**2).clip(0))
+        deviation[deviation < 1e-6] = 1
+        self.mean.copy_(torch.from_numpy(mean + shift).view(self.mean.shape))
+        self.deviation.copy_(torch.from_numpy(deviation).view(self.mean.shape))
+
+
+def to_float16(features: Tensor) -> Tensor:
+    """Features as they are stored: float16, those out of its range at its ends."""
+    limit = torch.finfo(torch.float16).max
+    return features.clamp(-limit, limit).half()

@@ -55,6 +55,14 @@ class TileFeatures:
     def __iter__(self) -> Iterator[NDArray[np.float16]]:
         return (self[index] for index in range(len(self)))
 
+    @property
+    def common_shape(self) -> tuple[int, int, int] | None:
+        """Rows, columns and channels that all tiles have, or None if they differ."""
+        if not len(self) or (self.shapes != self.shapes[0]).any():
+            return None
+        rows, columns, channels = (int(side) for side in self.shapes[0])
+        return rows, columns, channels
+
     @cached_property
     def starts(self) -> NDArray[np.int64]:
         """Where the cells of each tile begin in `rows`, and the end: (N + 1,)."""

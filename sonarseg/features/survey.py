@@ -1,113 +1,69 @@
-"""Features of the splits of a survey."""
+"""Features of the tiles of a survey, kept on disk for all runs that ask for the same."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from sonarseg.errors import UserError
-from sonarseg.features.extract import FeatureExtractor, FeatureSettings
+from sonarseg.features.extract import FeatureExtractor
 from sonarseg.features.store import TileFeatures, size_in_bytes, stored_features
 from sonarseg.progress import Progress, silent
-from sonarseg.survey.layout import Survey
-from sonarseg.survey.pixel_store import Source
-from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.data.tiles import load_tiles
+from sonarseg.survey.pixel_store import PixelStore, Source
 
 GIGABYTE = 1e9
 
 
-class Features:
-    """Features of a survey's tiles, made once for each split and shared by all who ask.
+def features_of(
+    names: tuple[str, ...],
+    pictures: PixelStore,
+    files: tuple[Path, ...],
+    extractor: FeatureExtractor,
+    store: Path,
+    *,
+    prepared: dict[str, object],
+    feature_gb: float = 4.0,
+    progress: Progress = silent,
+) -> TileFeatures:
+    """Give the features of tiles, computed once.
 
     Parameters
     ----------
-    folder : Path
-        Where the stores are kept.
-    settings : FeatureSettings
-        What is computed.
-    scaling : GreyScaling
-        The survey-wide scaling to 0..255.
-    tile_scale : float
-        Size that the network sees over size on disk.
+    names : tuple of str
+        Of the tiles.
+    pictures : PixelStore
+        The tiles as the network sees them.
+    files : tuple of Path
+        The picture file of each tile.
+    extractor : FeatureExtractor
+        What computes them.
+    store : Path
+        Where they are kept: the folder is called like this and a hash of the tiles and of the extractor.
+    prepared : dict
+        How pictures were made of files (JSON).
     feature_gb : float
-        Gigabytes (10^9 bytes) that the store of one split may take on disk. The features of a larger
-        split are computed on the fly; 0 stores none.
-    tiles : Path, optional
-        Where decoded tiles are kept, as `RunConfig.tiles`; in memory without it.
-    device : torch.device, optional
-        The CPU by default.
-    threads : int, optional
-        Threads of the CPU; as many as torch takes by default.
+        Gigabytes (10^9 bytes) that the store may take on disk. The features of more tiles are computed
+        whenever they are needed; 0 stores none.
+    progress : Progress
+        Called for each tile.
 
     Raises
     ------
     UserError
-        If encoder or weights cannot be had, or `feature_gb` is negative.
+        If a picture file is missing.
     """
+    shapes = [extractor.shape((int(height), int(width))) for _, height, width in pictures.shapes]
 
-    def __init__(
-        self,
-        folder: Path,
-        settings: FeatureSettings,
-        scaling: GreyScaling,
-        *,
-        tile_scale: float = 1.0,
-        feature_gb: float = 4.0,
-        tiles: Path | None = None,
-        device: torch.device | None = None,
-        threads: int | None = None,
-        progress: Progress = silent,
-    ) -> None:
-        if feature_gb < 0:
-            raise UserError(f"feature_gb = {feature_gb} is wrong: expected 0 or more.")
-        self.folder = folder
-        self.scaling = scaling
-        self.tile_scale = tile_scale
-        self.feature_gb = feature_gb
-        self.tiles = tiles
-        self.progress = progress
-        self.extractor = FeatureExtractor(settings, device, threads)
-        self._identity = self.extractor.identity()
+    def compute(index: int) -> NDArray[np.float16]:
+        return extractor(pictures[index])
 
-    def of(self, survey: Survey, split: str) -> TileFeatures:
-        """Give the features of a split, tiles in the order of `survey.splits[split]`.
-
-        Raises
-        ------
-        UserError
-            If a tile is missing or cannot be read.
-        """
-        names = survey.splits[split]
-        tiles = load_tiles(
-            survey,
-            names,
-            self.scaling,
-            self.tile_scale,
-            store=None if self.tiles is None else self.tiles / split,
-            labels=False,
-            progress=self.progress,
-        )
-        shapes = [self.extractor.shape((int(h), int(w))) for _, h, w in tiles.pictures.shapes]
-
-        def compute(index: int) -> NDArray[np.float16]:
-            return self.extractor(tiles.pictures[index])
-
-        if size_in_bytes(shapes) > self.feature_gb * GIGABYTE:
-            return TileFeatures(np.array(shapes, dtype=np.int64).reshape(-1, 3), None, compute)
-        settings = {
-            "tile_scale": self.tile_scale,
-            "scaling": self.scaling.model_dump(),
-            "device": self.extractor.device.type,
-            **self._identity,
-        }
-        source = Source(tiles.files, settings)
-        return stored_features(self._store(split, names), source, shapes, compute, self.progress)
-
-    def _store(self, split: str, names: tuple[str, ...]) -> Path:
-        digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
-        return self.folder / f"{split}-{digest[:12]}"
+    if size_in_bytes(shapes) > feature_gb * GIGABYTE:
+        return TileFeatures(np.array(shapes, dtype=np.int64).reshape(-1, 3), None, compute)
+    identity = {"device": extractor.device.type, **extractor.identity()}
+    named = "\n".join([*names, json.dumps(identity, sort_keys=True)])
+    folder = store.with_name(f"{store.name}-{hashlib.sha256(named.encode()).hexdigest()[:12]}")
+    source = Source(files, {**prepared, **identity})
+    return stored_features(folder, source, shapes, compute, progress)

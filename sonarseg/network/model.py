@@ -1,24 +1,19 @@
-"""One encoder with two heads: classes of a tile, classes of its pixels."""
+"""The network that is trained from end to end: a dilated encoder with a DeepLabv3 decoder."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sonarseg.network.decoder import DeepLabDecoder
 from sonarseg.network.encoder import build_encoder
+from sonarseg.network.two_heads import TwoHeadNetwork
 
 # Of single values: leaving out whole channels lost .10 and .01 of mIoU on sss-reservoir, two seeds.
 _INPUT_DROPOUT = 0.1
 
 
-class SegmentationNetwork(nn.Module):
-    """Encoder, classification branch and DeepLabv3 decoder.
-
-    Takes tiles of any size down to 1 x 1, and batches of one also in training.
+class SegmentationNetwork(TwoHeadNetwork):
+    """Dilated encoder, linear classification branch and DeepLabv3 decoder.
 
     Parameters
     ----------
@@ -62,13 +57,12 @@ class SegmentationNetwork(nn.Module):
         self.input_dropout = nn.Dropout(_INPUT_DROPOUT if competing else 0.0)
         self.decoder = DeepLabDecoder(features, decoder_channels, num_classes, output_stride)
 
-    def encode(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> features (B, F, ceil(H / stride), ceil(W / stride))."""
-        features: Tensor = self.encoder(images)
-        return features
-
     def classify(self, features: Tensor) -> Tensor:
-        """(B, F, h, w) -> class logits (B, K): global average pooling, then a 1 x 1 convolution."""
+        """(B, F, h, w) -> class logits (B, K): global average pooling, then a 1 x 1 convolution.
+
+        The convolution is linear, so that before the ReLU a map's mean over cells is the class logit:
+        without a bias, the map says exactly what each cell adds to it.
+        """
         logits: Tensor = self.class_activation(features.mean(dim=(2, 3), keepdim=True))
         return logits.flatten(1)
 
@@ -76,45 +70,3 @@ class SegmentationNetwork(nn.Module):
         """(B, F, h, w) -> class logits of each cell (B, K, h, w); dropout of the inputs in training."""
         logits: Tensor = self.class_activation(self.input_dropout(features))
         return logits
-
-    def cam(self, features: Tensor) -> Tensor:
-        """(B, F, h, w) -> class activation maps (B, K, h, w): ReLU of the convolution before pooling.
-
-        The convolution is linear, so that before the ReLU a map's mean over cells is the class logit:
-        without a bias, the map says exactly what each cell adds to it.
-        """
-        return F.relu(self.class_activation(features))
-
-    def decode(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """(B, F, h, w) -> pixel logits (B, K, H, W) for `size` = (H, W), float32 or better."""
-        logits: Tensor = self.decoder(features)
-        precise = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        return F.interpolate(precise, size=size, mode="bilinear", align_corners=False)
-
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, H, W) -> class logits (B, K) and pixel logits (B, K, H, W)."""
-        features = self.encode(images)
-        return self.classify(features), self.decode(features, (images.shape[2], images.shape[3]))
-
-    def parameter_groups(
-        self, learning_rate: float, head_factor: float = 10, weight_decay: float = 1e-2
-    ) -> list[dict[str, Any]]:
-        """Group the parameters for an optimiser: the encoder, then the heads.
-
-        Parameters
-        ----------
-        learning_rate : float
-            Of the encoder.
-        head_factor : float
-            How many times as fast the heads learn, which no pretraining has seen.
-
-        Returns
-        -------
-        list of dict
-            With keys "params", "lr" and "weight_decay".
-        """
-        heads = [*self.class_activation.parameters(), *self.decoder.parameters()]
-        return [
-            {"params": list(self.encoder.parameters()), "lr": learning_rate, "weight_decay": weight_decay},
-            {"params": heads, "lr": learning_rate * head_factor, "weight_decay": weight_decay},
-        ]

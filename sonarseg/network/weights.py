@@ -12,12 +12,12 @@ import torchvision
 from torch import Tensor, nn
 
 from sonarseg.errors import UserError
-from sonarseg.network.model import SegmentationNetwork
 from sonarseg.network.timm_encoder import LITE0, is_timm
 from sonarseg.network.timm_weights import downloaded_state, fitted_names, lite0_state, missing_weights
+from sonarseg.network.two_heads import TwoHeadNetwork
 
 
-def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, encoder: str) -> None:
+def load_encoder_weights(network: TwoHeadNetwork, weights: str | Path, encoder: str) -> None:
     """Fill the encoder with weights trained elsewhere; the heads stay as they are.
 
     A colour kernel is summed over its channels for grey tiles, so that a grey tile gives the features
@@ -25,7 +25,7 @@ def load_encoder_weights(network: SegmentationNetwork, weights: str | Path, enco
 
     Parameters
     ----------
-    network : SegmentationNetwork
+    network : TwoHeadNetwork
         Changed in place.
     weights : str or Path
         "none", "imagenet" (downloaded by torchvision or timm and kept in their cache; for

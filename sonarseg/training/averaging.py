@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 import math
+from itertools import compress
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sonarseg.network.model import SegmentationNetwork
+from sonarseg.network.two_heads import TwoHeadNetwork
 
 
 class AveragedNetwork:
@@ -20,23 +21,24 @@ class AveragedNetwork:
 
     Parameters
     ----------
-    trained : SegmentationNetwork
+    trained : TwoHeadNetwork
         The network that is trained, where it is to stay: on its device.
     epochs : float
         Horizon: a step that lies so many epochs back weighs 1 / e of the last one.
 
     Attributes
     ----------
-    network : SegmentationNetwork
+    network : TwoHeadNetwork
         Holds the average; before the first step, what the trained network holds.
     """
 
-    def __init__(self, trained: SegmentationNetwork, epochs: float) -> None:
+    def __init__(self, trained: TwoHeadNetwork, epochs: float) -> None:
         self._epochs = epochs
         self._trained = trained
         self.network = copy.deepcopy(trained).requires_grad_(False)
-        self._weights: list[Tensor] = list(self.network.parameters())
-        self._sources: list[Tensor] = list(trained.parameters())
+        learning = [parameter.requires_grad for parameter in trained.parameters()]
+        self._weights: list[Tensor] = list(compress(self.network.parameters(), learning))
+        self._sources: list[Tensor] = list(compress(trained.parameters(), learning))
         # One tensor for all, as they are many and small
         self._statistics = _joined(self.network)
         self._steps = 0
@@ -73,11 +75,11 @@ def _share(step: int, horizon: float) -> float:
     return math.expm1(-1 / horizon) / math.expm1(-step / horizon)
 
 
-def _statistics(network: SegmentationNetwork) -> list[Tensor]:
+def _statistics(network: TwoHeadNetwork) -> list[Tensor]:
     return [buffer for buffer in network.buffers() if buffer.is_floating_point()]
 
 
-def _joined(network: SegmentationNetwork) -> Tensor:
+def _joined(network: TwoHeadNetwork) -> Tensor:
     """Lay the batch statistics of a network side by side in one tensor, of which its buffers become views."""
     buffers = _statistics(network)
     joined = torch.cat([buffer.flatten() for buffer in buffers])

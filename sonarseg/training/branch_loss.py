@@ -11,14 +11,14 @@ from torch import Tensor
 
 from sonarseg.losses.candidate import candidate, default_top_shares, log_shown_shares, top_means
 from sonarseg.losses.classification import multilabel_soft_margin
-from sonarseg.network.model import SegmentationNetwork
+from sonarseg.network.two_heads import TwoHeadNetwork
 from sonarseg.training.config import CamLoss
 
 
 class BranchLoss(Protocol):
     """What trainer and validation ask of the classification branch."""
 
-    def logits(self, network: SegmentationNetwork, features: Tensor) -> Tensor:
+    def logits(self, network: TwoHeadNetwork, features: Tensor) -> Tensor:
         """(B, F, h, w) -> what the loss is taken of."""
 
     def loss(self, logits: Tensor, shown: Tensor, progress: float) -> Tensor:
@@ -40,7 +40,7 @@ class BinaryLoss:
 
     labelled: Tensor
 
-    def logits(self, network: SegmentationNetwork, features: Tensor) -> Tensor:
+    def logits(self, network: TwoHeadNetwork, features: Tensor) -> Tensor:
         """(B, F, h, w) -> (B, K)."""
         return network.classify(features)
 
@@ -68,7 +68,7 @@ class CandidateLoss:
     log_shares: Tensor
     top_shares: tuple[float, ...]
 
-    def logits(self, network: SegmentationNetwork, features: Tensor) -> Tensor:
+    def logits(self, network: TwoHeadNetwork, features: Tensor) -> Tensor:
         """(B, F, h, w) -> (B, K, h w)."""
         return network.cell_logits(features).flatten(2)
 

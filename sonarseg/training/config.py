@@ -47,14 +47,47 @@ class SonarGeometry(Section):
 
 
 class NetworkConfig(Section):
-    """Encoder, decoder and the scale at which the network sees a tile."""
+    """Encoder, decoder and the scale at which the network sees a tile.
+
+    Attributes
+    ----------
+    encoder_training : {"end-to-end", "frozen"}
+        A frozen encoder gives the features of its weights, which are computed once for all runs of a
+        survey: two small heads are trained on them in seconds. Needs weights. `stages` and
+        `output_stride` have no say.
+    cell : int
+        Side of the cells of a frozen encoder's features, pixels of the tile as the network sees it.
+    local_statistics : bool
+        Whether local statistics of the amplitude are added to a frozen encoder's features.
+    feature_gb : float
+        Gigabytes (10^9 bytes) that the features of a split may take on disk; those of more tiles are computed
+        whenever they are needed.
+    """
 
     encoder: Encoder = "resnet18"
     weights: str = "none"
+    encoder_training: Literal["end-to-end", "frozen"] = "end-to-end"
     stages: Literal[2, 3, 4] = 4
     output_stride: Literal[8, 16] = 16
     decoder_channels: Annotated[int, Field(ge=8, le=512)] = 64
     tile_scale: Annotated[float, Field(gt=0, le=2)] = 1.0
+    cell: Annotated[int, Field(ge=1, le=64)] = 8
+    local_statistics: bool = True
+    feature_gb: Annotated[float, Field(ge=0)] = 4.0
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the encoder stays as its weights are."""
+        return self.encoder_training == "frozen"
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> Self:
+        if self.frozen and self.weights == "none":
+            raise ValueError(
+                'encoder_training = "frozen" needs an encoder that has learned: '
+                'write weights = "imagenet" or the path of a weights file, or encoder_training = "end-to-end"'
+            )
+        return self
 
 
 class CamConfig(Section):
@@ -108,6 +141,15 @@ class CamConfig(Section):
     def constant_background(self, background_id: int | None) -> int | None:
         """The background class if a constant score has to stand for it, as the branch does not learn it."""
         return None if self.scores_background else background_id
+
+
+def check_one_scale(network: NetworkConfig, cam: CamConfig) -> None:
+    """Refuse (ValueError) maps of several scales with a frozen encoder, whose features are of one."""
+    if network.frozen and cam.scales != (1.0,):
+        raise ValueError(
+            f'cam.scales = {list(cam.scales)} is wrong with network.encoder_training = "frozen", '
+            "whose features are of one scale: write scales = [1.0]"
+        )
 
 
 # What CAMs are made of unless a run says otherwise
@@ -191,6 +233,11 @@ class RunConfig(Section):
     device: str = "auto"
     # Runs that are to share the device: `batch_size = "auto"` leaves them their part of its memory.
     runs_per_device: Annotated[int, Field(ge=1)] = 1
+
+    @model_validator(mode="after")
+    def _check_scales(self) -> Self:
+        check_one_scale(self.network, self.cam)
+        return self
 
     def path(self, run_dir: Path, value: str) -> Path:
         """Resolve a path of this configuration against its run folder."""

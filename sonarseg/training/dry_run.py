@@ -19,6 +19,7 @@ from sonarseg.processes.pool import PYTHON
 from sonarseg.progress import Progress, silent
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
+from sonarseg.training.data.frozen import seen_by
 from sonarseg.training.data.loading import RunData, load_run_data, new_model
 from sonarseg.training.data.sampling import epoch_size
 from sonarseg.training.data.tiles import load_tiles
@@ -161,7 +162,7 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
     began = time.monotonic()
     data = load_run_data(folder, config, progress)
     config = settled(folder, config, data, progress)
-    model = new_model(folder, config, data)
+    model, data = new_model(folder, config, data, progress)
     start = time.monotonic() - began + _process_seconds()
     if data.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(data.device)
@@ -212,6 +213,7 @@ def _round_seconds(model: Model, config: RunConfig, data: RunData, folder: Path,
     """Seconds for the pseudo-labels of all train tiles, from those of a few."""
     chosen = data.train.names[:: max(1, len(data.train) // SAMPLE)][:SAMPLE]
     tiles = load_tiles(data.survey, chosen, data.scaling, config.network.tile_scale)
+    tiles = seen_by(model, tiles, folder / "sample")
     targets = RoundTargets(folder, config, data.survey, model, tiles)
     # The first time, the dense CRF is compiled for this machine.
     targets.of_round(1, progress)

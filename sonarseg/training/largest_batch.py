@@ -80,7 +80,8 @@ def _fits(run_dir: Path, config: RunConfig, data: RunData) -> bool:
     held_by_others = _held_by_others(data.device)
     torch.cuda.reset_peak_memory_stats(data.device)
     try:
-        train_steps(new_model(run_dir, config, data), config, data, lovasz_softmax)
+        model, seen = new_model(run_dir, config, data)
+        train_steps(model, config, seen, lovasz_softmax)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

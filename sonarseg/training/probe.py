@@ -19,8 +19,9 @@ from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.checkpoint.writer import CheckpointWriter
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.data.loading import RunData
+from sonarseg.training.data.target_size import target_size
 from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, Epoch
 from sonarseg.training.trainer import Trainer
@@ -80,7 +81,7 @@ def train_steps(
 
     trainer.call_after_step(step_done)
     stage = WARM_UP if loss is None else SELF_TRAINING
-    targets = None if loss is None else _targets(data.train, _drawn(trainer, stage))
+    targets = None if loss is None else _targets(data.train, config.network, _drawn(trainer, stage))
     for epoch in _epochs(stage):
         if len(ends) > STEPS:
             break
@@ -120,14 +121,13 @@ def _drawn(trainer: Trainer, stage: str) -> set[int]:
     return set(chain.from_iterable(islice(batches, STEPS + 1)))
 
 
-def _targets(tiles: Tiles, drawn: Iterable[int]) -> PixelStore:
+def _targets(tiles: Tiles, network: NetworkConfig, drawn: Iterable[int]) -> PixelStore:
     """Stripes of the classes that each drawn tile shows: as much work as real pseudo-labels are.
 
     The other tiles have targets too, of class 0, as they take their share of a CUDA device in a run;
     of memory they take none: pages that nobody writes are not there.
     """
-    shapes = tiles.pictures.shapes.copy()
-    shapes[:, 0] = 1
+    shapes = np.array([(1, *target_size((h, w), network)) for h, w in tiles.pictures.disk_sizes.tolist()])
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _NO_RESERVE
     pixels = np.frombuffer(mmap.mmap(-1, int(shapes.prod(axis=1).sum()), flags), dtype=np.uint8)
     targets = PixelStore(pixels, shapes, tiles.pictures.disk_sizes, np.zeros((1, 256), dtype=np.int64))

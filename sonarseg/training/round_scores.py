@@ -62,18 +62,18 @@ def branch_confusions(model: Model, data: RunData, batch_size: int) -> NDArray[n
     model.network.eval()
     tiles, num_classes = data.val, data.survey.num_classes
     batches = list(batches_by_size(tiles, range(len(tiles)), batch_size))
-    feeds = [feed_of(tiles.pictures, model.device), feed_of(data.val_masks, model.device)]
+    feeds = [feed_of(tiles.seen, model.device), feed_of(data.val_masks, model.device)]
     confusions = np.zeros((len(tiles), num_classes, num_classes), dtype=np.int64)
-    for batch, (pictures, truth) in zip(batches, stream(feeds, batches), strict=True):
-        labels = _branch_labels(model, pictures, tiles.disk_size(batch[0]))
+    for batch, (seen, truth) in zip(batches, stream(feeds, batches), strict=True):
+        labels = _branch_labels(model, seen, tiles.disk_size(batch[0]))
         confusions[batch] = batch_confusions(truth[:, 0], labels, num_classes).cpu().numpy()
     return confusions
 
 
-def _branch_labels(model: Model, pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Class ids (B, *size) of uint8 pictures (B, C, h, w)."""
+def _branch_labels(model: Model, seen: Tensor, size: tuple[int, int]) -> Tensor:
+    """Class ids (B, *size) of what tiles hold, see `Model.encode`."""
     with torch.inference_mode(), autocast(model.device):
-        features = model.network.encode(model.normalisation(pictures.float() / 255))
+        features = model.encode(seen)
         logits = model.network.cell_logits(features)
     pixels = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
     untaught = model.cam.constant_background(model.background_id)

@@ -122,12 +122,13 @@ class _Run:
         self.run_dir = run_dir
         self.config = config
         self.hashed = hashed
+        model, data = new_model(run_dir, config, data, progress)
         self.data = data
         self.tiles_hash = tiles_hash(data)
         self.spent = spent
         self.progress = progress
         self.compute_environment = compute_environment(config, data.device)
-        self.trainer = Trainer(new_model(run_dir, config, data), data.train, data.labelled, config)
+        self.trainer = Trainer(model, data.train, data.labelled, config)
         self.model = self.trainer.for_use
         self.targets = RoundTargets(run_dir, config, data.survey, self.model, data.train)
         self.rounds = RoundScores(data, self.model, config.training.tiles_a_step)

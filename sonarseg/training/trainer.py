@@ -152,20 +152,22 @@ class Trainer:
         # One copy an epoch, for which alone the device is waited for
         order = [index for batch in batches for index in batch]
         shown = torch.split(self._shown[order].to(device), [len(batch) for batch in batches])
-        feeds = [feed_of(self.tiles.pictures, device)]
+        feeds = [feed_of(self.tiles.seen, device)]
         if targets is not None:
             feeds.append(feed_of(targets, device, fill=IGNORE))
         self.model.network.train()
         weights = self.config.training.classification_weight, self.config.training.segmentation_weight
         sums = torch.zeros(2, device=device)
-        multiple = CUDA_SIDES if device.type == "cuda" else 1
+        # Shapes of cells need no rounding: their convolutions are small.
+        rounded = device.type == "cuda" and self.tiles.features is None
+        multiple = CUDA_SIDES if rounded else 1
         parts_of = stream(feeds, batches, multiple)
         with counted_together(self.model.network) as steps:
             for step, (batch, parts) in enumerate(zip(batches, parts_of, strict=True)):
                 self._set_learning_rate(epoch, step, len(batches))
-                images, target = self._augmented(parts, generator)
+                seen, target = self._augmented(parts, generator)
                 progress = branch_progress(epoch, step, len(batches))
-                losses = self._losses(images, target, shown[step], segmentation_loss, progress)
+                losses = self._losses(seen, target, shown[step], segmentation_loss, progress)
                 self._step(weights[0] * losses[0] + weights[1] * losses[1])
                 steps.count += 1
                 if self._average is not None:
@@ -200,7 +202,12 @@ class Trainer:
         return batches
 
     def _augmented(self, parts: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
-        """Images float32 (B, C, H, W) in 0..1, and the target int64 (B, H, W) where there is one."""
+        """Images float32 (B, C, H, W) in 0..1, and the target int64 (B, H, W) where there is one.
+
+        Features of a frozen encoder stay as they are.
+        """
+        if self.tiles.features is not None:
+            return parts[0], parts[1][:, 0].long() if len(parts) > 1 else None
         images = parts[0].float() / 255
         drawn = draw_augmentation(images.shape, self.config.sonar, self.config.training, generator)
         target = drawn.of_target(parts[1][:, 0]).long() if len(parts) > 1 else None
@@ -208,7 +215,7 @@ class Trainer:
 
     def _losses(
         self,
-        images: Tensor,
+        seen: Tensor,
         target: Tensor | None,
         shown: Tensor,
         segmentation_loss: Loss | None,
@@ -216,14 +223,17 @@ class Trainer:
     ) -> tuple[Tensor, Tensor]:
         network = self.model.network
         with autocast(self.model.device):
-            features = network.encode(self.model.normalisation(images))
+            if self.tiles.features is not None:
+                features = self.model.encode(seen)
+            else:
+                features = network.encode(self.model.normalisation(seen))
             class_logits = self.branch.logits(network, features)
             logits = None
             if target is not None:
                 logits = network.decode(features, (target.shape[1], target.shape[2]))
         classification = self.branch.loss(class_logits.float(), shown, progress)
         if logits is None or target is None or segmentation_loss is None:
-            return classification, torch.zeros((), device=images.device)
+            return classification, torch.zeros((), device=seen.device)
         return classification, segmentation_loss(logits.float(), target)
 
     def _set_learning_rate(self, epoch: Epoch, step: int, steps: int) -> None:

@@ -45,11 +45,11 @@ class Validation:
 
 
 def predict_logits(
-    model: Model, pictures: Tensor, size: tuple[int, int], branch: BranchLoss
+    model: Model, seen: Tensor, size: tuple[int, int], branch: BranchLoss
 ) -> tuple[Tensor, Tensor]:
-    """Logits of the branch and segmentation logits (B, K, *size) of uint8 (B, C, h, w) pictures."""
+    """Logits of the branch and segmentation logits (B, K, *size) of what tiles hold, see `Model.encode`."""
     with torch.inference_mode(), autocast(model.device):
-        features = model.network.encode(model.normalisation(pictures.float() / 255))
+        features = model.encode(seen)
         classes = branch.logits(model.network, features)
         pixels = model.network.decode(features, size)
     return classes.float(), pixels.float()
@@ -99,11 +99,11 @@ def validate(
     # One copy each, for which alone the device is waited for
     all_shown = torch.split(torch.from_numpy(tiles.shown)[order].float().to(device), sizes)
     places = torch.split(order.to(device), sizes)
-    feeds = [feed_of(tiles.pictures, device), feed_of(masks, device)]
-    for batch, place, shown, (pictures, truth) in zip(
+    feeds = [feed_of(tiles.seen, device), feed_of(masks, device)]
+    for batch, place, shown, (seen, truth) in zip(
         batches, places, all_shown, stream(feeds, batches), strict=True
     ):
-        class_logits, logits = predict_logits(model, pictures, tiles.disk_size(batch[0]), branch)
+        class_logits, logits = predict_logits(model, seen, tiles.disk_size(batch[0]), branch)
         sums[0] += len(batch) * branch.loss(class_logits, shown, progress=1.0)
         if segmentation_loss is not None:
             sums[1] += len(batch) * segmentation_loss(logits, truth[:, 0].long())

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from sonarseg.features.encoder import FeatureSettings
+from sonarseg.features.network import FrozenNetwork
 from sonarseg.network.model import SegmentationNetwork
+from sonarseg.network.two_heads import TwoHeadNetwork
 from sonarseg.survey.scaling import GreyScaling
 from sonarseg.training.checkpoint.files import CHECKPOINT, load_checkpoint
 from sonarseg.training.config import CamConfig, CamLoss, NetworkConfig, SonarGeometry
@@ -19,7 +23,7 @@ from sonarseg.training.data.tiles import Normalisation
 class Model:
     """A trained network and how its input is prepared."""
 
-    network: SegmentationNetwork
+    network: TwoHeadNetwork
     classes: tuple[str, ...]
     background: str | None
     scaling: GreyScaling
@@ -33,6 +37,12 @@ class Model:
     def background_id(self) -> int | None:
         """Class id of the background, where there is one."""
         return None if self.background is None else self.classes.index(self.background)
+
+    def encode(self, seen: Tensor) -> Tensor:
+        """Features of uint8 pictures (B, C, H, W), or of stored float16 features of a frozen encoder."""
+        if isinstance(self.network, FrozenNetwork) and seen.dtype == torch.float16:
+            return self.network.standardised(seen)
+        return self.network.encode(self.normalisation(seen.float() / 255))
 
     def description(self) -> dict[str, Any]:
         """What a checkpoint stores beside the weights."""
@@ -50,11 +60,16 @@ class Model:
 
 def build_network(
     config: NetworkConfig, channels: int, num_classes: int, cam_loss: CamLoss = "binary"
-) -> SegmentationNetwork:
+) -> TwoHeadNetwork:
     """Make the network of a configuration, with fresh weights.
 
     Its kernels lie channels last in memory, which convolutions and pooling take faster on CPU and CUDA.
     """
+    network: TwoHeadNetwork
+    if config.frozen:
+        settings = FeatureSettings(config.encoder, cell=config.cell, statistics=config.local_statistics)
+        network = FrozenNetwork(settings, num_classes, config.decoder_channels)
+        return network.to(memory_format=torch.channels_last)
     network = SegmentationNetwork(
         config.encoder,
         channels,

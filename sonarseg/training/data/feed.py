@@ -1,15 +1,17 @@
-"""Batches of stored pictures on the device, which is never left waiting for them."""
+"""Batches of stored pictures and features on the device, which is never left waiting for them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from sonarseg.features.store import TileFeatures
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training.device import available_bytes
 
@@ -19,8 +21,29 @@ RESIDENT_SHARE = 0.25
 AHEAD = 3
 
 
-class Feed:
-    """Gives pictures of a store by number, batched; `feed_of` makes it.
+class Feed(Protocol):
+    """Gives what a store holds by number, batched; `feed_of` makes it.
+
+    Attributes
+    ----------
+    device : torch.device
+        Where the batches are wanted.
+    resident : bool
+        Whether the whole store is held there.
+    """
+
+    device: torch.device
+    resident: bool
+
+    def assembled(self, indices: Sequence[int], multiple: int = 1) -> Tensor:
+        """Batch entries where they are held.
+
+        If sizes differ in the store, height and width are rounded up to a multiple of `multiple`.
+        """
+
+
+class PictureFeed:
+    """Pictures as uint8 (B, C, H, W).
 
     On a CUDA device the whole store is held there, as uint8, where it fits `RESIDENT_SHARE` of the
     memory that this process may still take. Else the pages of the mapped file are read when they are needed.
@@ -45,10 +68,7 @@ class Feed:
         self._pixels = pixels.to(device) if self.resident else pixels
 
     def assembled(self, indices: Sequence[int], multiple: int = 1) -> Tensor:
-        """Batch pictures where they are held: uint8 (B, C, H, W).
-
-        Where sizes differ in the store, height and width are rounded up to a multiple of `multiple`.
-        """
+        """Batch pictures where they are held: uint8 (B, C, H, W)."""
         if self._common is not None:
             chosen = torch.tensor(indices)
             if self.resident:
@@ -69,15 +89,58 @@ class Feed:
         return batch
 
 
-_feeds: WeakKeyDictionary[PixelStore, dict[tuple[torch.device, int | None], Feed]] = WeakKeyDictionary()
+class FeatureFeed:
+    """Features as float16 (B, F, h, w), channels last in memory; of smaller tiles the edge is repeated.
+
+    On a CUDA device they are held as pictures are. What is stored nowhere is computed at every call.
+
+    Parameters
+    ----------
+    device : torch.device
+        Where the batches are wanted.
+    """
+
+    def __init__(self, features: TileFeatures, device: torch.device) -> None:
+        self.device = device
+        self._features = features
+        rows = features.rows
+        self.resident = (
+            rows is not None
+            and device.type == "cuda"
+            and rows.nbytes <= available_bytes(device) * RESIDENT_SHARE
+            and features.common_shape is not None
+        )
+        self._rows = torch.from_numpy(rows).to(device) if rows is not None and self.resident else None
+
+    def assembled(self, indices: Sequence[int], multiple: int = 1) -> Tensor:
+        """Batch features where they are held, sides rounded up as those of pictures are."""
+        if self._rows is not None and self._features.common_shape is not None:
+            chosen = torch.tensor(indices).pin_memory().to(self.device, non_blocking=True)
+            tiles = self._rows.view(-1, *self._features.common_shape).index_select(0, chosen)
+            return tiles.permute(0, 3, 1, 2)
+        *sides, channels = self._features.shapes[indices].max(axis=0).tolist()
+        rows, columns = (-(-side // multiple) * multiple for side in sides)
+        batch = torch.empty((len(indices), rows, columns, channels), dtype=torch.float16)
+        for place, index in enumerate(indices):
+            tile = torch.from_numpy(self._features[index]).permute(2, 0, 1)
+            _place(batch[place].permute(2, 0, 1), tile, None)
+        return batch.permute(0, 3, 1, 2)
 
 
-def feed_of(store: PixelStore, device: torch.device, fill: int | None = None) -> Feed:
+_feeds: WeakKeyDictionary[PixelStore | TileFeatures, dict[tuple[torch.device, int | None], Feed]] = (
+    WeakKeyDictionary()
+)
+
+
+def feed_of(store: PixelStore | TileFeatures, device: torch.device, fill: int | None = None) -> Feed:
     """Make the feed of a store, once for as long as the store is in use: it may lie on the device."""
     feeds = _feeds.setdefault(store, {})
     key = (device, fill)
     if key not in feeds:
-        feeds[key] = Feed(store, device, fill)
+        if isinstance(store, TileFeatures):
+            feeds[key] = FeatureFeed(store, device)
+        else:
+            feeds[key] = PictureFeed(store, device, fill)
     return feeds[key]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sonarseg.errors import UserError
+from sonarseg.features.network import FrozenNetwork
 from sonarseg.network.weights import load_encoder_weights
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey, open_survey
@@ -20,7 +21,8 @@ from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.checkpoint.files import CHECKPOINT, load_checkpoint
 from sonarseg.training.checkpoint.model import Model, build_network
 from sonarseg.training.config import RunConfig
-from sonarseg.training.data.tiles import Tiles, load_masks, load_tiles
+from sonarseg.training.data.frozen import seen_by
+from sonarseg.training.data.tiles import UNCHANGED, Tiles, load_masks, load_tiles
 from sonarseg.training.device import pick_device
 from sonarseg.training.run_folder.config import CONFIG
 
@@ -73,8 +75,16 @@ def load_run_data(run_dir: Path, config: RunConfig, progress: Progress = silent)
     return RunData(survey, scaling, device, train, val, masks, _labelled(survey, device))
 
 
-def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
-    """Make the network that a run starts with: fresh from its seed, of a warm-up, or pretrained."""
+def new_model(
+    run_dir: Path, config: RunConfig, data: RunData, progress: Progress = silent
+) -> tuple[Model, RunData]:
+    """Make the network that a run starts with: fresh from its seed, of a warm-up, or pretrained.
+
+    Returns
+    -------
+    model, data
+        The data as the network takes it.
+    """
     torch.manual_seed(config.seed)
     survey = data.survey
     network = build_network(config.network, data.scaling.channels, survey.num_classes, config.cam.loss)
@@ -86,19 +96,35 @@ def new_model(run_dir: Path, config: RunConfig, data: RunData) -> Model:
         weights = config.network.weights
         if weights != "imagenet":
             weights = str(config.path(run_dir, weights))
-        load_encoder_weights(network, weights, config.network.encoder)
+        if isinstance(network, FrozenNetwork):
+            network.encoder.fill(weights)
+        else:
+            load_encoder_weights(network, weights, config.network.encoder)
     network.to(data.device)
-    return Model(
+    model = Model(
         network,
         survey.classes,
         survey.background,
         data.scaling,
-        data.train.normalisation(),
+        UNCHANGED[data.scaling.channels] if config.network.frozen else data.train.normalisation(),
         config.network,
         config.sonar,
         data.device,
         config.cam,
     )
+    return model, _as_seen(run_dir, config, data, model, progress)
+
+
+def _as_seen(run_dir: Path, config: RunConfig, data: RunData, model: Model, progress: Progress) -> RunData:
+    """Give the tiles the features of a frozen encoder, by which a fresh network is standardised."""
+    if not isinstance(model.network, FrozenNetwork):
+        return data
+    store = config.path(run_dir, config.tiles)
+    train = seen_by(model, data.train, store / "train", progress)
+    val = seen_by(model, data.val, store / "val", progress)
+    if config.warm_up is None and train.features is not None:
+        model.network.standardise.fit(train.features)
+    return replace(data, train=train, val=val)
 
 
 def _refuse_other_loss(run_dir: Path, config: RunConfig, described: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.features.store import TileFeatures
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.no_data import read_valid
@@ -31,6 +32,10 @@ class Normalisation:
     def __call__(self, images: Tensor) -> Tensor:
         """Normalise float32 (B, C, H, W) amplitudes in 0..1."""
         return (images - _a_channel(self.mean, images.device)) / _a_channel(self.std, images.device)
+
+
+# By the number of channels: for networks that normalise by themselves
+UNCHANGED = {channels: Normalisation((0.0,) * channels, (1.0,) * channels) for channels in (1, 3)}
 
 
 @lru_cache(maxsize=16)
@@ -54,6 +59,8 @@ class Tiles:
         Tiles that may hold two or more classes, background counted.
     files : tuple of Path
         Picture file of each tile; empty if all pixels have data.
+    features : TileFeatures, optional
+        Of a frozen encoder, which the network then takes in place of the pictures.
     """
 
     names: tuple[str, ...]
@@ -61,9 +68,15 @@ class Tiles:
     shown: NDArray[np.bool_]
     multiclass: NDArray[np.bool_]
     files: tuple[Path, ...] = ()
+    features: TileFeatures | None = None
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def seen(self) -> PixelStore | TileFeatures:
+        """What the network takes."""
+        return self.pictures if self.features is None else self.features
 
     def disk_size(self, index: int) -> tuple[int, int]:
         """Height and width of a tile on disk."""

@@ -18,6 +18,7 @@ from sonarseg.training.validation import Validation
 # Fields of a section that came after the first runs, with the value that means what a run did without them
 ADDED_LATER: dict[str, dict[str, object]] = {
     "training": {"ema_epochs": 0.0, "restart_each_round": False, "labels_from": "cam"},
+    "network": {"encoder_training": "end-to-end", "cell": 8, "local_statistics": True},
     "cam": {"setting": None, "loss": "binary", "form": "tile-max"},
 }
 
@@ -32,6 +33,8 @@ def config_hash(config: RunConfig) -> str:
         left_out[section] = {
             n for n, value in fields.items() if getattr(getattr(config, section), n) == value
         }
+    # Where features are kept changes nothing of what they are.
+    left_out["network"].add("feature_gb")
     described = config.model_dump_json(exclude=left_out)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 

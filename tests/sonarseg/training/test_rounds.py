@@ -59,7 +59,7 @@ def test_the_branch_says_background_where_no_class_is_more_likely_than_not(
 ) -> None:
     config = changed(tiny_config, {}, background="rock")
     data = load_run_data(tmp_path, config)
-    model = new_model(tmp_path, config, data)
+    model, _ = new_model(tmp_path, config, data)
     weight = model.network.class_activation.weight
     # Features come out of a ReLU: a class whose weights are all negative is nowhere likely.
     with torch.no_grad():

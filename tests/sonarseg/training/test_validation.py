@@ -51,7 +51,7 @@ class Copies(TorchFunctionMode):
 
 def test_batches_give_the_same_figures_without_a_copy_each(tmp_path: Path, tiny_config: RunConfig) -> None:
     data = load_run_data(tmp_path, tiny_config)
-    model = new_model(tmp_path, tiny_config, data)
+    model, _ = new_model(tmp_path, tiny_config, data)
     found, counts = [], []
     for batch_size in (4, 3, 1):
         with Copies(data.labelled) as copies:
@@ -70,7 +70,7 @@ def test_a_prediction_cut_to_the_labels_holds_their_classes_alone(
     tmp_path: Path, tiny_config: RunConfig
 ) -> None:
     data = load_run_data(tmp_path, tiny_config)
-    model = new_model(tmp_path, tiny_config, data)
+    model, _ = new_model(tmp_path, tiny_config, data)
     shown = data.val.shown.copy()
     shown[0] = False
     val = replace(data.val, shown=shown)
@@ -96,7 +96,7 @@ def test_a_prediction_cut_to_the_labels_holds_their_classes_alone(
 
 def test_without_tiles_there_is_no_loss(tmp_path: Path, tiny_config: RunConfig) -> None:
     data = load_run_data(tmp_path, tiny_config)
-    model = new_model(tmp_path, tiny_config, data)
+    model, _ = new_model(tmp_path, tiny_config, data)
     val = replace(data.val, names=(), shown=data.val.shown[:0])
     found = validate(
         model, val, data.val_masks, torch.nn.functional.cross_entropy, BinaryLoss(data.labelled), 4

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks.many_tiles import list_tiles
 from sonarseg.survey.pixel_store import PixelStore
-from sonarseg.training.data.feed import Feed
+from sonarseg.training.data.feed import PictureFeed
 from sonarseg.training.run import run
 
 # A tile's name, path and labels are small beside its pixels.
@@ -68,11 +68,11 @@ def test_a_tile_more_costs_its_name_path_and_labels_alone(tmp_path: Path) -> Non
 
 def test_tiles_that_are_held_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: here every store is copied into memory, as it must not be."""
-    original = Feed.__init__
+    original = PictureFeed.__init__
 
-    def hold(held: Feed, store: PixelStore, *arguments: Any, **options: Any) -> None:
+    def hold(held: PictureFeed, store: PixelStore, *arguments: Any, **options: Any) -> None:
         original(held, store, *arguments, **options)
         held.copy = torch.from_numpy(store.pixels).clone()  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(Feed, "__init__", hold)
+    monkeypatch.setattr(PictureFeed, "__init__", hold)
     assert bytes_a_tile(tmp_path) > SIZE * SIZE / 2

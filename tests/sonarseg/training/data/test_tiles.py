@@ -11,7 +11,7 @@ from sonarseg.errors import UserError
 from sonarseg.survey.layout import open_survey
 from sonarseg.survey.pixel_store import StoredPicture, packed
 from sonarseg.survey.scaling import GreyScaling
-from sonarseg.training.data.feed import Feed, feed_of, stream
+from sonarseg.training.data.feed import PictureFeed, feed_of, stream
 from sonarseg.training.data.tiles import batches_by_size, load_masks, load_tiles
 
 RAGGED = [(4, 5), (6, 3), (4, 5), (2, 7), (6, 3)]
@@ -62,7 +62,7 @@ def test_each_list_of_tiles_has_a_store_of_its_own(tmp_path: Path, tiny_survey: 
 def test_smaller_tiles_of_a_batch_are_padded(fill: int | None) -> None:
     arrays = ragged(channels=3)
     store = packed(StoredPicture(array, array.shape[1:]) for array in arrays)
-    batch = Feed(store, torch.device("cpu"), fill).assembled([1, 3, 0])
+    batch = PictureFeed(store, torch.device("cpu"), fill).assembled([1, 3, 0])
     assert batch.shape == (3, 3, 6, 7)
     for place, index in enumerate([1, 3, 0]):
         height, width = RAGGED[index]
@@ -107,7 +107,7 @@ def test_cuda_gives_what_the_cpu_gives(
     arrays = [array for array in ragged() if not same_size or array.shape == (1, 4, 5)]
     store = packed(StoredPicture(array, array.shape[1:]) for array in arrays)
     batches = [[1, 0], [1], [0, 1], [0], [1, 1], [0, 0]]
-    cpu, cuda = (list(stream([Feed(store, torch.device(name))], batches)) for name in ("cpu", "cuda"))
+    cpu, cuda = (list(stream([PictureFeed(store, torch.device(name))], batches)) for name in ("cpu", "cuda"))
     for (expected,), (found,) in zip(cpu, cuda, strict=True):
         assert found.is_cuda
         assert torch.equal(found.cpu(), expected)

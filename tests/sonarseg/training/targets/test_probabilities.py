@@ -27,7 +27,7 @@ def test_probabilities_are_those_of_the_maps_among_the_shown_classes(
     network = tiny_config.network.model_dump() | {"tile_scale": tile_scale}
     config = by_network(tiny_config, network=network)
     data = load_run_data(tmp_path, config)
-    model = new_model(tmp_path, config, data)
+    model, _ = new_model(tmp_path, config, data)
     model.network.eval()
     found = dict(stream_probabilities(model, data.train, [5, 0, 3, 7], 3))
     assert sorted(found) == [0, 3, 5, 7]
@@ -50,7 +50,7 @@ def test_rounds_after_the_first_are_labelled_by_the_network(
     monkeypatch.setattr("sonarseg.training.targets.rounds.cpu_count", lambda: 1)
     config = by_network(tiny_config, crf=CrfParameters(iterations=0).model_dump(), background=background)
     data = load_run_data(tmp_path, config)
-    model = new_model(tmp_path, config, data)
+    model, _ = new_model(tmp_path, config, data)
     targets = RoundTargets(tmp_path, config, data.survey, model, data.train)
     for number in (1, 2):
         targets.of_round(number, lambda *_: None)

@@ -1,0 +1,119 @@
+"""Runs on the features of a frozen encoder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from sonarseg.cam.extract_split import extract_cams
+from sonarseg.cam.files import read_cam
+from sonarseg.network.timm_weights import lite0_state
+from sonarseg.prediction import predict_probabilities
+from sonarseg.survey.layout import open_survey
+from sonarseg.training.checkpoint.files import CHECKPOINT
+from sonarseg.training.checkpoint.model import load_model
+from sonarseg.training.config import RunConfig
+from sonarseg.training.run import run
+from tests.support.run_folders import results, stopped_after, write_run
+from tests.support.tiny_survey import write_survey
+
+FROZEN = {
+    "encoder": "efficientnet_lite0",
+    "weights": "imagenet",
+    "encoder_training": "frozen",
+    "decoder_channels": 8,
+    "cell": 4,
+}
+TRAINING = {"warmup_epochs": 3, "rounds": 2, "epochs_per_round": 2, "batch_size": 2, "ema_epochs": 1.5}
+
+
+@pytest.fixture(scope="module")
+def survey(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_survey(tmp_path_factory.mktemp("frozen") / "survey")
+
+
+def frozen_config(survey: Path, tiles: Path, **network: object) -> RunConfig:
+    return RunConfig.model_validate(
+        {
+            "survey": str(survey),
+            "tiles": str(tiles),
+            "network": FROZEN | network,
+            "cam": {"loss": "candidate", "form": "softmax", "scales": [1.0]},
+            "training": TRAINING | {"restart_each_round": True, "labels_from": "probabilities"},
+            "crf": {"iterations": 1},
+            "device": "cpu",
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(survey: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("finished")
+    run_dir = write_run(folder / "run", frozen_config(survey, folder / "tiles"))
+    run(run_dir)
+    return run_dir
+
+
+def test_features_are_computed_once_for_all_runs(survey: Path, finished: Path, tmp_path: Path) -> None:
+    said: list[str] = []
+    config = frozen_config(survey, finished.parent / "tiles")
+    run(write_run(tmp_path / "second", config), lambda what, *_: said.append(what))
+    assert "training" in said and "computing features" not in said
+
+
+def test_the_encoder_of_a_run_is_that_of_its_weights(finished: Path) -> None:
+    model = load_model(finished, torch.device("cpu"))
+    found = dict(model.network.encoder.named_parameters())["body.body.conv_stem.weight"]
+    expected = dict(lite0_state())["conv_stem.weight"]
+    assert torch.equal(found, expected)
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_bit(survey: Path, finished: Path, tmp_path: Path) -> None:
+    run_dir = write_run(tmp_path / "run", frozen_config(survey, tmp_path / "tiles"))
+    for epochs in (2, 4):
+        stopped_after(run_dir, epochs)
+    run(run_dir)
+    assert results(run_dir) == results(finished)
+    ours, theirs = (torch.load(folder / CHECKPOINT)["network"] for folder in (run_dir, finished))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_features_that_are_stored_nowhere_give_the_same_run(
+    survey: Path, finished: Path, tmp_path: Path
+) -> None:
+    config = frozen_config(survey, tmp_path / "tiles", feature_gb=0)
+    run_dir = write_run(tmp_path / "run", config)
+    run(run_dir)
+    assert not list((tmp_path / "tiles").glob("*features*"))
+    assert results(run_dir) == results(finished)
+
+
+def test_a_new_picture_is_mapped_as_the_run_scored_it(survey: Path, finished: Path) -> None:
+    model = load_model(finished, torch.device("cpu"))
+    opened = open_survey(survey)
+    for tile in opened.splits["val"]:
+        kept = np.asarray(Image.open(finished / "masks" / f"{tile}.png"))
+        found = predict_probabilities(model, model.scaling.read(opened.image_path(tile))).argmax(axis=0)
+        assert (kept == found).mean() > 0.99
+
+
+def test_cams_of_a_split_are_probabilities_among_the_classes_shown(
+    survey: Path, finished: Path, tmp_path: Path
+) -> None:
+    opened = open_survey(survey)
+    extract_cams(finished, opened, ("val",), tmp_path / "cams", "cpu")
+    for tile in opened.splits["val"]:
+        cam = read_cam(tmp_path / "cams" / "val" / f"{tile}.npy").astype(np.float32)
+        assert not cam[~opened.shown(tile)].any()
+        np.testing.assert_allclose(cam.sum(axis=0), 1, atol=2e-3)
+
+
+def test_without_weights_or_at_several_scales_it_is_refused(survey: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValidationError, match='has learned: write weights = "imagenet"'):
+        frozen_config(survey, tmp_path, weights="none")
+    config = frozen_config(survey, tmp_path).model_dump()
+    with pytest.raises(ValidationError, match=r"whose features are of one scale: write scales = \[1.0\]"):
+        RunConfig.model_validate(config | {"cam": {"scales": [1.0, 0.5]}})
