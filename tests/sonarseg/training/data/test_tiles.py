@@ -83,7 +83,7 @@ def test_batches_of_tiles_of_many_sizes_have_few_shapes() -> None:
             assert np.array_equal(edge[place, :, :height, :width], ragged()[index])
             assert (edge[place, 0, height:, width - 1] == int(edge[place, 0, height - 1, width - 1])).all()
             assert (filled[place, 0, height:] == 255).all() and (filled[place, 0, :, width:] == 255).all()
-    assert Feed(same, torch.device("cpu")).assembled([0], multiple=8).shape == (1, 1, 4, 5)
+    assert PictureFeed(same, torch.device("cpu")).assembled([0], multiple=8).shape == (1, 1, 4, 5)
 
 
 def test_streams_give_every_feed_s_batches_in_order() -> None:
