@@ -34,7 +34,7 @@ def config_hash(config: RunConfig) -> str:
             n for n, value in fields.items() if getattr(getattr(config, section), n) == value
         }
     # Where features are kept changes nothing of what they are.
-    left_out["network"].add("feature_gb")
+    left_out.setdefault("network", set()).add("feature_gb")
     described = config.model_dump_json(exclude=left_out)
     return hashlib.sha256(described.encode()).hexdigest()[:16]
 

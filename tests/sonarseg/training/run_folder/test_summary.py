@@ -36,3 +36,12 @@ def test_a_later_field_counts_once_it_has_another_value(monkeypatch: pytest.Monk
     assert config_hash(other) != without
     monkeypatch.setattr(summary, "ADDED_LATER", {})
     assert config_hash(config) != without
+
+
+def test_where_features_are_kept_counts_for_nothing() -> None:
+    settings = {"encoder_training": "frozen", "weights": "imagenet"}
+    config, other, cells = (
+        RunConfig.model_validate({"survey": "s", "cam": {"scales": [1.0]}, "network": settings | more})
+        for more in ({}, {"feature_gb": 0}, {"cell": 4})
+    )
+    assert config_hash(config) == config_hash(other) != config_hash(cells)
