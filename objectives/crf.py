@@ -295,4 +295,5 @@ def score_tiles(
         iterations,
         num_classes,
         engine,
+        [(tile.scores, parameters.guide) for tile in tiles],
     )

@@ -32,6 +32,7 @@ class Step:
 STEPS = (
     Step("environment", 90, surveys=False),
     Step("crf", 80, surveys=False),
+    Step("crf_fused", 90, surveys=False),
     Step("training", 110),
     Step("plain_loops", 110),
     Step("lovasz", 40, surveys=False),

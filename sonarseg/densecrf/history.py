@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.densecrf.engines.base import Engine
-from sonarseg.densecrf.engines.numba.counting import count_history
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 
@@ -21,6 +20,7 @@ def confusion_histories(
     iterations: int,
     num_classes: int,
     engine: Engine,
+    names: Sequence[tuple[Hashable, Hashable]] | None = None,
 ) -> list[NDArray[np.int64]]:
     """Count what each number of iterations from 0 on makes of every tile.
 
@@ -36,14 +36,12 @@ def confusion_histories(
         The largest number of iterations.
     num_classes : int
         K.
+    names : sequence of (scores and mask, guide), optional
+        What a tile's arrays are called: a device keeps them from call to call; see `Engine.keeping_tiles`.
 
     Returns
     -------
     list of int64 (iterations + 1, K, K)
         Rows truth, columns labels.
     """
-    histories = engine.label_histories(tiles, parameters, iterations)
-    return [
-        count_history(history.reshape(len(history), -1), truth.reshape(-1), ids, num_classes)
-        for history, truth, ids in zip(histories, truths, kept, strict=True)
-    ]
+    return engine.confusions(tiles, truths, kept, parameters, iterations, num_classes, names)

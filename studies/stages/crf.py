@@ -87,7 +87,11 @@ def run_crf_study(
             moved_on=draws_so_far(study),
             budget=config.trials,
         )
-    with storage_errors(workspace.database), tempfile.TemporaryDirectory(prefix="sonarseg-") as folder:
+    with (
+        storage_errors(workspace.database),
+        tempfile.TemporaryDirectory(prefix="sonarseg-") as folder,
+        engine.keeping_tiles(),
+    ):
         tiles = prepare_tiles(
             survey,
             study.user_attrs[attr.TILES],

@@ -97,19 +97,19 @@ def test_the_wait_is_told_only_where_there_is_one(monkeypatch):
     assert told == [(0, 1), (1, 1)]
 
 
-def test_the_counting_of_labels_from_a_device_is_compiled_beforehand_and_the_wait_told(monkeypatch):
-    told, compiled = [], []
+def test_the_torch_engine_counts_on_its_device_and_waits_for_no_compiler(monkeypatch):
+    from sonarseg.densecrf.parameters import CrfParameters
+    from sonarseg.densecrf.tile import CrfTile
 
-    def progress(what, done, total, note=""):
-        told.append((done, total))
-
-    engine = base.Engine("torch", "cuda")
-    monkeypatch.setattr(counting, "is_counting_compiled", lambda: bool(compiled))
-    monkeypatch.setattr(counting, "compile_counting", lambda: compiled.append(True))
-    base.make_ready(engine, 1, progress)
-    assert (told, compiled) == ([(0, 1), (1, 1)], [True])
-    base.make_ready(engine, 1, progress)
-    assert (len(told), compiled) == (2, [True, True])
+    monkeypatch.setattr(counting, "count_history", None)
+    told = []
+    engine = base.Engine("torch", "cpu")
+    base.make_ready(engine, 1, lambda *what: told.append(what))
+    tile = CrfTile(np.ones((2, 4, 4), np.float16), np.zeros((4, 4), np.uint8))
+    truth, ids = np.zeros((4, 4), np.uint8), np.arange(2, dtype=np.uint8)
+    (counts,) = engine.confusions([tile], [truth], [ids], CrfParameters(), 1, 2)
+    assert counts.tolist() == [[[16, 0], [0, 0]]] * 2
+    assert not told
 
 
 def test_what_studies_call_is_compiled_beforehand():

@@ -5,9 +5,9 @@ All three take the same tiles and give the same labels but for pixels whose clas
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 from typing import Any, Literal
 
@@ -69,6 +69,49 @@ class Engine:
         """Class probabilities of each tile, float32 (k, H, W); UserError as `label_histories`."""
         return self._computed("marginals", tiles, parameters)
 
+    def confusions(
+        self,
+        tiles: Sequence[CrfTile],
+        truths: Sequence[NDArray[np.uint8]],
+        kept: Sequence[NDArray[np.uint8]],
+        parameters: CrfParameters,
+        iterations: int,
+        num_classes: int,
+        names: Sequence[tuple[Hashable, Hashable]] | None = None,
+    ) -> list[NDArray[np.int64]]:
+        """Confusion matrices of each tile, see `sonarseg.densecrf.history.confusion_histories`.
+
+        The torch engine counts on its device; under their names it keeps the tiles there until
+        `keeping_tiles` ends.
+        """
+        if self.name == "torch":
+            import torch
+
+            from sonarseg.densecrf.engines.torch.engine import confusions
+
+            return confusions(
+                tiles, truths, kept, parameters, iterations, num_classes, names=names,
+                device=torch.device(self.device), deterministic=True,
+            )  # fmt: skip
+        from sonarseg.densecrf.engines.numba.counting import count_history
+
+        histories = self.label_histories(tiles, parameters, iterations)
+        return [
+            count_history(history.reshape(len(history), -1), truth.reshape(-1), ids, num_classes)
+            for history, truth, ids in zip(histories, truths, kept, strict=True)
+        ]
+
+    @contextmanager
+    def keeping_tiles(self) -> Iterator[None]:
+        """Free at the end what the device keeps of tiles that have names."""
+        try:
+            yield
+        finally:
+            if self.name == "torch":
+                from sonarseg.densecrf.engines.torch.placed import forget_tiles
+
+                forget_tiles()
+
     def _computed(self, what: str, tiles: Sequence[CrfTile], *settings: Any) -> list[Any]:
         """Call a function of the engine's module, which takes all tiles at once under torch, else one."""
         compute = getattr(import_module(_MODULES[self.name]), what)
@@ -94,26 +137,14 @@ def make_ready(engine: Engine, channels: int, progress: Progress = silent, *, nu
     num_classes : int
         The most classes that a tile may have.
     """
-    if engine.name == "numba":
-        from sonarseg.densecrf.engines.numba.engine import compile_engine, is_compiled
+    if engine.name != "numba":
+        return
+    from sonarseg.densecrf.engines.numba.engine import compile_engine, is_compiled
 
-        _compile(
-            not is_compiled(channels, num_classes),
-            partial(compile_engine, channels, num_classes),
-            engine,
-            progress,
-        )
-    elif engine.name == "torch":
-        from sonarseg.densecrf.engines.numba.counting import compile_counting, is_counting_compiled
-
-        # Labels are counted on the host, whatever computed them.
-        _compile(not is_counting_compiled(), compile_counting, engine, progress)
-
-
-def _compile(wait: bool, compile_all: Callable[[], None], engine: Engine, progress: Progress) -> None:
+    wait = not is_compiled(channels, num_classes)
     if wait:
         progress("dense CRF engine", 0, 1, "compiled once for a machine, which takes up to half a minute")
-    compile_all()
+    compile_engine(channels, num_classes)
     if wait:
         progress("dense CRF engine", 1, 1, str(engine))
 

@@ -7,9 +7,7 @@ from typing import Any
 import numpy as np
 
 from sonarseg.ignore import IGNORE
-from sonarseg.numba_cache import compiled, compiled_before, note_compiled
-
-_COUNTING = "counting"
+from sonarseg.numba_cache import compiled
 
 
 def compile_counting() -> None:
@@ -18,12 +16,6 @@ def compile_counting() -> None:
     count_history(history, truth, ids, 2)
     truth.setflags(write=False)
     count_history(history, truth, ids, 2)
-    note_compiled(_COUNTING)
-
-
-def is_counting_compiled() -> bool:
-    """Whether `compile_counting` need only load."""
-    return compiled_before(_COUNTING)
 
 
 @compiled()

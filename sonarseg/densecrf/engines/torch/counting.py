@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -11,6 +12,9 @@ from torch import Tensor
 
 from sonarseg.densecrf.engines.torch.placed import PlacedTile
 from sonarseg.ignore import IGNORE
+
+# Pixels that a block of threads counts
+_BLOCK = 4096
 
 
 class Counter:
@@ -37,25 +41,42 @@ class Counter:
         padded = np.zeros((len(tiles), most), dtype=np.int64)
         for row, ids in zip(padded, kept, strict=True):
             row[: len(ids)] = ids
+        self._most = most
         self._ids = torch.from_numpy(padded).to(device).reshape(-1)
-        pixels = torch.tensor([tile.shape[0] * tile.shape[1] for tile in tiles])
-        tile_of = torch.arange(len(tiles)).repeat_interleave(pixels).to(device)
-        truth = torch.cat([tile.truth.reshape(-1) for tile in tiles if tile.truth is not None]).long()
-        self._first_id = tile_of * most
-        self._ignored = truth == IGNORE
-        # What is left out falls into a place of its own behind all others.
-        self._place = (tile_of * num_classes + truth).mul_(num_classes)
+        self._pixels = torch.tensor([tile.shape[0] * tile.shape[1] for tile in tiles])
+        self._truth = torch.cat([tile.truth.reshape(-1) for tile in tiles if tile.truth is not None])
         self._bins = len(tiles) * num_classes**2
         self.counts = torch.zeros(rows, self._bins, dtype=torch.int64, device=device)
 
+    @cached_property
+    def _places(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each pixel the first of its tile's ids, the first count of its truth, and if it is left out."""
+        tile_of = torch.arange(self.tiles).repeat_interleave(self._pixels).to(self._truth.device)
+        place = (tile_of * self.num_classes + self._truth).mul_(self.num_classes)
+        return tile_of * self._most, place, self._truth == IGNORE
+
     def add(self, row: int, labels: Tensor) -> None:
         """Count the labels (N,) after an iteration: rows of the scores."""
-        place = self._ids[self._first_id + labels].add_(self._place)
-        place.masked_fill_(self._ignored, self._bins)
+        first_id, first_place, ignored = self._places
+        # What is left out falls into a place of its own behind all others.
+        place = self._ids[first_id + labels].add_(first_place)
+        place.masked_fill_(ignored, self._bins)
         self.counts[row] = torch.bincount(place, minlength=self._bins + 1)[:-1]
+
+    def add_fused(self, labels: Tensor, table: Tensor) -> None:
+        """Count labels (rows, N) after all iterations by one kernel; `table` as in `build_kernels`."""
+        from sonarseg.densecrf.engines.torch import kernels
+
+        bins = 1 << (self.num_classes**2).bit_length()
+        counts = torch.zeros(self.counts.shape, dtype=torch.int32, device=labels.device)
+        kernels.count[(-(-int(self._pixels.max()) // _BLOCK), self.tiles, len(labels))](
+            labels, self._truth, self._ids, table, counts, labels.shape[1], len(labels), self.num_classes,
+            self._most, IGNORED=IGNORE, COLUMNS=table.shape[1], BINS=bins, BLOCK=_BLOCK,
+        )  # fmt: skip
+        self.counts = counts
 
     def found(self) -> list[NDArray[np.int64]]:
         """Confusion matrices, int64 (rows, K, K) of each tile: rows truth, columns labels."""
         shape = (-1, self.tiles, self.num_classes, self.num_classes)
-        counts = self.counts.cpu().numpy().reshape(shape)
+        counts = self.counts.cpu().numpy().astype(np.int64).reshape(shape)
         return [np.ascontiguousarray(counts[:, index]) for index in range(self.tiles)]

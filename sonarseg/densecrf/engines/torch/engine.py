@@ -6,7 +6,9 @@ A batch holds tiles of any sizes and is as large as a stated budget of memory al
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +22,9 @@ from sonarseg.densecrf.engines.torch.mean_field import mean_field, unary_energy
 from sonarseg.densecrf.engines.torch.placed import PlacedTile, place, place_named
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
+
+if TYPE_CHECKING:
+    from sonarseg.densecrf.engines.torch.fused import FusedField
 
 # Whether CUDA devices take the fused kernels unless a caller says so: only after a measurement there
 FUSED_BY_DEFAULT = False
@@ -136,7 +141,12 @@ def confusions(
                 for index, name in zip(numbers, called, strict=True)
             ]
             counter = Counter(batch, [kept[index] for index in numbers], num_classes, rows)
-            _run(batch, parameters, iterations, device, deterministic, fuses, rows, counter.add)
+            if fuses:
+                with _current(device):
+                    field = _fused_field(batch, parameters)
+                    counter.add_fused(field.run(iterations, rows)[0], field.table)
+            else:
+                _run(batch, parameters, iterations, device, deterministic, False, rows, counter.add)
             return counter.found()
 
     return in_batches(tiles, device, memory_budget, run, rows if fuses else None)
@@ -177,6 +187,18 @@ def _fuses(wanted: bool | None, device: torch.device) -> bool:
     return wanted
 
 
+def _fused_field(tiles: Sequence[PlacedTile], parameters: CrfParameters) -> FusedField:
+    """Lattices and unaries for the fused kernels, whose modules need Triton."""
+    from sonarseg.densecrf.engines.torch.fused import FusedField
+
+    return FusedField(tiles, parameters)
+
+
+def _current(device: torch.device) -> AbstractContextManager[object]:
+    """Triton launches on the current device."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
 def _run(
     tiles: Sequence[PlacedTile],
     parameters: CrfParameters,
@@ -192,9 +214,8 @@ def _run(
     `take` is given the labels, uint8 (N,), after the last `rows` of 0 to `iterations` iterations.
     """
     if fuses:
-        from sonarseg.densecrf.engines.torch.fused import FusedField
-
-        labels, found = FusedField(tiles, parameters).run(iterations, rows)
+        with _current(device):
+            labels, found = _fused_field(tiles, parameters).run(iterations, rows)
         if take is not None:
             for row in range(rows):
                 take(row, labels[row])

@@ -56,6 +56,7 @@ class FusedField:
         self.pixels = pixel
         with torch.inference_mode():
             layout = Layout(rows, self.device)
+            self.table = layout.table
             self.likelihood = self._likelihood(tiles, layout)
             self.bilateral, self.spatial = self._lattices(tiles, layout, rows)
             if self.bilateral is not None or self.spatial is not None:

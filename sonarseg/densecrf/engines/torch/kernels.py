@@ -164,3 +164,26 @@ def update(
     tl.store(q + place, power / tl.sum(power, axis=1)[:, None], mask=both)
     best = tl.argmax(energy, axis=1).to(tl.uint8)
     tl.store(labels + row.to(tl.int64) * N + n, best, mask=mask)
+
+
+@triton.jit(do_not_specialize=["N", "rows", "K", "most"])
+def count(
+    labels, truth, ids, table, counts, N, rows, K, most,
+    IGNORED: tl.constexpr, COLUMNS: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Add the pairs of truth and label of a block of pixels of a tile after an iteration to its K * K counts.
+
+    `table` as in `build_kernels`; `ids`: class ids of the rows of each tile's scores, `most` places each.
+    """
+    tile, row = tl.program_id(1).to(tl.int64), tl.program_id(2).to(tl.int64)
+    start, pixels = tl.load(table + tile * COLUMNS), tl.load(table + tile * COLUMNS + 1)
+    p = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    mask = p < pixels
+    true = tl.load(truth + start + p, mask=mask, other=IGNORED).to(tl.int32)
+    label = tl.load(labels + row * N + start + p, mask=mask, other=0).to(tl.int32)
+    found = tl.load(ids + tile * most + label, mask=mask, other=0).to(tl.int32)
+    # What is left out falls into the last bin, behind all others.
+    pairs = tl.histogram(tl.where(true == IGNORED, BINS - 1, true * K + found), BINS)
+    bins = tl.arange(0, BINS)
+    place = counts + (row * tl.num_programs(1) + tile) * K * K + bins
+    tl.atomic_add(place, pairs, mask=(bins < K * K) & (pairs > 0))

@@ -101,8 +101,10 @@ def place_named(
 
 
 def forget_tiles() -> None:
-    """Free the tiles that are kept."""
+    """Free the tiles that are kept, on CUDA for other processes too."""
     _kept.clear()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        torch.cuda.empty_cache()
 
 
 def _levels(tile: CrfTile) -> tuple[int, int]:
