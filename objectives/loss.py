@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import FrozenTrial
+from optuna.trial import BaseTrial, FrozenTrial
 
 from objectives.enqueued import suggested
 from objectives.outcome import OutOfMemory, TrialFailed
@@ -19,6 +19,7 @@ from objectives.records import attributes as attr
 from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
 from objectives.space import setting_text, suggest_loss
 from sonarseg.files.whole import write_atomically
+from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import smaller
 from sonarseg.training.config import RunConfig
@@ -55,6 +56,8 @@ class LossObjective:
         Called an epoch.
     superseded : callable
         Asked each epoch whether the study has begun anew, with smaller batches; the run then ends.
+    rounds : int or None
+        Rounds of a run, if they are a parameter of the study: what the earlier ones are worth is then stored.
     """
 
     base: RunConfig
@@ -67,6 +70,7 @@ class LossObjective:
     folder: str = "loss"
     progress: Progress = silent
     superseded: Callable[[], bool] = _never
+    rounds: int | None = None
 
     @property
     def epochs(self) -> int:
@@ -104,14 +108,28 @@ class LossObjective:
         value = summary["metrics"].get(self.metric)
         if value is None or not math.isfinite(value):
             raise TrialFailed(f"{self.metric} of the finished run is undefined.")
+        if self.rounds is not None:
+            trial.set_user_attr(attr.EARLIER_ROUNDS, self._earlier_rounds(summary.get("rounds", [])))
         return float(value)
+
+    def _earlier_rounds(self, rounds: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Results of the rounds before the last, each with its value."""
+        found = [{**each, "value": each["metrics"].get(self.metric)} for each in rounds]
+        return [
+            each
+            for each in found
+            if each["round"] != self.rounds and each["value"] is not None and math.isfinite(each["value"])
+        ]
+
+    def _suggest(self, trial: BaseTrial) -> LossConfig:
+        return suggest_loss(trial, self.rounds)
 
     def choose(self, study: optuna.Study, trial: optuna.Trial) -> None:
         """Choose loss and seed of a trial; several workers call it one at a time.
 
         A trial that goes on with a dead one brings its seed along.
         """
-        setting = setting_text(suggested(trial, suggest_loss))
+        setting = setting_text(suggested(trial, self._suggest))
         if attr.SEED not in trial.user_attrs:
             others = [other for other in study.get_trials(deepcopy=False) if is_of(other, setting)]
             earlier = sum(attr.RETRY_OF not in other.user_attrs for other in others)
@@ -134,7 +152,7 @@ class LossObjective:
         run_dir.mkdir(parents=True, exist_ok=True)
         if not (run_dir / CONFIG).is_file():
             # What is chosen already is given again.
-            chosen = {"loss": suggest_loss(trial), "seed": trial.user_attrs[attr.SEED]}
+            chosen = {"loss": self._suggest(trial), "seed": trial.user_attrs[attr.SEED]}
             config = self.base.model_copy(update=chosen)
             write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
         return run_dir

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from objectives.records.ranking import LOSSES, WEIGHTED
+from objectives.records.trial import ROUNDS, without_rounds
 from sonarseg.cam.hard_labels import DEFAULT_BACKGROUND_SCORE
 from sonarseg.densecrf.parameters import HIGHEST, MOST_ITERATIONS, CrfParameters, Width
 from sonarseg.densecrf.published import PUBLISHED, published
@@ -122,13 +124,29 @@ NAMED_LOSSES: dict[str, dict[str, Any]] = {
 }
 
 
-def suggest_loss(trial: BaseTrial) -> LossConfig:
-    """Let a trial choose the loss; `gamma` and `alpha` exist under focal only."""
+def suggest_loss(trial: BaseTrial, rounds: int | None = None) -> LossConfig:
+    """Let a trial choose the loss; `gamma` and `alpha` exist under focal only.
+
+    Parameters
+    ----------
+    trial : BaseTrial
+    rounds : int, optional
+        Rounds of every run, if they are a parameter: one run scores all lower numbers too, so nothing is
+        chosen here.
+    """
+    if rounds is not None:
+        trial.suggest_int(ROUNDS, rounds, rounds)
     name = trial.suggest_categorical("loss", LOSSES)
     if name != "focal":
         return LossConfig.model_validate({"name": name})
     gamma = trial.suggest_float("gamma", 0.0, MAX_GAMMA)
     return LossConfig(name="focal", gamma=gamma, alpha=trial.suggest_float("alpha", 0.0, 1.0))
+
+
+def loss_of_params(params: Mapping[str, Any]) -> LossConfig:
+    """Read the loss from the params of a trial, whatever its rounds."""
+    values = {"name" if key == "loss" else key: value for key, value in without_rounds(params).items()}
+    return LossConfig.model_validate(values)
 
 
 def setting_text(loss: LossConfig) -> str:

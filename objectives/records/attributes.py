@@ -18,6 +18,7 @@ DEATHS = "deaths"
 DERIVED = "derived_from"
 DEVICE = "device"
 DRAWS = "draws"
+EARLIER_ROUNDS = "earlier_rounds"
 ENGINE = "engine"
 ENQUEUED = "enqueued"
 FINISHED_RACE = "finished_race"
@@ -42,6 +43,7 @@ RETRY_OF = "retry_of"
 RUN = "run"
 SCORES = "metrics"
 SECONDS = "seconds"
+SEARCHED_ROUNDS = "searched_rounds"
 SEED = "seed"
 SETTING = "setting"
 STOPPED = "stopped"
@@ -92,6 +94,7 @@ STUDY: dict[str, Attribute] = {
     METRIC_NOTE: Attribute((str,), _DESCRIBED, "why it is not the score that was asked for"),
     RACE_CLAIMS: Attribute((dict,), "studies.stages.finish_races", "who scores which stopped trial now"),
     RACE_FINISHED: Attribute((dict,), "studies.stages.race_remainder", "how many stopped trials were scored"),
+    SEARCHED_ROUNDS: Attribute((int,), "studies.stages.earlier_rounds", "rounds of a run, if searched"),
     SEED: Attribute((int,), _DESCRIBED, "the random seed of study.toml"),
     STOPPED: Attribute((str, NoneType), "studies.trials.loop", "why no more trials are begun"),
     STOP_REQUESTS: Attribute((list,), "studies.workers.dask", "launches whose workers are to stop"),
@@ -113,6 +116,7 @@ TRIAL: dict[str, Attribute] = {
     DEATHS: Attribute((int,), "studies.trials.retry", "how often its program died"),
     DERIVED: Attribute((int,), "studies.stages.crf", "the trial that it was read off, or finishes"),
     DEVICE: Attribute((str,), "studies.workers.worker", "what it was computed on"),
+    EARLIER_ROUNDS: Attribute((list,), "objectives.loss", "results at the ends of its rounds but the last"),
     ENQUEUED: Attribute((bool,), "studies.stages.crf", "a named setting, which is never ended early"),
     FINISHED_RACE: Attribute((bool,), "studies.stages.finish_races", "a stopped trial, scored on all tiles"),
     FREQUENCIES: Attribute((list,), "objectives.loss", "class frequencies of the pseudo-labels"),

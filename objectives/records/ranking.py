@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
-from objectives.records.trial import is_named, objective_value
+from objectives.records.trial import is_branch_alone, is_named, objective_value
 from sonarseg.metrics.compared_runs import ComparedRow, Run, compare_rows
 
 LOSSES = ("cross-entropy", "focal", "lovasz_softmax")
@@ -82,7 +82,8 @@ def rank_losses(trials: Iterable[FrozenTrial]) -> LossRanking:
         Trials of a loss study in any state.
     """
     complete = _complete(trials)
-    weighted = {_setting(trial) for trial in complete if trial.user_attrs.get(attr.NAME) == WEIGHTED}
+    named = {trial.number for trial in complete if trial.user_attrs.get(attr.NAME) == WEIGHTED}
+    weighted = {_setting(trial) for trial in complete if named & {trial.number, _source(trial)}}
     comparison = compare_rows([_run(trial, weighted) for trial in complete])
 
     def place(row: ComparedRow) -> tuple[bool, tuple[float, int]]:
@@ -103,20 +104,28 @@ def first_choices(trials: Iterable[FrozenTrial]) -> list[list[FrozenTrial]]:
     """Choose of each loss the setting whose first run was the best one, and give its complete runs.
 
     These get more seeds. Only first runs are looked at, so the choice does not move while the
-    repetitions come in.
+    repetitions come in. If the first rounds of a run are best, its runs are given.
     """
+    complete = _complete(trials)
+    by_number = {trial.number: trial for trial in complete}
     settings: dict[tuple[str, str], list[FrozenTrial]] = defaultdict(list)
-    for trial in _complete(trials):
+    for trial in complete:
         settings[trial.params["loss"], _setting(trial)].append(trial)
     chosen = []
     for loss in LOSSES:
         if first := best_trial(runs[0] for (of_loss, _), runs in settings.items() if of_loss == loss):
-            chosen.append(settings[loss, _setting(first)])
+            chosen.append(settings[loss, _setting(by_number.get(_source(first), first))])
     return chosen
 
 
 def _complete(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    return sorted((t for t in trials if t.state == TrialState.COMPLETE), key=lambda trial: trial.number)
+    complete = (t for t in trials if t.state == TrialState.COMPLETE and not is_branch_alone(t.params))
+    return sorted(complete, key=lambda trial: trial.number)
+
+
+def _source(trial: FrozenTrial) -> int:
+    """Number of the trial that it was read off; its own if it ran itself."""
+    return int(trial.user_attrs.get(attr.DERIVED, trial.number))
 
 
 def _setting(trial: FrozenTrial) -> str:

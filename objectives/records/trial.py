@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
@@ -10,6 +13,8 @@ from objectives.records import attributes as attr
 RANDOM, ADAPTIVE = "random", "adaptive"
 # Optuna's own attribute of an enqueued trial: the values that it has to take
 FIXED_PARAMS = "fixed_params"
+# Parameter of the loss study: rounds of self-training; 0 is the classification branch alone
+ROUNDS = "rounds"
 
 
 def objective_value(trial: FrozenTrial) -> float:
@@ -39,6 +44,26 @@ def is_searched(trial: FrozenTrial) -> bool:
 def is_derived(trial: FrozenTrial) -> bool:
     """Whether it was read off the run of another trial, or finishes one that a race had stopped."""
     return trial.user_attrs.get(attr.DERIVED) is not None
+
+
+def is_branch_alone(params: Mapping[str, Any]) -> bool:
+    """Whether a loss trial is what the classification branch says before the first round: it cannot win."""
+    return params.get(ROUNDS) == 0
+
+
+def without_rounds(params: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of a loss: the others of a loss trial."""
+    return {name: value for name, value in params.items() if name != ROUNDS}
+
+
+def run_of_rounds(run: str, rounds: int) -> str:
+    """Name the run folder of the first rounds of a run: a run of its own, trained if it is needed."""
+    return f"{run}-rounds-{rounds}"
+
+
+def read_off_run(run: str, params: Mapping[str, Any]) -> str:
+    """Name the run folder that a trial of its first rounds was read off: undoes `run_of_rounds`."""
+    return run.removesuffix(f"-rounds-{params.get(ROUNDS)}")
 
 
 def finishes_race(trial: FrozenTrial) -> bool:

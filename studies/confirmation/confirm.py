@@ -15,6 +15,7 @@ import optuna
 from objectives.outcome import TrialFailed
 from objectives.records import attributes as attr
 from objectives.records.study import StudyKind
+from objectives.records.trial import run_of_rounds
 from objectives.space import setting_text
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.densecrf.parameters import CrfParameters
@@ -32,6 +33,7 @@ from studies.confirmation.record import begin_record, new_seeds, results_of
 from studies.stages.batch_size import study_batch_size
 from studies.stages.device_work import on_device
 from studies.stages.prepare import Prepared, first_pseudo_labels, prepare
+from studies.stages.run_of_trial import with_rounds
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.warm_up import run_config
 from studies.storage.open import storage_errors
@@ -248,7 +250,6 @@ class _Measuring:
     def _train(self, contender: Contender, loss: LossConfig, seed: int | None, run: dict[str, Any]) -> None:
         """Train in a run folder named after what is trained, or go on with it."""
         workspace, run_settings = self.workspace, self.run_settings
-        folder = workspace.runs_dir / f"confirm-{slug(setting_text(loss))}-{contender.crf_name}-{seed}"
         config = run_config(
             workspace,
             self.ready.scaling,
@@ -262,8 +263,14 @@ class _Measuring:
             seed=seed,
         )
         batch_size = study_batch_size(self.ready.loss, workspace.config)
+        whole = config.training.rounds
         training = config.training.model_copy(update={"batch_size": batch_size})
-        text = config.model_copy(update={"training": training}).model_dump_json(indent=1) + "\n"
+        config = with_rounds(config.model_copy(update={"training": training}), contender.rounds)
+        text = config.model_dump_json(indent=1) + "\n"
+        name = f"confirm-{slug(setting_text(loss))}-{contender.crf_name}-{seed}"
+        if config.training.rounds != whole:
+            name = run_of_rounds(name, config.training.rounds)
+        folder = workspace.runs_dir / name
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / CONFIG).is_file():
             write_atomically(folder / CONFIG, text)

@@ -12,11 +12,12 @@ from objectives.records import attributes as attr
 from objectives.records.ranking import best_untuned
 from objectives.records.study import StudyKind
 from objectives.space import setting_text
+from reports.style.formatting import count
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from studies.stages.crf import best_crf_trial
-from studies.stages.loss import best_loss
+from studies.stages.loss import best_loss, best_rounds
 from studies.storage.open import load_studies
 from studies.workspace import Workspace
 
@@ -35,6 +36,8 @@ class Contender:
     crf : CrfParameters
     loss : LossConfig or None
         None where the pseudo-labels themselves are scored.
+    rounds : int or None
+        Rounds of the run, if they are a parameter of the loss study; None takes study.toml's.
     """
 
     role: str
@@ -42,11 +45,13 @@ class Contender:
     crf_name: str
     crf: CrfParameters
     loss: LossConfig | None = None
+    rounds: int | None = None
 
     def settings(self) -> dict[str, Any]:
         """Describe what is computed, whatever it is called: equal for equal results."""
         loss = None if self.loss is None else self.loss.model_dump(mode="json")
-        return {"crf": self.crf.model_dump(mode="json"), "loss": loss}
+        rounds = {} if self.rounds is None else {"rounds": self.rounds}
+        return {"crf": self.crf.model_dump(mode="json"), "loss": loss, **rounds}
 
 
 def contenders(
@@ -72,16 +77,24 @@ def contenders(
         loss = best_loss(studies["loss"])
         chosen = studies["loss"].user_attrs[attr.CRF]
         number, tuned = chosen["trial"], CrfParameters.model_validate(chosen["parameters"])
-        name = f"{setting_text(loss)}, tuned CRF (trial {number})"
-        winner = Contender("winner", name, f"crf-{number:04d}", tuned, loss)
-        name = f"cross-entropy, {untuned_name}"
-        baseline = Contender("baseline", name, slug(untuned_name), untuned, LossConfig())
+        rounds, all_rounds = (
+            best_rounds(studies["loss"]),
+            studies["loss"].user_attrs.get(attr.SEARCHED_ROUNDS),
+        )
+        name = f"{setting_text(loss)}{_in_words(rounds)}, tuned CRF (trial {number})"
+        winner = Contender("winner", name, f"crf-{number:04d}", tuned, loss, rounds)
+        name = f"cross-entropy{_in_words(all_rounds)}, {untuned_name}"
+        baseline = Contender("baseline", name, slug(untuned_name), untuned, LossConfig(), all_rounds)
     if winner.settings() == baseline.settings():
         raise UserError(
             f"The best of the {kind} study is the baseline itself ({baseline.name}): there is no gain to "
             "confirm; compare with another setting by --against, or tune longer."
         )
     return winner, baseline
+
+
+def _in_words(rounds: int | None) -> str:
+    return "" if rounds is None else f", {count(rounds, 'round')}"
 
 
 def _best_untuned(study: optuna.Study) -> tuple[str, CrfParameters]:

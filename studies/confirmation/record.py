@@ -48,7 +48,7 @@ def _new_run(contender: Contender, seed: int | None) -> dict[str, Any]:
 
 def _known(before: dict[str, Any], contender: Contender, seed: int | None) -> dict[str, Any] | None:
     stored = before.get(contender.role, {})
-    if {name: stored.get(name) for name in ("crf", "loss")} != contender.settings():
+    if {name: value for name, value in stored.items() if name != "name"} != contender.settings():
         return None
     runs: Iterator[dict[str, Any]] = iter(before["runs"])
     return next((run for run in runs if (run["role"], run["seed"]) == (contender.role, seed)), None)

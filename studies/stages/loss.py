@@ -14,8 +14,9 @@ from objectives.loss import LossObjective
 from objectives.pruning import SameLossMedianPruner
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_loss_run, first_choices
+from objectives.records.trial import ROUNDS, without_rounds
 from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
-from objectives.space import NAMED_LOSSES
+from objectives.space import NAMED_LOSSES, loss_of_params
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress
@@ -23,6 +24,7 @@ from sonarseg.training.batch_size import with_batch_size
 from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.stages.batch_size import lower_where_memory_ran_out, runs_folder, study_batch_size
+from studies.stages.earlier_rounds import add_and_tell, add_earlier_rounds, searched_rounds
 from studies.stages.run_settings import RunSettings
 from studies.stages.superseded import StudySuperseded, is_superseded, successor
 from studies.storage.open import load_study, present_studies, storage_errors
@@ -85,6 +87,8 @@ def _run(
     config = workspace.config.loss
     with storage_errors(workspace.database), ask_lock(study, workspace, callbacks.progress):
         requeue_dead_trials(study)
+        rounds = searched_rounds(study, workspace.config)
+        add_earlier_rounds(study)
         _enqueue_named(study)
         study.sampler = make_sampler(
             config.sampler,
@@ -106,6 +110,7 @@ def _run(
         folder=runs_folder(study),
         progress=callbacks.progress,
         superseded=partial(is_superseded, study),
+        rounds=rounds,
     )
     run_trials(
         study,
@@ -114,7 +119,9 @@ def _run(
         workspace,
         enqueue=partial(_prepare_next, workspace, callbacks.progress),
         stop=stop,
-        callbacks=callbacks.also(asked=(objective.choose,)),
+        callbacks=callbacks.also(
+            asked=(objective.choose,), ended=(partial(add_and_tell, workspace, callbacks),)
+        ),
     )
 
 
@@ -130,7 +137,10 @@ def _prepare_next(workspace: Workspace, progress: Progress, study: optuna.Study,
         raise StudySuperseded
     config = workspace.config.loss
     enqueue_repetition(study, config.seeds, left)
-    if config.sampler != "grid" or enqueue_grid_point(study, loss_grid(), workspace.config.seed):
+    rounds = study.user_attrs.get(attr.SEARCHED_ROUNDS)
+    whole = {} if rounds is None else {ROUNDS: rounds}
+    points = [point | whole for point in loss_grid()]
+    if config.sampler != "grid" or enqueue_grid_point(study, points, workspace.config.seed):
         return True
     # The grid is done before the budget: the repetitions, which come last, come now.
     return enqueue_repetition(study, config.seeds, 0)
@@ -179,7 +189,7 @@ def enqueue_repetition(study: optuna.Study, seeds: int, left: int) -> bool:
             missing.append((lacking, first))
     if missing and left <= sum(lacking for lacking, _ in missing):
         _, trial = max(missing, key=lambda item: item[0])
-        study.enqueue_trial(trial.params, user_attrs={attr.REPETITION: True})
+        study.enqueue_trial(without_rounds(trial.params), user_attrs={attr.REPETITION: True})
         return True
     return False
 
@@ -205,8 +215,13 @@ def best_loss_trial(study: optuna.Study) -> FrozenTrial:
 
 def best_loss(study: optuna.Study) -> LossConfig:
     """Read the loss of the best setting; UserError where no trial is complete."""
-    params = best_loss_trial(study).params
-    return LossConfig.model_validate({"name" if key == "loss" else key: v for key, v in params.items()})
+    return loss_of_params(best_loss_trial(study).params)
+
+
+def best_rounds(study: optuna.Study) -> int | None:
+    """Rounds of the best setting, if they are a parameter; UserError where no trial is complete."""
+    rounds: int | None = best_loss_trial(study).params.get(ROUNDS)
+    return rounds
 
 
 def has_finished_run(workspace: Workspace) -> bool:

@@ -1,4 +1,7 @@
-"""Train the run of the best loss trial again if it was lost: the model to use is always that trial's."""
+"""Train the run of the best loss trial if it is not there: the model to use is always that trial's.
+
+It was lost, or the trial is the first rounds of another one, whose run holds its last network only.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from optuna.trial import FrozenTrial
 from objectives.outcome import TrialFailed
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_loss_run
-from objectives.records.trial import objective_value
+from objectives.records.trial import ROUNDS, is_derived, objective_value
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_atomically
 from sonarseg.progress import Progress
@@ -24,14 +27,14 @@ from sonarseg.training.run_folder.record import SUMMARY
 from studies.stages.batch_size import study_batch_size
 from studies.stages.loss import best_loss_trial
 from studies.stages.prepare import prepare, prepare_loss
-from studies.stages.run_of_trial import is_run_of, loss_of
+from studies.stages.run_of_trial import first_rounds, is_run_of, loss_of, with_rounds
 from studies.stages.run_settings import RunSettings
 from studies.storage.open import storage_errors
 from studies.workspace import Workspace
 
 
 def train_lost_winner(study: optuna.Study, workspace: Workspace, run_settings: RunSettings) -> None:
-    """Train the best trial's run again, with its setting and seed, unless it is there.
+    """Train the best trial's run, with its setting, seed and rounds, unless it is there.
 
     A folder of its name that holds another run is moved aside.
 
@@ -74,13 +77,13 @@ def _train(
         if run_dir.exists() and not is_run_of(trial, run_dir):
             _move_aside(run_dir, run_settings.progress)
         batch_size = trial.user_attrs.get(attr.BATCH_SIZE, study_batch_size(study, workspace.config))
-        config = with_batch_size(base, batch_size).model_copy(
+        config = with_rounds(with_batch_size(base, batch_size), trial.params.get(ROUNDS)).model_copy(
             update={"loss": loss_of(trial), "seed": trial.user_attrs[attr.SEED]}
         )
         run_dir.mkdir(parents=True, exist_ok=True)
         if not (run_dir / CONFIG).is_file():
             write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
-        _follow(study, trial, run_dir, run_settings)
+        _follow(study, trial, run_dir, config, run_settings)
 
 
 def _is_there(trial: FrozenTrial, run_dir: Path) -> bool:
@@ -95,11 +98,14 @@ def _move_aside(run_dir: Path, progress: Progress) -> None:
     progress("runs", 1, 1, f"{run_dir.name} held another run than its trial's, which is in {aside.name} now")
 
 
-def _follow(study: optuna.Study, trial: FrozenTrial, run_dir: Path, run_settings: RunSettings) -> None:
+def _follow(
+    study: optuna.Study, trial: FrozenTrial, run_dir: Path, config: RunConfig, run_settings: RunSettings
+) -> None:
     metric = study.user_attrs[attr.METRIC]
     title = f"trial {trial.number} again, whose run is lost"
-    epochs = study.user_attrs[attr.CONFIG]["training"]
-    total = epochs["rounds"] * epochs["epochs_per_round"]
+    if is_derived(trial):
+        title = f"trial {trial.number}: the {first_rounds(trial)}"
+    total = config.training.rounds * config.training.epochs_per_round
     run_settings.progress(title, 0, total, "")
     try:
         summary = run_settings.follow(

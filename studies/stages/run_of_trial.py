@@ -9,10 +9,12 @@ from pathlib import Path
 from optuna.trial import FrozenTrial
 
 from objectives.records import attributes as attr
-from objectives.space import setting_text
+from objectives.records.trial import ROUNDS, is_branch_alone, is_derived
+from objectives.space import loss_of_params, setting_text
 from sonarseg.errors import UserError
 from sonarseg.losses.config import LossConfig
 from sonarseg.training.checkpoint.files import CHECKPOINT
+from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.config import CONFIG
 from sonarseg.training.run_folder.record import SUMMARY
 from studies.workspace import Workspace
@@ -20,15 +22,31 @@ from studies.workspace import Workspace
 
 def loss_of(trial: FrozenTrial) -> LossConfig:
     """Read the loss that a trial has run."""
-    values = {"name" if key == "loss" else key: value for key, value in trial.params.items()}
-    return LossConfig.model_validate(values)
+    return loss_of_params(trial.params)
+
+
+def first_rounds(trial: FrozenTrial) -> str:
+    """Name what a trial that was read off another one is: the first rounds of its run."""
+    rounds = trial.params[ROUNDS]
+    number = "" if rounds == 1 else f" {rounds}"
+    return f"first{number} round{'s' if number else ''} of trial {trial.user_attrs[attr.DERIVED]}"
+
+
+def with_rounds(config: RunConfig, rounds: int | None) -> RunConfig:
+    """The same run with another number of rounds; None leaves it as it is."""
+    if rounds is None:
+        return config
+    return config.model_copy(update={"training": config.training.model_copy(update={"rounds": rounds})})
 
 
 def is_run_of(trial: FrozenTrial, run_dir: Path) -> bool:
-    """Whether the settings in a run folder are a trial's: its loss and its seed."""
+    """Whether the settings in a run folder are a trial's: its loss, its seed and, if searched, its rounds."""
     try:
         config = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
         loss, seed = LossConfig.model_validate(config["loss"]), config["seed"]
+        rounds = trial.params.get(ROUNDS, config["training"]["rounds"])
+        if rounds != config["training"]["rounds"]:
+            return False
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return setting_text(loss) == setting_text(loss_of(trial)) and seed == trial.user_attrs.get(attr.SEED)
@@ -50,10 +68,17 @@ def trained_run(workspace: Workspace, trial: FrozenTrial) -> Path:
     Raises
     ------
     UserError
-        If its network is lost, or the folder holds another run.
+        If its network is lost, is not trained yet or is none, or the folder holds another run.
     """
+    if is_branch_alone(trial.params):
+        raise UserError(
+            f"Trial {trial.number} of the loss study is the classification branch alone, before the first "
+            "round: it is scored to be compared, and has no run to use; name another trial."
+        )
     run_dir = workspace.root / str(trial.user_attrs[attr.RUN])
-    if not (run_dir / CHECKPOINT).is_file():
+    if is_derived(trial) and not run_dir.exists():
+        problem = f"trial {trial.number}, the {first_rounds(trial)}, has no run of its own in {run_dir} yet"
+    elif not (run_dir / CHECKPOINT).is_file():
         problem = f"{run_dir}, the run of trial {trial.number}, is lost"
     elif not is_run_of(trial, run_dir):
         problem = f"{run_dir} holds another run than trial {trial.number} of the loss study"

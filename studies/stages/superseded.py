@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial
 
 from objectives.enqueued import enqueued_params
 from objectives.records import attributes as attr
+from objectives.records.trial import is_derived
 from studies.storage.own_trials import OwnStudy
 
 # User attributes of a study that say something of its trials
@@ -32,8 +33,8 @@ class StudySuperseded(Exception):
 def restart(study: optuna.Study, old_name: str, attributes: Mapping[str, Any], first: int) -> None:
     """Give the study's name to a new one in which every setting tried so far waits to be tried again.
 
-    Repetitions are left out: which settings deserve more seeds is decided again. Call it under the ask
-    lock; a program that is killed meanwhile leaves the study as it was.
+    Repetitions are left out: which settings deserve more seeds is decided again. So is what was read off
+    other trials. Call it under the ask lock; a program that is killed meanwhile leaves the study as it was.
 
     Parameters
     ----------
@@ -77,6 +78,7 @@ def _settings(trials: Sequence[FrozenTrial], first: int) -> list[tuple[dict[str,
         if trial.number not in gone_on_with
         and not trial.user_attrs.get(attr.REPETITION)
         and not trial.user_attrs.get(attr.REFUSED)
+        and not is_derived(trial)
     ]
     wanted.sort(key=lambda trial: (begun[trial.number] != begun.get(first), begun[trial.number]))
     return [

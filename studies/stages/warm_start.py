@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from objectives.records import attributes as attr
 from objectives.records.ranking import rank
 from objectives.records.study import StudyKind
-from objectives.records.trial import is_named, objective_value
+from objectives.records.trial import ROUNDS, is_branch_alone, is_named, objective_value, without_rounds
 from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
@@ -86,13 +86,14 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
     if source in sources:
         return 0
     complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-    new = [trial for trial in complete if not is_named(trial)]
+    named = {trial.number for trial in complete if is_named(trial)}
+    new = [trial for trial in complete if not named & {trial.number, _run_again_with(trial)}]
     # The runs of two loss studies start from pseudo-labels of their own.
     comparable = study.user_attrs[attr.KIND] == "crf" and _same_question(study.user_attrs, other.user_attrs)
     comparable = comparable and study.directions == other.directions
     comparable = comparable and _engine(study, workspace) == other.user_attrs.get(attr.ENGINE)
     if not comparable:
-        new = sorted(new, key=lambda trial: rank(objective_value(trial), trial.number))[:BEST]
+        new = _best_settings(new)
     # What was taken before an earlier start was killed half way
     known = {
         (origin["database"], origin["trial"])
@@ -110,9 +111,23 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
         if comparable:
             study.add_trial(_inherited(trial, origin))
         else:
-            study.enqueue_trial(trial.params, user_attrs={attr.ORIGIN: origin})
+            study.enqueue_trial(without_rounds(trial.params), user_attrs={attr.ORIGIN: origin})
     study.set_user_attr(attr.WARM_STARTS, [*sources, source])
     return len(new)
+
+
+def _best_settings(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """The best trials; of a loss run the best of its rounds, since every run tells what all are worth."""
+    found: dict[int, FrozenTrial] = {}
+    for trial in sorted(trials, key=lambda trial: rank(objective_value(trial), trial.number)):
+        if not is_branch_alone(trial.params):
+            found.setdefault(_run_again_with(trial), trial)
+    return list(found.values())[:BEST]
+
+
+def _run_again_with(trial: FrozenTrial) -> int:
+    """Number of the trial whose run tells again what a trial is worth: rounds are read off one run."""
+    return int(trial.user_attrs.get(attr.DERIVED, trial.number)) if ROUNDS in trial.params else trial.number
 
 
 def _same_question(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:

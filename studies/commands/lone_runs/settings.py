@@ -24,8 +24,9 @@ from sonarseg.training.run_folder.config import read_config
 from studies.commands.options.targets import TUNED, crf_named
 from studies.commands.results.scaling import has_warm_up, workspace_scaling
 from studies.stages.batch_size import study_batch_size
-from studies.stages.loss import best_loss
+from studies.stages.loss import best_loss, best_rounds
 from studies.stages.prepare import UNTUNED_CRF
+from studies.stages.run_of_trial import with_rounds
 from studies.stages.warm_up import run_config
 from studies.storage.open import has_studies, load_study
 from studies.workers.leases import device_slots, lease
@@ -89,7 +90,7 @@ def lone_run_config(workspace: Workspace, run_dir: Path, wishes: Wishes) -> RunC
         update["crf"] = _crf(workspace, wishes.crf, scaling)
     if wishes.seed is not None:
         update["seed"] = wishes.seed
-    return config.model_copy(update=update)
+    return with_rounds(config.model_copy(update=update), _rounds(workspace, wishes))
 
 
 def _batch_size(workspace: Workspace) -> int | Literal["auto"]:
@@ -130,6 +131,11 @@ def _loss(workspace: Workspace, wishes: Wishes) -> LossConfig:
         return LossConfig.model_validate(values)
     except ValidationError as error:
         raise UserError(f"--{wrong_setting(LossConfig, error, typed=True).problem}.") from error
+
+
+def _rounds(workspace: Workspace, wishes: Wishes) -> int | None:
+    """Rounds that belong to the tuned loss, if the study has searched them; else study.toml's."""
+    return best_rounds(load_study(workspace.database, "loss")) if wishes.loss == "tuned" else None
 
 
 def train_on_a_lease(run_dir: Path, progress: Progress) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import pytest
 from objectives.records.attributes import CONFIRM
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
-from sonarseg.evaluation import Evaluation, tiles_with_masks
-from sonarseg.metrics.confusion import confusion, unpack_confusions
-from sonarseg.metrics.iou import METRICS, survey_scores
+from sonarseg.evaluation import Evaluation
+from sonarseg.metrics.confusion import unpack_confusions
+from sonarseg.metrics.iou import METRICS
 from sonarseg.survey.layout import Survey
 from studies.commands.confirm import outcome
 from studies.confirmation.confirm import TestOpening, confirm
@@ -25,22 +25,7 @@ from studies.storage.open import load_study
 from studies.workers.leases import DeviceSlot
 from studies.workspace import Workspace
 from tests.support.workspaces import make_run_settings, make_workspace
-
-WRONG = {"cross-entropy": 5, "focal": 3, "lovasz_softmax": 1}
-
-
-def evaluate(run_dir: Path, survey: Survey, split: str, *, device: str) -> Evaluation:
-    """Score a run whose labels are the truth but for some columns, more of them for a worse loss."""
-    config = json.loads((run_dir / "config.json").read_text())
-    tiles, found = tiles_with_masks(survey, split), []
-    for index, tile in enumerate(tiles):
-        labels = survey.read_mask(tile).copy()
-        columns = WRONG[config["loss"]["name"]] + (config["seed"] + index) % 3
-        labels[:, :columns] = 1 - labels[:, :columns]
-        found.append(confusion(survey.read_mask(tile), labels, 2))
-    groups = tuple(survey.groups.get(tile) for tile in tiles)
-    confusions = np.stack(found)
-    return Evaluation(split, tiles, groups, confusions, survey_scores(confusions, ["a", "b"]), None, False)
+from tests.support.wrong_columns import evaluate
 
 
 @pytest.fixture
