@@ -40,7 +40,7 @@ def parent(tmp_path: Path) -> Parent:
 
 
 def test_a_step_that_hangs_is_ended_with_all_that_it_has_started(parent: Parent) -> None:
-    hangs = Step("hangs", seconds=4)
+    hangs = Step("hangs", seconds=2.5)
     parent.step(hangs)
     assert parent.ended["hangs"].startswith("ended at its time limit")
     assert [row["case"] for row in read_lines(parent.rows(hangs))] == ["kept"]
