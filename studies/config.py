@@ -38,7 +38,8 @@ class CrfStudyConfig(CrfRanges):
     patience : int or None
         Stop after so many trials without a better value.
     engine : {"auto", "numba", "torch", "pydensecrf"}
-        What computes the dense CRF, in trials and in runs; "auto" is torch on a CUDA device, else numba.
+        What computes the dense CRF, in trials and in runs; "auto" is torch on a CUDA device, but a
+        crf study takes numba if it measures that to be faster there; else numba.
     race : bool
         End a trial once the tiles scored so far show that it cannot win.
     weigh_seconds : bool

@@ -20,6 +20,7 @@ DEVICE = "device"
 DRAWS = "draws"
 EARLIER_ROUNDS = "earlier_rounds"
 ENGINE = "engine"
+ENGINE_NOTE = "engine_note"
 ENQUEUED = "enqueued"
 FINISHED_RACE = "finished_race"
 FREQUENCIES = "frequencies"
@@ -88,6 +89,7 @@ STUDY: dict[str, Attribute] = {
     DEVICE: Attribute((str,), _DESCRIBED, "what runs are computed on"),
     DRAWS: Attribute((int,), "objectives.samplers", "how many samplers were made, each with its own seed"),
     ENGINE: Attribute((str,), "studies.stages.crf", "the dense CRF engine"),
+    ENGINE_NOTE: Attribute((str,), "studies.stages.crf", "what the engines took if one was to be chosen"),
     GROUPS: Attribute((list,), _DESCRIBED, "the strip of each tile, or null"),
     KIND: Attribute((str,), _DESCRIBED, "crf or loss"),
     METRIC: Attribute((str,), _DESCRIBED, "the score that is maximised"),

@@ -12,7 +12,15 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.iou import METRICS
 
 _MAPPINGS = (attr.CONFIG, attr.SURVEY, attr.VERSIONS, attr.CONFIRM)
-_TEXTS = (attr.CREATED, attr.DEVICE, attr.ENGINE, attr.METRIC, attr.METRIC_NOTE, attr.UNTUNED)
+_TEXTS = (
+    attr.CREATED,
+    attr.DEVICE,
+    attr.ENGINE,
+    attr.ENGINE_NOTE,
+    attr.METRIC,
+    attr.METRIC_NOTE,
+    attr.UNTUNED,
+)
 _LISTS_OF_TEXTS = (attr.TILES, attr.UNSCORED)
 _SHOWN = 60
 

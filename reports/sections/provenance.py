@@ -54,6 +54,7 @@ def provenance(studies: dict[str, Study], workspace: Path) -> Provenance:
         ("seed", [s.attrs.get(attr.SEED) for s in found]),
         ("device", [s.attrs.get(attr.DEVICE) for s in found]),
         ("dense CRF engine", [s.attrs[attr.ENGINE] for s in found if attr.ENGINE in s.attrs]),
+        ("dense CRF engine, measured", [s.attrs.get(attr.ENGINE_NOTE) for s in found]),
         ("batch size", [_batch_sizes(s.attrs.get(attr.BATCH_SIZE)) for s in found]),
         ("created", [moment(str(s.attrs.get(attr.CREATED) or "")) for s in found]),
     ):

@@ -20,10 +20,12 @@ from objectives.samplers import draws_so_far, enqueue_grid_point, make_sampler
 from objectives.space import named_crf_settings
 from objectives.tuning_tiles import prepare_tiles
 from objectives.widening import widened
-from sonarseg.densecrf.engines.base import Engine, make_ready, pick_engine
+from sonarseg.densecrf.engines.base import DEFAULT_ENGINE, Engine, make_ready, pick_engine
+from sonarseg.densecrf.engines.faster import faster_engine
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
+from sonarseg.progress import Progress
 from sonarseg.survey.layout import Survey
 from sonarseg.survey.scaling import GreyScaling
 from studies.config import STUDY_TOML
@@ -74,7 +76,7 @@ def run_crf_study(
     background = workspace.config.cam.constant_background(survey.background_id)
     progress = callbacks.progress
     with storage_errors(workspace.database), ask_lock(study, workspace, progress):
-        engine = _same_engine(study, pick_engine(config.engine, workspace.config.device), workspace)
+        engine = _same_engine(study, _engine(study, workspace, jobs, progress), workspace)
         requeue_dead_trials(study)
         add_missing_iterations(study)
         _enqueue_named(study, named_crf_settings(scaling.channels, background is not None))
@@ -135,6 +137,20 @@ def _enqueue_grid(workspace: Workspace, has_background: bool, study: optuna.Stud
     """Enqueue the next point of the grid; False if all were tried."""
     points = crf_grid(workspace.config.crf, has_background)
     return enqueue_grid_point(study, points, workspace.config.seed)
+
+
+def _engine(study: optuna.Study, workspace: Workspace, jobs: int, progress: Progress) -> Engine:
+    """Engine of the settings; if it is "auto" on a CUDA device, the faster one, measured once for a study."""
+    picked = pick_engine(workspace.config.crf.engine, workspace.config.device)
+    if workspace.config.crf.engine != "auto" or picked.name != "torch":
+        return picked
+    begun_with = study.user_attrs.get(attr.ENGINE)
+    if begun_with is not None:
+        return DEFAULT_ENGINE if begun_with == DEFAULT_ENGINE.name else picked
+    make_ready(DEFAULT_ENGINE, 1, progress)
+    fastest, note = faster_engine(picked, jobs)
+    study.set_user_attr(attr.ENGINE_NOTE, note)
+    return fastest
 
 
 def _same_engine(study: optuna.Study, engine: Engine, workspace: Workspace) -> Engine:
