@@ -54,12 +54,17 @@ def main(arguments: list[str]) -> int:
         tempfile.TemporaryDirectory(prefix="gpu-check-") as work,
         (given.out / "gpu_check.log").open("w", encoding="utf-8") as log,
     ):
-        parent = Parent(device, commit, Path(work), log, time.monotonic() + given.seconds)
+        stored = [] if given.cpu else read_rows(RESULTS / "cuda.json")
+
+        def write() -> None:
+            """Write what is measured so far: who waits for all may be ended."""
+            measured = [row for step in steps for row in read_lines(parent.rows(step))]
+            text = json.dumps(merged(stored, measured), indent=1)
+            (given.out / "cuda.json").write_text(text + "\n", encoding="utf-8")
+
+        end = time.monotonic() + given.seconds
+        parent = Parent(device, commit, Path(work), log, end, after_step=write)
         parent.all_steps(steps)
-        measured = [row for step in steps for row in read_lines(parent.rows(step))]
-    stored = [] if given.cpu else read_rows(RESULTS / "cuda.json")
-    text = json.dumps(merged(stored, measured), indent=1)
-    (given.out / "cuda.json").write_text(text + "\n", encoding="utf-8")
     for name, how in parent.ended.items():
         print(f"{name}: {how}")
     return 0 if all(how.startswith("done") for how in parent.ended.values()) else 1

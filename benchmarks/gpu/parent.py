@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -59,6 +59,8 @@ class Parent:
         When all steps end, by `time.monotonic`.
     program : tuple of str
         Does the step that is named to it.
+    after_step : callable
+        Called at the end of each step.
     """
 
     device: str
@@ -67,6 +69,7 @@ class Parent:
     log: TextIO
     end: float
     program: tuple[str, ...] = (sys.executable, "-m", "gpu.step")
+    after_step: Callable[[], None] = lambda: None
     ended: dict[str, str] = field(default_factory=dict)
     """How each step ended."""
 
@@ -129,7 +132,9 @@ class Parent:
         watch.join()
         code = process.returncode
         how = {0: "done", -signal.SIGKILL: "ended at its time limit"}.get(code, f"failed with {code}")
-        self.ended[step.name] = f"{how}, {time.monotonic() - started:.0f} s"
+        with self.lock:
+            self.ended[step.name] = f"{how}, {time.monotonic() - started:.0f} s"
+            self.after_step()
 
     def rows(self, step: Step) -> Path:
         """File of a step's rows."""

@@ -60,6 +60,14 @@ def test_a_step_that_fails_says_so_in_the_log(parent: Parent) -> None:
     assert "[fails] RuntimeError: no such kernel" in parent.log.getvalue()  # type: ignore[attr-defined]
 
 
+def test_rows_can_be_written_after_each_step(parent: Parent) -> None:
+    fails = Step("fails", seconds=50)
+    seen: list[object] = []
+    parent.after_step = lambda: seen.append((dict(parent.ended).keys(), read_lines(parent.rows(fails))))
+    parent.step(fails)
+    assert seen == [({"fails": ""}.keys(), [{"case": "kept"}])]
+
+
 def test_a_step_is_not_begun_if_too_little_time_is_left(parent: Parent) -> None:
     parent.step(Step("ends", seconds=30), kept=55)
     assert parent.ended["ends"] == "not begun: no time left"
