@@ -23,6 +23,9 @@ from torch.nn.utils import clip_grad
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_map
 
+from sonarseg.densecrf.engines.lattice_cache import KeptLattices
+from sonarseg.training.data.tiles import _a_channel
+
 GPU_BYTES = 80 * 2**30
 _DEVICE, _IS_CUDA, _IS_CPU = (getattr(Tensor, name).__get__ for name in ("device", "is_cuda", "is_cpu"))
 _GRAD, _DATA = Tensor.grad.__get__, Tensor.data.__get__
@@ -246,6 +249,14 @@ def _generator(simulation: Simulation) -> type[torch.Generator]:
     return Generator
 
 
+def _forget() -> None:
+    """Drop what is kept per device for later: the devices of another simulation bear the same names."""
+    for kept in gc.get_objects():
+        if type(kept) is KeptLattices:
+            kept.clear()
+    _a_channel.cache_clear()
+
+
 @contextmanager
 def simulated_cuda(gpus: int = 1) -> Iterator[Simulation]:
     """Pretend so many GPUs, in this thread and in those of thread pools."""
@@ -314,9 +325,11 @@ def simulated_cuda(gpus: int = 1) -> Iterator[Simulation]:
     before = [(place, name, getattr(place, name)) for place, name, _ in replaced]
     for place, name, value in replaced:
         setattr(place, name, value)
+    _forget()
     try:
         with _Mode(simulation):
             yield simulation
     finally:
+        _forget()
         for place, name, value in before:
             setattr(place, name, value)
