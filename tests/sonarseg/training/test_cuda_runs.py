@@ -6,16 +6,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from sonarseg.files.run_metrics import read_metrics
 from sonarseg.losses.cross_entropy import cross_entropy
+from sonarseg.survey.pixel_store import StoredPicture, packed
 from sonarseg.training import run as run_module
 from sonarseg.training.checkpoint import writer as checkpoint_writer
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.loading import load_run_data, new_model
-from sonarseg.training.probe import _targets
 from sonarseg.training.run import run
 from sonarseg.training.run_folder.record import read_summary
 from sonarseg.training.schedule import Epoch
@@ -104,8 +105,10 @@ def test_a_run_that_is_cut_off_goes_on_from_its_last_checkpoint(
 def test_the_host_does_not_wait_for_a_step(tmp_path: Path, tiny_config: RunConfig, gpus: Simulation) -> None:
     config = on(tiny_config, "cuda", batch_size=2, ema_epochs=1.0)
     data = load_run_data(tmp_path, config)
-    trainer = Trainer(new_model(tmp_path, config, data), data.train, data.labelled, config)
-    targets = _targets(data.train, range(len(data.train)))
+    model, data = new_model(tmp_path, config, data)
+    trainer = Trainer(model, data.train, data.labelled, config)
+    labels = np.zeros((1, 24, 32), dtype=np.uint8)
+    targets = packed(StoredPicture(labels, (24, 32)) for _ in range(len(data.train)))
     waits: list[Counter[str]] = []
     trainer.call_after_step(lambda: waits.append(Counter(gpus.waits)))
     trainer.train_epoch(Epoch(1, "self-training", 1, (0, 1)), targets, cross_entropy)
