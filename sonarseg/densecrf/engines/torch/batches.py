@@ -46,7 +46,7 @@ def bytes_needed(pixels: int, classes: int, dimensions: int) -> int:
 
 
 def fused_bytes_needed(pixels: int, classes: int, dimensions: int, rows: int) -> int:
-    """Upper bound as `bytes_needed`, of the fused kernels, which keep `rows` rows of labels.
+    """Upper bound as `bytes_needed`, of the fused kernels, which keep `rows` rows of labels twice.
 
     Of each of the d + 1 vertices of a pixel 34 bytes are kept and 2 (d + 1) neighbours of 4 bytes; 60 more
     are in use while it is numbered. An iteration holds the values at the vertices twice, those of segments,
@@ -54,7 +54,7 @@ def fused_bytes_needed(pixels: int, classes: int, dimensions: int, rows: int) ->
     """
     corners, width = dimensions + 1, max(4, 1 << (classes - 1).bit_length())
     kept = sum(own * (34 + 8 * own) for own in (corners, 3))
-    running = 4 * width * (9 * (corners + 3) // 4 + 2) + rows
+    running = 4 * width * (9 * (corners + 3) // 4 + 2) + 2 * rows
     return pixels * (kept + 60 * corners + running + 2 * _tile(classes))
 
 

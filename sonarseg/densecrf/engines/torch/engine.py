@@ -93,12 +93,15 @@ def _labels(
 
     def run(numbers: list[int]) -> list[NDArray[np.uint8]]:
         batch = place([tiles[index] for index in numbers], device)
+        if fuses:
+            with _current(device):
+                return _by_tile(_fused_field(batch, parameters).run(iterations, rows)[0], batch)
         labels = np.empty((rows, sum(_pixels(batch))), dtype=np.uint8)
 
         def take(row: int, found: Tensor) -> None:
             labels[row] = found.cpu().numpy()
 
-        _run(batch, parameters, iterations, device, deterministic, fuses, rows, take)
+        _run(batch, parameters, iterations, device, deterministic, False, rows, take)
         parts = np.split(labels, np.cumsum(_pixels(batch))[:-1], axis=1)
         return [
             np.ascontiguousarray(part).reshape(-1, *tile.shape)
@@ -194,6 +197,17 @@ def _fused_field(tiles: Sequence[PlacedTile], parameters: CrfParameters) -> Fuse
     return FusedField(tiles, parameters)
 
 
+def _by_tile(labels: Tensor, tiles: Sequence[PlacedTile]) -> list[NDArray[np.uint8]]:
+    """Labels (rows, N) on a device as arrays (rows, H, W) on the host, put in order on the device."""
+    sizes = _pixels(tiles)
+    if len(set(sizes)) == 1:
+        flat = labels.reshape(len(labels), len(sizes), -1).transpose(0, 1).reshape(-1)
+    else:
+        flat = torch.cat([part.reshape(-1) for part in torch.split(labels, sizes, dim=1)])
+    parts = np.split(flat.cpu().numpy(), len(labels) * np.cumsum(sizes)[:-1])
+    return [part.reshape(-1, *tile.shape) for part, tile in zip(parts, tiles, strict=True)]
+
+
 def _current(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current device."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
@@ -211,15 +225,12 @@ def _run(
 ) -> Tensor:
     """Marginals (N, k or more) of the N pixels of all tiles, one tile after the other; k is the most classes.
 
-    `take` is given the labels, uint8 (N,), after the last `rows` of 0 to `iterations` iterations.
+    `take` is given the labels, uint8 (N,), after the last `rows` of 0 to `iterations` iterations of torch
+    operations; the fused kernels keep them all.
     """
     if fuses:
         with _current(device):
-            labels, found = _fused_field(tiles, parameters).run(iterations, rows)
-        if take is not None:
-            for row in range(rows):
-                take(row, labels[row])
-        return found
+            return _fused_field(tiles, parameters).run(iterations, 1)[1]
     classes = max(len(tile.scores) for tile in tiles)
 
     def note(iteration: int, marginals: Tensor) -> None:
