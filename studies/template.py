@@ -69,6 +69,7 @@ _COMMENTS = {
     "training.speckle": "Augmentation: standard deviation of multiplicative noise.",
     "training.break_shadow_direction": "true allows flips that turn the shadows round.",
     "training.deterministic": "true repeats a run on CUDA to the bit, but slower; the CPU always does.",
+    "training.cuda_graph": "true records the step on CUDA once and plays it again (not measured yet).",
     "crf": "The crf study: dense CRF parameters, scored by pseudo-labels against the masks of val.",
     "crf.trials": "Trials of the whole study, the published settings included.",
     "crf.sampler": '"tpe", "gp", "cmaes", "nsga2", "random", "qmc" or "grid"; "auto" is "tpe".',

@@ -181,6 +181,9 @@ class TrainingConfig(Section):
         or the decoder's class probabilities among the classes that a tile shows.
     deterministic : bool
         On CUDA, use algorithms that give the same bits every time, at some cost; the CPU always does.
+    cuda_graph : bool
+        On CUDA, record the step of tiles of one size once and play it again, for which the host does less;
+        learning rates are rounded to float32.
     """
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
@@ -201,6 +204,7 @@ class TrainingConfig(Section):
     speckle: Annotated[float, Field(ge=0, lt=1)] = 0.1
     break_shadow_direction: bool = False
     deterministic: bool = False
+    cuda_graph: bool = False
 
     @property
     def tiles_a_step(self) -> int:

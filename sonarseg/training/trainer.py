@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,8 @@ from sonarseg.training.data.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.device import autocast, needs_scaler
 from sonarseg.training.freed_memory import keep_freed_memory
-from sonarseg.training.schedule import Epoch, branch_progress, learning_rate_factor
+from sonarseg.training.schedule import SELF_TRAINING, Epoch, branch_progress, learning_rate_factor
+from sonarseg.training.step_graph import StepGraph
 from sonarseg.training.step_guard import StepGuard
 
 # cuDNN and the allocator meet every new shape of a batch with a search: tiles of many sizes give few shapes.
@@ -81,13 +83,22 @@ class Trainer:
         self._step_listeners: list[Callable[[], None]] = []
         self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self._scaler = torch.amp.GradScaler(model.device.type, enabled=needs_scaler(model.device))
+        self._generator = torch.Generator(model.device)
+        self._rates: list[Tensor] = []
+        self._graph: StepGraph | None = None
+        if config.training.cuda_graph and not self._scaler.is_enabled():
+            # A recorded step reads them on the device; of the fused optimiser, CUDA takes float32.
+            exact = torch.float32 if model.device.type == "cuda" else torch.float64
+            self._rates = [torch.zeros((), dtype=exact, device=model.device) for _ in self._base_rates]
+            self._graph = StepGraph(model.device, self._generator)
 
     def _new_optimiser(self) -> torch.optim.Optimizer:
         training = self.config.training
         groups = self.model.network.parameter_groups(
             training.learning_rate, head_factor=training.head_factor, weight_decay=training.weight_decay
         )
-        return torch.optim.AdamW(groups, fused=True)
+        recorded = training.cuda_graph and self.model.device.type == "cuda"
+        return torch.optim.AdamW(groups, fused=True, capturable=recorded)
 
     def call_after_step(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after every step, behind those that are called already.
@@ -102,6 +113,8 @@ class Trainer:
             self._average.restart()
             self.guard.keep()
         self.optimiser = self._new_optimiser()
+        if self._graph is not None:
+            self._graph.forget()
 
     def state(self) -> dict[str, Any]:
         """What the checkpoint keeps beside the network that is used, so that training can go on."""
@@ -119,6 +132,8 @@ class Trainer:
         else:
             self._average.load_state(state["average"], used)
         self.optimiser.load_state_dict(state["optimiser"])
+        if self._graph is not None:
+            self._graph.forget()
         # Empty, where the run began on a chip that needs no scaler.
         if state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
@@ -147,7 +162,7 @@ class Trainer:
         device = self.model.device
         seed = self.config.seed * 1_000_003 + epoch.number
         torch.manual_seed(seed)
-        generator = torch.Generator(device).manual_seed(seed)
+        self._generator.manual_seed(seed)
         batches = self.batches(epoch)
         # One copy an epoch, for which alone the device is waited for
         order = [index for batch in batches for index in batch]
@@ -156,7 +171,6 @@ class Trainer:
         if targets is not None:
             feeds.append(feed_of(targets, device, fill=IGNORE))
         self.model.network.train()
-        weights = self.config.training.classification_weight, self.config.training.segmentation_weight
         sums = torch.zeros(2, device=device)
         # Shapes of cells need no rounding: their convolutions are small.
         rounded = device.type == "cuda" and self.tiles.features is None
@@ -165,14 +179,17 @@ class Trainer:
         with counted_together(self.model.network) as steps:
             for step, (batch, parts) in enumerate(zip(batches, parts_of, strict=True)):
                 self._set_learning_rate(epoch, step, len(batches))
-                seen, target = self._augmented(parts, generator)
                 progress = branch_progress(epoch, step, len(batches))
-                losses = self._losses(seen, target, shown[step], segmentation_loss, progress)
-                self._step(weights[0] * losses[0] + weights[1] * losses[1])
+                take = partial(self._take_step, segmentation_loss, progress)
+                inputs = [*parts, shown[step]]
+                if self._graph is not None and self._is_recorded(epoch, batch):
+                    losses = self._graph.take((epoch.stage, epoch.round), take, inputs)
+                else:
+                    losses = take(*inputs)
                 steps.count += 1
                 if self._average is not None:
                     self._average.after_step(len(batches))
-                sums += len(batch) * self.guard.finite_part(torch.stack(losses))
+                sums += len(batch) * self.guard.finite_part(losses)
                 self.guard.after_step(epoch.number)
                 for listener in self._step_listeners:
                     listener()
@@ -185,6 +202,24 @@ class Trainer:
             float(self.optimiser.param_groups[0]["lr"]),
             skipped,
         )
+
+    def _is_recorded(self, epoch: Epoch, batch: list[int]) -> bool:
+        """Whether the step is like the others of its stage and round, but for what it is given."""
+        stores = (self.tiles.seen, self.tiles.pictures)
+        one_shape = all(store.common_shape is not None for store in stores)
+        constant = self.config.cam.loss == "binary" or epoch.stage == SELF_TRAINING
+        return one_shape and constant and len(batch) == self.config.training.tiles_a_step
+
+    def _take_step(self, segmentation_loss: Loss | None, progress: float, *inputs: Tensor) -> Tensor:
+        """Take a step with pictures, perhaps targets, and shown classes; give the losses of both branches."""
+        *parts, shown = inputs
+        seen, target = self._augmented(parts, self._generator)
+        classification, segmentation = self._losses(seen, target, shown, segmentation_loss, progress)
+        training = self.config.training
+        self._step(
+            training.classification_weight * classification + training.segmentation_weight * segmentation
+        )
+        return torch.stack([classification, segmentation]).detach()
 
     def batches(self, epoch: Epoch) -> list[list[int]]:
         """Draw the tiles of an epoch, step by step."""
@@ -201,7 +236,7 @@ class Trainer:
             batches[-1] += last
         return batches
 
-    def _augmented(self, parts: list[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
+    def _augmented(self, parts: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Images float32 (B, C, H, W) in 0..1, and the target int64 (B, H, W) where there is one.
 
         Features of a frozen encoder stay as they are.
@@ -238,8 +273,10 @@ class Trainer:
 
     def _set_learning_rate(self, epoch: Epoch, step: int, steps: int) -> None:
         factor = learning_rate_factor(epoch, step, steps, self.config.training.poly_power)
-        for group, base in zip(self.optimiser.param_groups, self._base_rates, strict=True):
-            group["lr"] = base * factor
+        for place, (group, base) in enumerate(
+            zip(self.optimiser.param_groups, self._base_rates, strict=True)
+        ):
+            group["lr"] = self._rates[place].fill_(base * factor) if self._rates else base * factor
 
     def _step(self, loss: Tensor) -> None:
         self.optimiser.zero_grad(set_to_none=True)
