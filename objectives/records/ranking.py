@@ -84,7 +84,8 @@ def rank_losses(trials: Iterable[FrozenTrial]) -> LossRanking:
     complete = _complete(trials)
     named = {trial.number for trial in complete if trial.user_attrs.get(attr.NAME) == WEIGHTED}
     weighted = {_setting(trial) for trial in complete if named & {trial.number, _source(trial)}}
-    comparison = compare_rows([_run(trial, weighted) for trial in complete])
+    wholes = {trial.number: _setting(trial) for trial in complete}
+    comparison = compare_rows([_run(trial, weighted, wholes.get(_source(trial))) for trial in complete])
 
     def place(row: ComparedRow) -> tuple[bool, tuple[float, int]]:
         return not row.compared, rank(row.mean, row.all_runs[0].number)
@@ -132,7 +133,7 @@ def _setting(trial: FrozenTrial) -> str:
     return str(trial.user_attrs.get(attr.SETTING) or sorted(trial.params.items()))
 
 
-def _run(trial: FrozenTrial, weighted: set[str]) -> Run:
-    loss, setting = str(trial.params.get("loss", "")), _setting(trial)
+def _run(trial: FrozenTrial, weighted: set[str], whole: str | None) -> Run:
+    loss, setting, seed = str(trial.params.get("loss", "")), _setting(trial), trial.user_attrs.get(attr.SEED)
     row = WEIGHTED if setting in weighted else loss
-    return Run(trial.number, loss, row, setting, trial.user_attrs.get(attr.SEED), objective_value(trial))
+    return Run(trial.number, loss, row, setting, seed, objective_value(trial), whole)

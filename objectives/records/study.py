@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.records import attributes as attr
 from objectives.records.ranking import best_of
+from objectives.records.trial import read_off_run
 from sonarseg.files.plain_text import plain, plain_or_none
 
 StudyKind = Literal["crf", "loss"]
@@ -114,6 +115,13 @@ class Trial:
     intermediate: dict[int, float] = field(default_factory=dict)
     drawn_at_random: bool = False
     started: datetime | None = None
+
+    @property
+    def runs(self) -> list[str]:
+        """Run folders that hold its epochs: its own, and the one whose first rounds it is."""
+        if self.run is None:
+            return []
+        return list(dict.fromkeys((self.run, read_off_run(self.run, self.params))))
 
     @property
     def counted(self) -> bool:

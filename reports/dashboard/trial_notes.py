@@ -14,6 +14,7 @@ from reports.style.formatting import (
     score,
     seconds,
 )
+from reports.style.study_words import read_off
 
 _ENDED = ("complete", *ENDED_EARLY)
 
@@ -37,7 +38,7 @@ def trial_note(study: Study, trial: Trial) -> str | None:
             facts.append(f"**{label}:** {markdown_text(text)}")
     if trial.seed is not None:
         facts.append(f"**Seed:** {trial.seed}")
-    if trial.run:
+    if trial.run and trial.derived_from is None:
         run = markdown_text(trial.run)
         facts.append(f"**Run folder:** {run} (log.txt and output.txt tell its course)")
     if trial.state != "complete" and study.kind == "loss":
@@ -58,7 +59,7 @@ def _origin(study: Study, trial: Trial) -> list[str]:
     if trial.finished_race:
         found.append(f"Trial {trial.derived_from}, which a race had stopped, scored on its remaining tiles.")
     elif trial.derived_from is not None:
-        found.append(f"Read off trial {trial.derived_from}, with another number of iterations.")
+        found.append(f"Read off trial {trial.derived_from}, {read_off(trial)}.")
     if trial.retry_of is not None:
         found.append(f"Goes on with trial {trial.retry_of}, which was interrupted.")
     if trial.taken_from is not None:

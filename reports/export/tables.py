@@ -97,7 +97,8 @@ def _tile_rows(study: Study) -> Iterator[dict[str, Any]]:
 def _epoch_rows(study: Study, workspace: Path) -> Iterator[dict[str, Any]]:
     """List the curves of every trial's run, the shared warm-up first."""
     for trial in study.trials:
-        curve = read_trial(workspace, trial, study.metric)
+        # What was read off a run has no epochs of its own.
+        curve = read_trial(workspace, trial, study.metric) if trial.derived_from is None else None
         if curve is None:
             continue
         for place, (epoch, number) in enumerate(zip(curve.epochs, curve.rounds, strict=True)):

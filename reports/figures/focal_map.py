@@ -16,7 +16,7 @@ def focal_figure(study: Study) -> Figure | None:
     settings: dict[tuple[float, float], list[Trial]] = defaultdict(list)
     for trial in study.complete:
         place = _place(trial)
-        if place is not None:
+        if place is not None and trial.derived_from is None:
             settings[place].append(trial)
     if len(settings) < 2:
         return None

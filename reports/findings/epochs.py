@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from objectives.records.study import Trial
+from objectives.records.trial import ROUNDS
 from reports.style.formatting import finite
 from sonarseg.files.run_metrics import read_metrics
 
@@ -64,11 +65,21 @@ def read_trial(workspace: Path, trial: Trial, metric: str) -> Curve | None:
     Where the run's folder is gone, the values that the trial reported to the database stand in.
     Returns None where neither holds an epoch.
     """
-    curve = read_run(workspace, Path(trial.run)) if trial.run else None
+    curve = read_rounds(workspace, trial)
     if curve is not None or not trial.intermediate:
         return curve
     reported = sorted(trial.intermediate.items())
     return _curve(workspace, [{"epoch": epoch, "round": 1, metric: value} for epoch, value in reported])
+
+
+def read_rounds(workspace: Path, trial: Trial) -> Curve | None:
+    """Read the curve of a trial's run, or of the first rounds of the run that it was read off."""
+    for run in map(Path, trial.runs):
+        most = trial.params.get(ROUNDS)
+        lines = [line for line in _lines(workspace, run) if most is None or (line.get("round") or 0) <= most]
+        if lines:
+            return _curve(workspace, lines)
+    return None
 
 
 def read_run(workspace: Path, run: Path) -> Curve | None:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from objectives.records.study import Study
+from objectives.records.trial import ROUNDS
 from reports.findings.comparison import compare_runs, seed_pairs
+from reports.findings.loss_rounds import all_rounds
 from reports.findings.loss_table import TABLE_METRICS, LossRow, LossTable
 from reports.findings.search_gains import loss_search_gain
 from reports.style.formatting import listing, score
@@ -30,12 +32,16 @@ class LossGains:
         that chose a setting among several say nothing new of it, whatever the seed.
     search : Interval or None
         Gain of choosing the best loss over cross-entropy in the study's metric, on strips and seeds that
-        did not choose, among the losses that were fixed beforehand.
+        did not choose, among the losses that were fixed beforehand. If rounds are searched, each number of
+        them is a choice too, and the baseline is cross-entropy with all of them.
+    rounds : bool
+        Whether rounds are searched.
     """
 
     baseline: LossRow
     gains: dict[str, dict[str, Interval]]
     search: Interval | None = None
+    rounds: bool = False
 
     def of(self, row: LossRow, metric: str) -> Interval | None:
         """Find one difference; None for the baseline itself and where it cannot be computed."""
@@ -76,9 +82,10 @@ def loss_gains(study: Study, table: LossTable) -> LossGains | None:
                 if gain is not None
             }
     paired = all(len(seed_pairs(row.trials, baseline.trials)) == len(row.trials) for row in compared)
-    runs = [row.trials for row in compared if row.tried == 1]
-    search = loss_search_gain(study, runs, baseline.trials, study.metric) if paired else None
-    return LossGains(baseline, gains, search)
+    runs = [each for row in compared if row.fixed for each in all_rounds(study, row.trials)]
+    untuned = all_rounds(study, baseline.trials)[-1]
+    search = loss_search_gain(study, runs, untuned, study.metric) if paired else None
+    return LossGains(baseline, gains, search, any(ROUNDS in trial.params for trial in baseline.trials))
 
 
 def agreement(study: Study, table: LossTable) -> str | None:

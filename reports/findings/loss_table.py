@@ -51,6 +51,8 @@ class LossRow:
         Whether it has as many runs as the others; if not it cannot win.
     mean : float
         Mean of the study's metric as the trials stored it: by this the losses are ranked.
+    fixed : bool
+        Whether the loss was fixed beforehand; its rounds may be chosen.
     """
 
     key: str
@@ -63,6 +65,7 @@ class LossRow:
     spread: float | None
     compared: bool = True
     mean: float = 0.0
+    fixed: bool = True
 
     @property
     def colour(self) -> str:
@@ -150,6 +153,7 @@ def _row(study: Study, key: str, found: ComparedRow, trials: dict[int, Trial]) -
         spread=statistics.stdev(values) if len(values) > 1 else None,
         compared=found.compared,
         mean=found.mean,
+        fixed=found.fixed,
     )
 
 

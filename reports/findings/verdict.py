@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from objectives.records import attributes as attr
 from objectives.records.study import Study, Trial
+from objectives.records.trial import ROUNDS
 from reports.findings.confirmed import winner_runs
-from reports.findings.epochs import read_run
+from reports.findings.epochs import read_rounds
 from reports.findings.guess_beaten import Guess, best_guess, mean_score
 from reports.findings.loss_table import LossRow, loss_table
 from reports.style.formatting import listing, percent, score
@@ -173,7 +174,7 @@ def _beside_pseudo_labels(
 
 def _loss_fall(workspace: Path, trial: Trial) -> float | None:
     """Share by which the training loss fell over the last epochs; None if the last round has too few."""
-    curve = read_run(workspace, Path(trial.run)) if trial.run else None
+    curve = read_rounds(workspace, trial)
     if curve is None:
         return None
     rounds, losses = (
@@ -192,7 +193,8 @@ def _on_test(study: Study, row: LossRow) -> Guess | None:
         return None
     loss, params = record["winner"].get("loss"), row.trials[0].params
     if isinstance(loss, dict) and any(
-        loss.get("name" if name == "loss" else name) != value for name, value in params.items()
+        (loss | {"loss": loss.get("name"), ROUNDS: record["winner"].get(ROUNDS)}).get(name) != value
+        for name, value in params.items()
     ):
         return None
     runs = _stacked(winner_runs(record, "test"))

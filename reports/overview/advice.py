@@ -217,7 +217,7 @@ def _of_loss(section: LossSection, judged: Verdict) -> list[str]:
     if judged.usable and table.seeds == 1 and len(table.rows) > 1:
         found.append("Give every loss a second seed (`seeds` under [loss]) before believing their order.")
     gain = None if section.gains is None else section.gains.search
-    fixed = winner is not None and winner.tried == 1 and winner.key != BASELINE
+    fixed = winner is not None and winner.fixed and winner.key != BASELINE
     if gain is not None and winner is not None and fixed and gain.known and gain.low <= 0:
         found.append(
             f"{winner.label} is not proven better than cross-entropy: plain cross-entropy remains a fair "

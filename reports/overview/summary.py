@@ -28,6 +28,7 @@ _NONE = (
 # What was proposed without a look at scores, and so tells what choosing among it gains
 _BLIND = "settings untuned or drawn at random"
 _FIXED = "losses fixed beforehand"
+_FIXED_WITH_ROUNDS = "pairs of a fixed loss and its rounds, over cross-entropy with all rounds"
 
 
 def summarise(workspace: Path) -> dict[str, Any]:
@@ -227,7 +228,8 @@ def _no_interval(section: LossSection, row: LossRow) -> str:
     if section.gains is None:
         return ""
     if section.gains.search is not None:
-        return f". {search_sentence(section.gains.search, 'val', _FIXED)}".removesuffix(".")
+        among = _FIXED_WITH_ROUNDS if section.gains.rounds else _FIXED
+        return f". {search_sentence(section.gains.search, 'val', among)}".removesuffix(".")
     gain = section.gains.of(row, section.study.metric)
     return "" if gain is None or gain.known else f" ({why_none(gain, 'val')})"
 

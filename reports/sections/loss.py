@@ -13,6 +13,7 @@ from reports.figures.confusion import ConfusionTable, confusion_table
 from reports.figures.focal_map import focal_figure
 from reports.figures.intervals import Differences, interval_figure
 from reports.figures.loss_curves import comparison_figure, loss_figure, miou_figure
+from reports.figures.rounds import rounds_figure
 from reports.figures.tiles import TileScores, tile_scores, tiles_figure
 from reports.findings.epochs import FINAL, Curve, mean_curve, read_run, read_trial
 from reports.findings.loss_gains import LossGains, agreement, loss_gains
@@ -89,6 +90,8 @@ def loss_section(study: Study, workspace: Path) -> LossSection:
     means = [(row, mean) for row, _, mean in drawn]
     comparison = [comparison_figure(means, name, scale) for name in COMPARED] if means else []
     focal = focal_figure(study)
+    by_rounds = rounds_figure(study, table.rows)
+    comparison += [] if by_rounds is None else [by_rounds]
     comparison += _class_figures(table.rows) + _tiles_figures(study, table.rows)
     comparison += [] if focal is None else [focal]
     gains = loss_gains(study, table)

@@ -9,6 +9,7 @@ from typing import Any
 
 from objectives.records.study import INTERRUPTED, Study, Trial
 from reports.style.formatting import finite, listing, ordered, parameter
+from reports.style.study_words import read_off
 from reports.style.thinning import listed_trials, thinning_note
 from sonarseg.files.plain_text import plain
 
@@ -41,7 +42,7 @@ class TrialRow:
         if self.trial.finished_race:
             parts.append(f"trial {self.trial.derived_from} scored on its remaining tiles")
         elif self.trial.derived_from is not None:
-            parts.append(f"trial {self.trial.derived_from} with another number of iterations")
+            parts.append(f"trial {self.trial.derived_from} {read_off(self.trial)}")
         if self.trial.taken_from is not None:
             parts.append(f"from {self.trial.taken_from}")
         if self.trial.state in ENDED_EARLY:

@@ -32,6 +32,7 @@ PARAMETER_ORDER = (
     "loss",
     "gamma",
     "alpha",
+    "rounds",
     "sigma_alpha",
     "sigma_beta",
     "sigma_gamma",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from objectives.records.study import Study
+from objectives.records.study import Study, Trial
+from objectives.records.trial import ROUNDS
 from reports.style.formatting import count, listing
 
 
@@ -17,6 +18,16 @@ def foreign_note(numbers: Sequence[int]) -> str | None:
     return (
         f"{count(len(numbers), 'trial')} {verb} added by another program: left out ({noun} {listing(named)})"
     )
+
+
+def read_off(trial: Trial) -> str:
+    """Say what a trial is of the one that it was read off."""
+    rounds = trial.params.get(ROUNDS)
+    if rounds is None:
+        return "with another number of iterations"
+    if rounds == 0:
+        return "before its first round: the classification branch alone, which cannot win"
+    return "after its first round" if rounds == 1 else f"after its first {rounds} rounds"
 
 
 def progress(study: Study) -> str:

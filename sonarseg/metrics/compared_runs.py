@@ -29,6 +29,8 @@ class Run:
         Random seed; None if it is not known.
     value : float
         The study's metric.
+    whole : str or None
+        Setting of the whole run, if this is only the first rounds of one.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Run:
     setting: str
     seed: int | None
     value: float
+    whole: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,15 @@ class ComparedRow:
         Settings of this row.
     compared : bool
         Whether it has as many runs as the others; if not it cannot win.
+    fixed : bool
+        Whether all settings are rounds of the same runs: no scores had a part in what was tried.
     """
 
     runs: tuple[Run, ...]
     all_runs: tuple[Run, ...]
     tried: int
     compared: bool
+    fixed: bool
 
     @property
     def mean(self) -> float:
@@ -102,6 +108,7 @@ def compare_rows(runs: Sequence[Run]) -> Comparison:
             tuple(each),
             len(settings[row]),
             row in even,
+            len({run.whole or run.setting for runs in settings[row].values() for run in runs}) == 1,
         )
         for row, each in chosen.items()
     }
