@@ -81,7 +81,7 @@ class FusedField:
         build_kernels.log_likelihood[(-(-layout.longest // self.block), layout.tiles)](
             scores, layout.table if valid is None else valid, layout.table,
             torch.tensor(trust, dtype=torch.float32).to(self.device), found,
-            background_score(p), p.unary_scale, SCORE_FLOOR,
+            float(background_score(p)), float(p.unary_scale), SCORE_FLOOR,
             SEEDS=p.unary == "seeds", VALID=valid is not None, CP=self.width, BLOCK=self.block, num_warps=4,
         )  # fmt: skip
         return found
@@ -132,7 +132,7 @@ class FusedField:
         from_b = (none, none, none) if b is None else (b.lattice.vertices, b.lattice.weights, b.now)
         from_s = (none, none, none) if s is None else (s.lattice.vertices, s.lattice.weights, s.now)
         kernels.update[(-(-self.pixels // self.block),)](
-            self.likelihood, q, labels, *from_b, *from_s, p.w_bilateral, p.w_spatial, self.pixels,
+            self.likelihood, q, labels, *from_b, *from_s, float(p.w_bilateral), float(p.w_spatial), self.pixels,
             self.pixels if s is None else s.lattice.pixels_of_copy, 0 if s is None else s.rows, row,
             CP=self.width, DB=0 if b is None else b.lattice.corners, DS=0 if s is None else s.lattice.corners,
             BLOCK=self.block, num_warps=4,

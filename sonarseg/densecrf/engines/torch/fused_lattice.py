@@ -87,7 +87,7 @@ class FusedLattice:
         block = 64
         build_kernels.locate[(-(-layout.longest // block), layout.tiles)](
             guides, layout.table, _scale(self.corners - 1, device), numbers, keys, self.weights,
-            sigmas[0], sigmas[1], math.sqrt(slice_factor(self.corners - 1)),
+            float(sigmas[0]), float(sigmas[1]), math.sqrt(slice_factor(self.corners - 1)),
             CH=channels, D=self.corners - 1, NC=columns, BLOCK=block, num_warps=4, enable_fp_fusion=False,
         )  # fmt: skip
         self._number(keys, longest)
