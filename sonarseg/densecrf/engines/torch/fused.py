@@ -132,7 +132,8 @@ class FusedField:
         from_b = (none, none, none) if b is None else (b.lattice.vertices, b.lattice.weights, b.now)
         from_s = (none, none, none) if s is None else (s.lattice.vertices, s.lattice.weights, s.now)
         kernels.update[(-(-self.pixels // self.block),)](
-            self.likelihood, q, labels, *from_b, *from_s, float(p.w_bilateral), float(p.w_spatial), self.pixels,
+            self.likelihood, q, labels, *from_b, *from_s,
+            float(p.w_bilateral), float(p.w_spatial), self.pixels,
             self.pixels if s is None else s.lattice.pixels_of_copy, 0 if s is None else s.rows, row,
             CP=self.width, DB=0 if b is None else b.lattice.corners, DS=0 if s is None else s.lattice.corners,
             BLOCK=self.block, num_warps=4,
