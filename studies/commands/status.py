@@ -115,6 +115,7 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
     UserError
         Where there is no such trial, or it has written no log yet.
     """
+    from objectives.records.trial import read_off_run
     from reports.style.formatting import number_ranges
     from sonarseg.errors import UserError
     from sonarseg.files.plain_text import plain
@@ -124,9 +125,11 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
     if number not in trials:
         known = f"the trials {number_ranges(trials)}" if trials else "no trials yet"
         raise UserError(f"--log {number}: the loss study has {known}.")
-    run = trials[number].user_attrs.get(attr.RUN)
-    path = workspace.root / run / "log.txt" if run else None
-    if path is None or not path.is_file():
+    run, params = trials[number].user_attrs.get(attr.RUN), trials[number].params
+    # Rounds that were read off a run are told of by its log.
+    logs = [workspace.root / each / "log.txt" for each in (run, read_off_run(run, params))] if run else []
+    path = next((log for log in logs if log.is_file()), None)
+    if path is None:
         raise UserError(
             f"--log {number}: this trial has not written a log yet: try again once its run has begun."
         )

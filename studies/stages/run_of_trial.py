@@ -44,8 +44,7 @@ def is_run_of(trial: FrozenTrial, run_dir: Path) -> bool:
     try:
         config = json.loads((run_dir / CONFIG).read_text(encoding="utf-8"))
         loss, seed = LossConfig.model_validate(config["loss"]), config["seed"]
-        rounds = trial.params.get(ROUNDS, config["training"]["rounds"])
-        if rounds != config["training"]["rounds"]:
+        if ROUNDS in trial.params and trial.params[ROUNDS] != config["training"]["rounds"]:
             return False
     except (OSError, ValueError, KeyError, TypeError):
         return False

@@ -8,6 +8,7 @@ import optuna
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from objectives.enqueued import enqueued_params
 from objectives.records.ranking import first_choices, rank_losses
 from objectives.records.trial import without_rounds
 from objectives.samplers import make_sampler
@@ -16,6 +17,7 @@ from sonarseg.errors import UserError
 from sonarseg.metrics.confusion import unpack_confusions
 from studies.commands.lone_runs.settings import Wishes, lone_run_config
 from studies.commands.options.targets import run_target
+from studies.commands.status import log_tail
 from studies.confirmation.confirm import confirm
 from studies.confirmation.contenders import contenders
 from studies.pipeline import tune_crf, tune_loss
@@ -23,7 +25,9 @@ from studies.stages.earlier_rounds import add_earlier_rounds, searched_rounds
 from studies.stages.loss import best_loss_trial, best_run_dir
 from studies.stages.open_studies import open_studies
 from studies.stages.run_settings import RunSettings
+from studies.stages.superseded import restart
 from studies.stages.warm_start import take_over
+from studies.storage.open import load_study
 from studies.workspace import Workspace
 from tests.support.workspaces import make_run_settings, make_workspace, rewrite, without_network
 from tests.support.wrong_columns import evaluate
@@ -230,6 +234,27 @@ def test_another_workspace_takes_losses_over_not_rounds(
     assert sorted(asked, key=str) == sorted(expected, key=str)
     # What waits to be tried does not mean that the study was begun.
     assert searched_rounds(studies["loss"], other.config) == 2
+
+
+def test_the_log_of_rounds_that_were_read_off_is_that_of_the_run(
+    searched: Workspace, run_settings: RunSettings
+) -> None:
+    study = tune_loss(searched, run_settings)
+    first = derived(study)[0]
+    source = next(trial for trial in own(study) if trial.number == first.user_attrs["derived_from"])
+    (searched.root / source.user_attrs["run"] / "log.txt").write_text("epoch 1\n")
+    assert log_tail(searched, first.number, 20) == "epoch 1"
+
+
+def test_a_study_that_begins_anew_with_smaller_batches_tries_no_rounds(
+    searched: Workspace, run_settings: RunSettings
+) -> None:
+    study = tune_loss(searched, run_settings)
+    restart(study, "loss (before)", {}, first=0)
+    again = load_study(searched.database_path, "loss")
+    waiting = [enqueued_params(trial.system_attrs) for trial in again.trials]
+    assert waiting == [trial.params for trial in own(study)]
+    assert again.user_attrs["searched_rounds"] == 2
 
 
 @pytest.mark.parametrize("sampler", ["auto", "gp", "cmaes", "random", "qmc"])

@@ -1,0 +1,49 @@
+"""Rounds as a parameter, with real runs: the first round of a run that wins is trained to its very score."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from objectives.records.read import read_studies
+from studies.stages.loss import best_run_dir
+from studies.storage.open import load_study
+from studies.workspace import Workspace
+from tests.support.command_line import done, done_here, shrink
+
+
+def test_the_first_round_of_a_run_is_trained_to_the_score_that_was_read_off(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(survey, tmp_path / "survey")
+    done_here("init", "survey", "--background", "none", cwd=tmp_path)
+    workspace = Workspace(tmp_path / "survey-study")
+    settings = workspace.root / "study.toml"
+    shrink(settings)
+    text = settings.read_text().replace("restart_each_round = false", "restart_each_round = true")
+    text = re.sub(r"(?m)^rounds = \d+", "rounds = 2", text)
+    settings.write_text(re.sub(r"(?s)(\n\[loss\].*?\ntrials = )\d+", r"\g<1>1", text))
+    assert Workspace(workspace.root).config.training.restart_each_round
+    done("tune", "all", cwd=tmp_path)
+    study = read_studies(workspace.root)["loss"]
+    whole, branch, first = study.complete
+    assert [trial.params["rounds"] for trial in study.complete] == [2, 0, 1]
+    assert whole.counted
+    assert not first.counted
+    assert branch.value is not None
+    # Whichever round was best: here the first one is taken for the winner.
+    trials = load_study(workspace.database_path, "loss").trials
+    chosen = next(trial for trial in trials if trial.number == first.number)
+    for place in ("studies.stages.loss.best_loss_run", "studies.stages.lost_winner.best_loss_run"):
+        monkeypatch.setattr(place, lambda _: chosen)
+    # As many threads as above: they decide the last digits.
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    done_here("tune", "loss", cwd=tmp_path)
+    summary = json.loads((best_run_dir(workspace) / "summary.json").read_text())
+    assert summary["metrics"][study.metric] == first.value
+    assert summary["confusions"] == chosen.user_attrs["confusions"]
+    done_here("evaluate", f"loss:{first.number}", "--split", "val", cwd=tmp_path)
+    found = json.loads((workspace.root / "evaluations" / f"loss-{first.number}-val.json").read_text())
+    assert found["scores"][study.metric] == pytest.approx(first.value)
