@@ -61,7 +61,7 @@ _COMMENTS = {
     "training.clip_norm": "Largest norm of a gradient.",
     "training.poly_power": "Power of the polynomial decay of the learning rate.",
     "training.ema_epochs": "Epochs over which the weights are averaged; the average is used. 0 is off.",
-    "training.restart_each_round": "true begins the learning rate again in each round, and the loss study searches rounds.",
+    "training.restart_each_round": "true begins the learning rate again in each round, and searches rounds.",
     "training.labels_from": 'Of rounds after the first: "cam", or "probabilities" of the network itself.',
     "training.segmentation_weight": "Weight of the segmentation loss in the sum.",
     "training.classification_weight": "Weight of the classification loss in the sum.",
