@@ -20,7 +20,7 @@ from studies.commands.options.targets import run_target
 from studies.commands.status import log_tail
 from studies.confirmation.confirm import confirm
 from studies.confirmation.contenders import contenders
-from studies.pipeline import tune_crf, tune_loss
+from studies.pipeline import WorkerOptions, tune_crf, tune_loss
 from studies.stages.earlier_rounds import add_earlier_rounds, searched_rounds
 from studies.stages.loss import best_loss_trial, best_run_dir
 from studies.stages.open_studies import open_studies
@@ -29,6 +29,7 @@ from studies.stages.superseded import restart
 from studies.stages.warm_start import take_over
 from studies.storage.open import load_study
 from studies.workspace import Workspace
+from tests.support.simulated_backend import Fate, SimulatedBackend
 from tests.support.workspaces import make_run_settings, make_workspace, rewrite, without_network
 from tests.support.wrong_columns import evaluate
 
@@ -159,6 +160,23 @@ def test_what_a_killed_launcher_did_not_add_is_added_at_the_next_start(
     study = tune_loss(searched, run_settings)
     assert len(derived(study)) == 7
     assert add_earlier_rounds(study) == []
+
+
+def test_workers_that_are_killed_leave_no_run_without_its_rounds(
+    searched: Workspace, run_settings: RunSettings
+) -> None:
+    """A worker is killed after a run has ended, and before its earlier rounds are added."""
+    told: list[int] = []
+    backend = SimulatedBackend([Fate(1, "killed"), Fate(2, "killed")])
+    options = WorkerOptions(workers=2, backend=backend, ended=(lambda _, trial: told.append(trial.number),))
+    study = tune_loss(searched, run_settings, options)
+    complete = [trial.number for trial in own(study) if trial.state == TrialState.COMPLETE]
+    assert len(complete) == 6
+    firsts = [trial.user_attrs["derived_from"] for trial in derived(study) if trial.params["rounds"] == 1]
+    assert sorted(firsts) == complete
+    assert len(derived(study)) == 7
+    assert {trial.number for trial in derived(study)} <= set(told)
+    assert len(told) == len(set(told))
 
 
 def test_a_study_that_was_begun_without_rounds_as_a_parameter_goes_on_without(
