@@ -48,7 +48,9 @@ class FeatureSettings:
 
 
 class FrozenEncoder(nn.Module):
-    """Encoder in evaluation mode, always, whose parameters do not learn; with random weights at first.
+    """Encoder in evaluation mode, always, whose parameters do not learn unless `learn` says so.
+
+    It has random weights at first.
 
     Parameters
     ----------
@@ -87,6 +89,10 @@ class FrozenEncoder(nn.Module):
     def train(self, mode: bool = True) -> Self:
         """Stay in evaluation mode, whatever the network around it does."""
         return super().train(False)
+
+    def learn(self, whether: bool) -> None:
+        """Have the encoder's parameters learn or not; statistics of batch normalisation never do."""
+        self.body.requires_grad_(whether)
 
     def fill(self, weights: str) -> None:
         """Take over weights trained elsewhere: "imagenet" or the path of a file.

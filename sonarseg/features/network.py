@@ -48,11 +48,15 @@ class FrozenNetwork(TwoHeadNetwork):
         self.decoder = ContextDecoder(encoder.channels, hidden, num_classes)
 
     def encode(self, images: Tensor) -> Tensor:
-        """float32 (B, C, H, W) in 0..1 -> features float32 (B, F, rows, columns), as stored ones are."""
-        return self.standardised(to_float16(self.encoder(images)))
+        """float32 (B, C, H, W) in 0..1 -> features float32 (B, F, rows, columns).
+
+        Rounded to float16 as stored ones are, unless a gradient is wanted: it would be rounded too.
+        """
+        features = self.encoder(images)
+        return self.standardised(features if features.requires_grad else to_float16(features))
 
     def standardised(self, features: Tensor) -> Tensor:
-        """Stored features float16 (B, F, rows, columns) -> float32."""
+        """Features float16 (as they are stored) or float32 (B, F, rows, columns) -> float32."""
         standardised: Tensor = self.standardise(features)
         return standardised
 

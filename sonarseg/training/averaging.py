@@ -36,12 +36,18 @@ class AveragedNetwork:
         self._epochs = epochs
         self._trained = trained
         self.network = copy.deepcopy(trained).requires_grad_(False)
-        learning = [parameter.requires_grad for parameter in trained.parameters()]
-        self._weights: list[Tensor] = list(compress(self.network.parameters(), learning))
-        self._sources: list[Tensor] = list(compress(trained.parameters(), learning))
+        self._weights: list[Tensor] = []
+        self._sources: list[Tensor] = []
+        self.follow()
         # One tensor for all, as they are many and small
         self._statistics = _joined(self.network)
         self._steps = 0
+
+    def follow(self) -> None:
+        """Average the weights that learn from now on."""
+        learning = [parameter.requires_grad for parameter in self._trained.parameters()]
+        self._weights = list(compress(self.network.parameters(), learning))
+        self._sources = list(compress(self._trained.parameters(), learning))
 
     def state(self) -> dict[str, Any]:
         """What the checkpoint keeps beside the averaged network: the trained one and the steps so far."""

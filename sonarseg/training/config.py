@@ -51,10 +51,11 @@ class NetworkConfig(Section):
 
     Attributes
     ----------
-    encoder_training : {"end-to-end", "frozen"}
+    encoder_training : {"end-to-end", "frozen", "fine-tune"}
         A frozen encoder gives the features of its weights, which are computed once for all runs of a
         survey: two small heads are trained on them in seconds. Needs weights. `stages` and
-        `output_stride` have no say.
+        `output_stride` have no say. "fine-tune" does the same, but after the warm-up the encoder learns
+        for `fine_tune_epochs` epochs of pictures; then it is frozen again, with new features.
     cell : int
         Side of the cells of a frozen encoder's features, pixels of the tile as the network sees it.
     local_statistics : bool
@@ -66,7 +67,7 @@ class NetworkConfig(Section):
 
     encoder: Encoder = "resnet18"
     weights: str = "none"
-    encoder_training: Literal["end-to-end", "frozen"] = "end-to-end"
+    encoder_training: Literal["end-to-end", "frozen", "fine-tune"] = "end-to-end"
     stages: Literal[2, 3, 4] = 4
     output_stride: Literal[8, 16] = 16
     decoder_channels: Annotated[int, Field(ge=8, le=512)] = 64
@@ -77,14 +78,19 @@ class NetworkConfig(Section):
 
     @property
     def frozen(self) -> bool:
-        """Whether the encoder stays as its weights are."""
-        return self.encoder_training == "frozen"
+        """Whether rounds train two small heads on features of an encoder that does not learn meanwhile."""
+        return self.encoder_training != "end-to-end"
+
+    @property
+    def fine_tuned(self) -> bool:
+        """Whether that encoder learns for some epochs after the warm-up."""
+        return self.encoder_training == "fine-tune"
 
     @model_validator(mode="after")
     def _check_weights(self) -> Self:
         if self.frozen and self.weights == "none":
             raise ValueError(
-                'encoder_training = "frozen" needs an encoder that has learned: '
+                f'encoder_training = "{self.encoder_training}" needs an encoder that has learned: '
                 'write weights = "imagenet" or the path of a weights file, or encoder_training = "end-to-end"'
             )
         return self
@@ -147,7 +153,8 @@ def check_one_scale(network: NetworkConfig, cam: CamConfig) -> None:
     """Refuse (ValueError) maps of several scales with a frozen encoder, whose features are of one."""
     if network.frozen and cam.scales != (1.0,):
         raise ValueError(
-            f'cam.scales = {list(cam.scales)} is wrong with network.encoder_training = "frozen", '
+            f"cam.scales = {list(cam.scales)} is wrong with "
+            f'network.encoder_training = "{network.encoder_training}", '
             "whose features are of one scale: write scales = [1.0]"
         )
 
@@ -170,6 +177,12 @@ class TrainingConfig(Section):
     ----------
     batch_size : int or "auto"
         Tiles a step; "auto" is the largest that fits on a CUDA device, 16 on the CPU.
+    fine_tune_epochs : int
+        Epochs in which the encoder and both heads learn from pictures, between warm-up and first round, under
+        `encoder_training = "fine-tune"`. They teach the classification branch its labels; with
+        `supervision = "masks"` the decoder learns the masks as well.
+    fine_tune_rate : float
+        Learning rate of the encoder in these epochs; the heads learn 5 times as fast.
     ema_epochs : float
         Horizon of the moving average of weights and batch statistics, in epochs: that network is scored,
         kept and used for maps and labels; 0 takes the network as its last step left it.
@@ -187,6 +200,8 @@ class TrainingConfig(Section):
     """
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    fine_tune_epochs: Annotated[int, Field(ge=0)] = 4
+    fine_tune_rate: Annotated[float, Field(gt=0)] = 2e-4
     rounds: Annotated[int, Field(ge=1)] = 3
     epochs_per_round: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 16

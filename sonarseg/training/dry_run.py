@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from sonarseg.features.extract import FeatureExtractor
+from sonarseg.features.network import FrozenNetwork
 from sonarseg.losses.build import build_loss
 from sonarseg.processes.pool import PYTHON
 from sonarseg.progress import Progress, silent
@@ -28,7 +30,7 @@ from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, explained, is_o
 from sonarseg.training.largest_batch import settled
 from sonarseg.training.probe import train_steps
 from sonarseg.training.run_folder.cost import peak_memory
-from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, plan
+from sonarseg.training.schedule import FINE_TUNE, SELF_TRAINING, WARM_UP, plan
 from sonarseg.training.targets.rounds import RoundTargets
 
 # Tiles from which the time of a round's pseudo-labels is told
@@ -53,13 +55,16 @@ class Forecast:
     end_seconds : float
         For the masks that a run leaves.
     epoch_seconds : dict
-        By stage, "warm-up" or "self-training": seconds of an epoch with its validation and its checkpoint.
+        By stage, "warm-up", "fine-tune" or "self-training": seconds of an epoch with its validation and its
+        checkpoint.
     epochs : dict
         By stage: epochs of the run.
     round_seconds : float
         Seconds to make the pseudo-labels of a round.
     rounds : int
         Rounds for which the run makes them.
+    feature_seconds : float
+        Seconds to compute the features of an encoder that the run has tuned.
     peak_memory, peak_device_memory : int
         Bytes; of the device 0 on the CPU.
     """
@@ -75,12 +80,14 @@ class Forecast:
     rounds: int
     peak_memory: int
     peak_device_memory: int
+    feature_seconds: float = 0.0
 
     @property
     def run_seconds(self) -> float:
         """Seconds of the whole run."""
         training = sum(self.epoch_seconds[stage] * epochs for stage, epochs in self.epochs.items())
-        return self.start_seconds + training + self.rounds * self.round_seconds + self.end_seconds
+        rounds = self.feature_seconds + self.rounds * self.round_seconds
+        return self.start_seconds + training + rounds + self.end_seconds
 
 
 def dry_run(config: RunConfig, run_dir: Path, scratch: Path, progress: Progress = silent) -> Forecast:
@@ -160,9 +167,9 @@ def _link(source: str, target: str) -> None:
 
 def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
     began = time.monotonic()
-    data = load_run_data(folder, config, progress)
-    config = settled(folder, config, data, progress)
-    model, data = new_model(folder, config, data, progress)
+    pictures = load_run_data(folder, config, progress)
+    config = settled(folder, config, pictures, progress)
+    model, data = new_model(folder, config, pictures, progress)
     start = time.monotonic() - began + _process_seconds()
     if data.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(data.device)
@@ -170,11 +177,13 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
     steps = max(1, math.ceil(epoch_size(data.train.multiclass) / config.training.tiles_a_step))
     seconds: dict[str, float] = {}
     end = 0.0
-    stages = [stage for stage in (WARM_UP, SELF_TRAINING) if _epochs(config, stage)]
+    stages = [stage for stage in (WARM_UP, FINE_TUNE, SELF_TRAINING) if _epochs(config, stage)]
     for done, stage in enumerate(stages):
         progress("steps", done, len(stages), stage)
-        loss = None if stage == WARM_UP else build_loss(config.loss, even, data.device)
-        tried = train_steps(model, config, data, loss, folder)
+        decodes = stage == SELF_TRAINING or (stage == FINE_TUNE and config.supervision == "masks")
+        loss = build_loss(config.loss, even, data.device) if decodes else None
+        seen = pictures if stage == FINE_TUNE else data
+        tried = train_steps(model, config, seen, stage, loss, folder)
         # The next epoch does not wait for the writing, unless it is shorter.
         seconds[stage] = max(steps * tried.step + tried.validation + tried.checkpoint, tried.writing)
         end = tried.validation
@@ -195,6 +204,9 @@ def _tried(config: RunConfig, folder: Path, progress: Progress) -> Forecast:
         rounds=rounds,
         peak_memory=peak_memory(),
         peak_device_memory=(torch.cuda.max_memory_reserved(data.device) if data.device.type == "cuda" else 0),
+        feature_seconds=(
+            _feature_seconds(model, pictures) if FINE_TUNE in stages and SELF_TRAINING in stages else 0.0
+        ),
     )
 
 
@@ -207,6 +219,19 @@ def _process_seconds() -> float:
 
 def _epochs(config: RunConfig, stage: str) -> int:
     return sum(epoch.stage == stage for epoch in plan(config))
+
+
+def _feature_seconds(model: Model, pictures: RunData) -> float:
+    """Seconds for the features of all tiles, from those of a few."""
+    network, store = model.network, pictures.train.pictures
+    assert isinstance(network, FrozenNetwork)
+    extractor = FeatureExtractor(network.encoder, model.device)
+    count = len(store)
+    chosen = range(0, count, max(1, count // SAMPLE))[:SAMPLE]
+    began = time.monotonic()
+    for index in chosen:
+        extractor(store[index])
+    return (time.monotonic() - began) * (count + len(pictures.val)) / len(chosen)
 
 
 def _round_seconds(model: Model, config: RunConfig, data: RunData, folder: Path, progress: Progress) -> float:

@@ -22,6 +22,7 @@ from sonarseg.training.device import free_memory, pick_device
 from sonarseg.training.failures import OUT_OF_MEMORY, RunFailed, is_out_of_memory
 from sonarseg.training.probe import train_steps
 from sonarseg.training.run_folder.record import log
+from sonarseg.training.schedule import FINE_TUNE, SELF_TRAINING, plan
 
 CPU_BATCH_SIZE = 16
 LARGEST = 64
@@ -50,7 +51,8 @@ def largest_batch(run_dir: Path, config: RunConfig, data: RunData, progress: Pro
     """Find the largest power of two of tiles a step that fits on a CUDA device; a default on the CPU.
 
     It is tried with steps of self-training under Lovász-Softmax, which takes the most memory, so
-    that it fits every trial of a study. It leaves at least `LEAST_STEPS` steps an epoch.
+    that it fits every trial of a study, and with steps in which a frozen encoder is tuned. It leaves at least
+    `LEAST_STEPS` steps an epoch.
 
     Raises
     ------
@@ -81,7 +83,10 @@ def _fits(run_dir: Path, config: RunConfig, data: RunData) -> bool:
     torch.cuda.reset_peak_memory_stats(data.device)
     try:
         model, seen = new_model(run_dir, config, data)
-        train_steps(model, config, seen, lovasz_softmax)
+        if any(epoch.stage == FINE_TUNE for epoch in plan(config)):
+            masks = lovasz_softmax if config.supervision == "masks" else None
+            train_steps(model, config, data, FINE_TUNE, masks)
+        train_steps(model, config, seen, SELF_TRAINING, lovasz_softmax)
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise

@@ -23,7 +23,7 @@ from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.data.loading import RunData
 from sonarseg.training.data.target_size import target_size
 from sonarseg.training.data.tiles import Tiles
-from sonarseg.training.schedule import SELF_TRAINING, WARM_UP, Epoch
+from sonarseg.training.schedule import SELF_TRAINING, Epoch
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import validate
 
@@ -55,7 +55,12 @@ class StepSeconds:
 
 
 def train_steps(
-    model: Model, config: RunConfig, data: RunData, loss: Loss | None, folder: Path | None = None
+    model: Model,
+    config: RunConfig,
+    data: RunData,
+    stage: str,
+    loss: Loss | None,
+    folder: Path | None = None,
 ) -> StepSeconds:
     """Train `STEPS` timed steps after one that warms up, validate once and perhaps write a checkpoint.
 
@@ -65,12 +70,16 @@ def train_steps(
         Is changed by the steps.
     config : RunConfig
         With its batch size settled.
+    data : RunData
+        As the network takes it in the stage.
+    stage : str
+        As in `Epoch`.
     loss : callable or None
-        The segmentation loss of self-training; None for steps of the warm-up.
+        The segmentation loss; None for steps in which the decoder does not learn.
     folder : Path, optional
         Where the checkpoint goes; without, none is written.
     """
-    trainer = Trainer(model, data.train, data.labelled, config)
+    trainer = Trainer(model, data.train, data.labelled, config, stage)
     ends: list[float] = []
 
     def step_done() -> None:
@@ -80,7 +89,6 @@ def train_steps(
             raise _Enough
 
     trainer.call_after_step(step_done)
-    stage = WARM_UP if loss is None else SELF_TRAINING
     targets = None if loss is None else _targets(data.train, config.network, _drawn(trainer, stage))
     for epoch in _epochs(stage):
         if len(ends) > STEPS:

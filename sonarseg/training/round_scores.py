@@ -34,27 +34,29 @@ class RoundScores:
 
     Attributes
     ----------
+    data : RunData
+        As the network takes it now.
     kept : list of dict
         By round: `round`, `metrics`, and `confusions` of the tiles, packed. Rounds that an earlier version
         ended are missing.
     """
 
     def __init__(self, data: RunData, model: Model, batch_size: int) -> None:
-        self._data = data
+        self.data = data
         self._model = model
         self._batch_size = batch_size
         self.kept: list[dict[str, Any]] = []
 
     def end_round(self, number: int, confusions: NDArray[np.int64]) -> None:
         """Keep what the decoder has come to, by its confusion matrices (T, K, K)."""
-        if len(self._data.val):
-            metrics = survey_scores(confusions, self._data.survey.classes)
+        if len(self.data.val):
+            metrics = survey_scores(confusions, self.data.survey.classes)
             self.kept.append({"round": number, "metrics": metrics, "confusions": pack_confusions(confusions)})
 
     def end_warm_up(self) -> None:
         """Score and keep what the classification branch has come to before the first round."""
-        if len(self._data.val):
-            self.end_round(0, branch_confusions(self._model, self._data, self._batch_size))
+        if len(self.data.val):
+            self.end_round(0, branch_confusions(self._model, self.data, self._batch_size))
 
 
 def branch_confusions(model: Model, data: RunData, batch_size: int) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from sonarseg.training.checkpoint.files import CHECKPOINT, is_whole, load_newest
 from sonarseg.training.checkpoint.writer import CheckpointWriter
 from sonarseg.training.config import RunConfig
 from sonarseg.training.data.loading import RunData, load_run_data, new_model, tiles_hash
+from sonarseg.training.data.stages import StageData
 from sonarseg.training.device import begin_run, free_memory, make_deterministic, pick_device
 from sonarseg.training.failures import RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import halve_batch_size, settled
@@ -29,10 +30,11 @@ from sonarseg.training.run_folder import record
 from sonarseg.training.run_folder.compute_environment import ComputeEnvironment, compute_environment
 from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.cost import Spent
+from sonarseg.training.run_folder.epoch_line import epoch_line
 from sonarseg.training.run_folder.lock import locked
 from sonarseg.training.run_folder.predictions import mask_writer, predict_unscored
 from sonarseg.training.run_folder.summary import config_hash, summarise
-from sonarseg.training.schedule import Epoch, ends_round, plan
+from sonarseg.training.schedule import FINE_TUNE, Epoch, ends_round, plan, restarts
 from sonarseg.training.targets.rounds import PSEUDO_LABELS, RoundTargets, refuse_lost_labels
 from sonarseg.training.trainer import Trainer
 from sonarseg.training.validation import Validation, validate
@@ -122,8 +124,9 @@ class _Run:
         self.run_dir = run_dir
         self.config = config
         self.hashed = hashed
-        model, data = new_model(run_dir, config, data, progress)
-        self.data = data
+        model, self.data = new_model(run_dir, config, data, progress)
+        self.stage_data = StageData(run_dir, config, data, self.data)
+        data = self.data
         self.tiles_hash = tiles_hash(data)
         self.spent = spent
         self.progress = progress
@@ -151,9 +154,11 @@ class _Run:
                     f"{self.run_dir} began: start a new run folder, or put the survey back."
                 )
             self._note_changes(state.get("computes_on"))
-            self.trainer.load_state(state["trainer"], state["network"])
-            self.spent.goes_on(state["spent"])
             self.lines = state["metrics"]
+            stage = self.lines[-1]["stage"]
+            self.trainer.load_state(state["trainer"], state["network"], stage)
+            self._see(stage)
+            self.spent.goes_on(state["spent"])
             self.rounds.kept = state.get("rounds", [])
             if any(line["round"] > 0 for line in self.lines):
                 refuse_lost_labels(self.run_dir, self.config)
@@ -186,6 +191,12 @@ class _Run:
                 "interrupted",
             )
 
+    def _see(self, stage: str) -> None:
+        """Take the tiles as the network takes them in a stage."""
+        data = self.stage_data.of(stage, self.model, self.progress)
+        self.data = self.rounds.data = data
+        self.trainer.tiles = self.targets.tiles = data.train
+
     def go(self) -> None:
         """Train the epochs that are left and write the summary."""
         epochs = plan(self.config)
@@ -194,32 +205,22 @@ class _Run:
             self.rounds.end_warm_up()
         with self.checkpoints:
             for epoch in epochs[self.done :]:
-                if epoch.number > 1 and epoch.stage == "self-training" and epoch.progress[0] == 0:
-                    self.trainer.restart()
+                if restarts(epoch):
+                    self.trainer.restart(epoch.stage)
+                    self._see(epoch.stage)
                 last = self._epoch(epoch, epochs)
         self._finish(len(epochs), last or self._validate(None))
 
     def _epoch(self, epoch: Epoch, epochs: list[Epoch]) -> Validation:
         began = time.monotonic()
         targets, loss = None, None
-        if epoch.round > 0:
-            targets = self.targets.of_round(epoch.round, self.progress)
+        if epoch.round > 0 or (epoch.stage == FINE_TUNE and self.config.supervision == "masks"):
+            targets = self.targets.of_round(max(1, epoch.round), self.progress)
             loss = build_loss(self.config.loss, self.targets.frequencies, self.data.device)
         losses = self.trainer.train_epoch(epoch, targets, loss)
         validation = self._validate(loss)
-        line = {
-            "epoch": epoch.number,
-            "round": epoch.round,
-            "stage": epoch.stage,
-            "loss_segmentation": losses.segmentation,
-            "loss_classification": losses.classification,
-            "val_loss_segmentation": validation.loss_segmentation,
-            "val_loss_classification": validation.loss_classification,
-            **(self._scores(validation) if epoch.round > 0 else {}),
-            "learning_rate": losses.learning_rate,
-            **({"skipped_steps": losses.skipped_steps} if losses.skipped_steps else {}),
-            "seconds": round(time.monotonic() - began, 3),
-        }
+        scores = {} if targets is None else self._scores(validation)
+        line = epoch_line(epoch, losses, validation, scores, time.monotonic() - began)
         self.lines.append(line)
         ends = ends_round(epoch, epochs)
         if ends and epoch.round > 0:
@@ -295,4 +296,5 @@ class _Run:
         write_json(self.run_dir / record.SUMMARY, summary)
         # Only now: a run killed before this line needs it again.
         self.targets.clean()
+        self.stage_data.clean()
         record.log(self.run_dir, f"finished after {epochs} epochs")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config import NetworkConfig, RunConfig, TrainingConfig
 
 WARM_UP = "warm-up"
+FINE_TUNE = "fine-tune"
 SELF_TRAINING = "self-training"
 
 
@@ -19,9 +20,9 @@ class Epoch:
     number : int
         Counted from 1 over the whole run.
     stage : str
-        "warm-up" (classification branch only) or "self-training".
+        "warm-up" (classification branch only), "fine-tune" (the encoder learns as well) or "self-training".
     round : int
-        Round of self-training, from 1; 0 during the warm-up.
+        Round of self-training, from 1; 0 before.
     progress : tuple of (int, int)
         Epochs done in this stage before this one, and epochs of the stage; a round of a run with
         `restart_each_round` is a stage of its own.
@@ -40,6 +41,9 @@ def plan(config: RunConfig) -> list[Epoch]:
     if config.stage in ("full", WARM_UP):
         total = training.warmup_epochs
         epochs += [Epoch(i + 1, WARM_UP, 0, (i, total)) for i in range(total)]
+        if config.network.fine_tuned:
+            start, total = len(epochs), training.fine_tune_epochs
+            epochs += [Epoch(start + i + 1, FINE_TUNE, 0, (i, total)) for i in range(total)]
     if config.stage in ("full", SELF_TRAINING):
         start, length = len(epochs), training.epochs_per_round
         count = training.rounds * length
@@ -47,6 +51,17 @@ def plan(config: RunConfig) -> list[Epoch]:
         for i in range(count):
             epochs.append(Epoch(start + i + 1, SELF_TRAINING, 1 + i // length, (i % total, total)))
     return epochs
+
+
+def epochs_before_rounds(network: NetworkConfig, training: TrainingConfig) -> int:
+    """Count the epochs of a warm-up run, in which an encoder may be tuned."""
+    return training.warmup_epochs + (training.fine_tune_epochs if network.fine_tuned else 0)
+
+
+def restarts(epoch: Epoch) -> bool:
+    """Whether an epoch begins a stage with an optimiser and an average of its own."""
+    begins = epoch.progress[0] == 0
+    return begins and (epoch.stage == FINE_TUNE or (epoch.stage == SELF_TRAINING and epoch.number > 1))
 
 
 def ends_round(epoch: Epoch, epochs: list[Epoch]) -> bool:

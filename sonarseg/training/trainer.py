@@ -26,7 +26,8 @@ from sonarseg.training.data.sampling import balanced_epoch, single_class_epoch
 from sonarseg.training.data.tiles import Tiles
 from sonarseg.training.device import autocast, needs_scaler
 from sonarseg.training.freed_memory import keep_freed_memory
-from sonarseg.training.schedule import SELF_TRAINING, Epoch, branch_progress, learning_rate_factor
+from sonarseg.training.optimiser import new_optimiser
+from sonarseg.training.schedule import WARM_UP, Epoch, branch_progress, learning_rate_factor
 from sonarseg.training.step_graph import StepGraph
 from sonarseg.training.step_guard import StepGuard
 
@@ -36,7 +37,7 @@ CUDA_SIDES = 32
 
 @dataclass(frozen=True)
 class EpochLosses:
-    """Means over the tiles of an epoch; the segmentation loss is None during the warm-up.
+    """Means over the tiles of an epoch; the segmentation loss is None if the decoder did not learn.
 
     Steps that were left out, because loss or gradient was not finite, count as 0 in the means.
     """
@@ -60,14 +61,20 @@ class Trainer:
         Classes that image-level labels speak of.
     config : RunConfig
         Schedule, losses' weights, seed.
+    stage : str
+        The stage that comes first.
 
     Attributes
     ----------
+    tiles : Tiles
+        Those that the coming epochs are trained on.
     for_use : Model
         What is scored, kept and used for labels and maps: the model itself, or with `ema_epochs` its average.
     """
 
-    def __init__(self, model: Model, tiles: Tiles, labelled: Tensor, config: RunConfig) -> None:
+    def __init__(
+        self, model: Model, tiles: Tiles, labelled: Tensor, config: RunConfig, stage: str = WARM_UP
+    ) -> None:
         self.model = model
         self.tiles = tiles
         self.branch = branch_loss(config.cam.loss, labelled, tiles.shown, model.background_id)
@@ -75,30 +82,31 @@ class Trainer:
         if model.device.type == "cpu":
             keep_freed_memory()
         self._shown = torch.from_numpy(tiles.shown).float()
-        self.optimiser = self._new_optimiser()
         self.guard = StepGuard(model.network, model.device)
         epochs = config.training.ema_epochs
         self._average = AveragedNetwork(model.network, epochs) if epochs else None
         self.for_use = model if self._average is None else replace(model, network=self._average.network)
         self._step_listeners: list[Callable[[], None]] = []
-        self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
         self._scaler = torch.amp.GradScaler(model.device.type, enabled=needs_scaler(model.device))
         self._generator = torch.Generator(model.device)
-        self._rates: list[Tensor] = []
         self._graph: StepGraph | None = None
         if config.training.cuda_graph and not self._scaler.is_enabled():
-            # A recorded step reads them on the device; of the fused optimiser, CUDA takes float32.
-            exact = torch.float32 if model.device.type == "cuda" else torch.float64
-            self._rates = [torch.zeros((), dtype=exact, device=model.device) for _ in self._base_rates]
             self._graph = StepGraph(model.device, self._generator)
+        self._enter(stage)
 
-    def _new_optimiser(self) -> torch.optim.Optimizer:
-        training = self.config.training
-        groups = self.model.network.parameter_groups(
-            training.learning_rate, head_factor=training.head_factor, weight_decay=training.weight_decay
-        )
-        recorded = training.cuda_graph and self.model.device.type == "cuda"
-        return torch.optim.AdamW(groups, fused=True, capturable=recorded)
+    def _enter(self, stage: str) -> None:
+        """Have learn, and be averaged, what learns in a stage."""
+        device = self.model.device
+        self.optimiser = new_optimiser(self.model, self.config.training, stage)
+        self._base_rates = [group["lr"] for group in self.optimiser.param_groups]
+        if self._average is not None:
+            self._average.follow()
+        self._rates: list[Tensor] = []
+        if self._graph is not None:
+            self._graph.forget()
+            # A recorded step reads them on the device; of the fused optimiser, CUDA takes float32.
+            exact = torch.float32 if device.type == "cuda" else torch.float64
+            self._rates = [torch.zeros((), dtype=exact, device=device) for _ in self._base_rates]
 
     def call_after_step(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after every step, behind those that are called already.
@@ -107,14 +115,12 @@ class Trainer:
         """
         self._step_listeners.append(listener)
 
-    def restart(self) -> None:
-        """Begin a stage of its own: no moments, and the network that is used so far."""
+    def restart(self, stage: str) -> None:
+        """Begin a stage, or a round, of its own: no moments, and the network that is used so far."""
         if self._average is not None:
             self._average.restart()
             self.guard.keep()
-        self.optimiser = self._new_optimiser()
-        if self._graph is not None:
-            self._graph.forget()
+        self._enter(stage)
 
     def state(self) -> dict[str, Any]:
         """What the checkpoint keeps beside the network that is used, so that training can go on."""
@@ -125,15 +131,14 @@ class Trainer:
             **({"average": self._average.state()} if self._average is not None else {}),
         }
 
-    def load_state(self, state: dict[str, Any], used: dict[str, Tensor]) -> None:
-        """Take up the state of a checkpoint, and the network in it that is used."""
+    def load_state(self, state: dict[str, Any], used: dict[str, Tensor], stage: str) -> None:
+        """Take up the state that a checkpoint keeps of a stage, and the network in it that is used."""
+        self._enter(stage)
         if self._average is None:
             self.model.network.load_state_dict(used)
         else:
             self._average.load_state(state["average"], used)
         self.optimiser.load_state_dict(state["optimiser"])
-        if self._graph is not None:
-            self._graph.forget()
         # Empty, where the run began on a chip that needs no scaler.
         if state["scaler"]:
             self._scaler.load_state_dict(state["scaler"])
@@ -152,7 +157,7 @@ class Trainer:
         epoch : Epoch
             Where in the run this epoch stands.
         targets : PixelStore of uint8 (1, h, w), or None
-            Pseudo-labels at the network's scale; None during the warm-up.
+            Pseudo-labels at the network's scale; None if the decoder does not learn.
 
         Raises
         ------
@@ -172,8 +177,9 @@ class Trainer:
             feeds.append(feed_of(targets, device, fill=IGNORE))
         self.model.network.train()
         sums = torch.zeros(2, device=device)
-        # Shapes of cells need no rounding: their convolutions are small.
-        rounded = device.type == "cuda" and self.tiles.features is None
+        # Shapes of cells need no rounding: their convolutions are small. Pictures of which cells are targets
+        # must be padded as these are.
+        rounded = device.type == "cuda" and not self.config.network.frozen
         multiple = CUDA_SIDES if rounded else 1
         parts_of = stream(feeds, batches, multiple)
         with counted_together(self.model.network) as steps:
@@ -207,7 +213,7 @@ class Trainer:
         """Whether the step is like the others of its stage and round, but for what it is given."""
         stores = (self.tiles.seen, self.tiles.pictures)
         one_shape = all(store.common_shape is not None for store in stores)
-        constant = self.config.cam.loss == "binary" or epoch.stage == SELF_TRAINING
+        constant = self.config.cam.loss == "binary" or epoch.stage != WARM_UP
         return one_shape and constant and len(batch) == self.config.training.tiles_a_step
 
     def _take_step(self, segmentation_loss: Loss | None, progress: float, *inputs: Tensor) -> Tensor:

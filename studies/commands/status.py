@@ -66,6 +66,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     from reports.overview.summary import summarise
     from sonarseg.files.run_metrics import read_metrics
     from sonarseg.training.run_folder.record import is_finished
+    from sonarseg.training.schedule import WARM_UP, epochs_before_rounds
     from studies.phase_file import phases_at_work
     from studies.stages.batch_size import study_batch_size
     from studies.storage.open import load_study
@@ -74,6 +75,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
 
     refresh_snapshot(workspace)
     config, run_dir = workspace.config, workspace.warm_up_dir
+    lines = read_metrics(run_dir)
     told = summarise(workspace.root)
     studies = told["studies"]
     budgets = {"crf": config.crf.trials, "loss": config.loss.trials}
@@ -94,8 +96,9 @@ def gather(workspace: Workspace) -> dict[str, Any]:
         "storage": str(workspace.database),
         "warm_up": {
             "finished": is_finished(run_dir),
-            "epochs_done": len(read_metrics(run_dir)),
-            "epochs": config.training.warmup_epochs,
+            "epochs_done": len(lines),
+            "epochs": epochs_before_rounds(config.network, config.training),
+            "stage": lines[-1]["stage"] if lines else WARM_UP,
         },
         "at_work": phases_at_work(workspace),
         "studies": studies,
@@ -161,7 +164,10 @@ def shown(facts: dict[str, Any]) -> Group:
     from reports.style.formatting import count, moment
 
     warm_up = facts["warm_up"]
-    done = "done" if warm_up["finished"] else f"{warm_up['epochs_done']} of {warm_up['epochs']} epochs"
+    done = "done"
+    if not warm_up["finished"]:
+        stage = "" if warm_up["stage"] == "warm-up" else f", {warm_up['stage']}"
+        done = f"{warm_up['epochs_done']} of {warm_up['epochs']} epochs{stage}"
     parts: list[RenderableType] = [
         inert(facts["verdict"]["sentence"]),
         inert(f"{facts['name']}: workspace {facts['workspace']}, survey {facts['survey']}"),

@@ -18,6 +18,7 @@ from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.record import SUMMARY, read_summary
+from sonarseg.training.schedule import FINE_TUNE, epochs_before_rounds
 from studies.compatibility import val_tiles
 from studies.stages.batch_size import follow_with_fitting_batches
 from studies.stages.device_work import on_device
@@ -66,6 +67,8 @@ def _network_seen_from(workspace: Workspace, run_dir: Path) -> NetworkConfig:
 def warm_up(workspace: Workspace, survey: Survey, run_settings: RunSettings) -> GreyScaling:
     """Train the classification branch in `runs/warm-up`, or go on with it, unless that is done.
 
+    If the encoder is to be tuned, that is done in this run too: all later ones start from it.
+
     Returns
     -------
     GreyScaling
@@ -89,17 +92,22 @@ def warm_up(workspace: Workspace, survey: Survey, run_settings: RunSettings) -> 
     write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     shutil.rmtree(workspace.cams_dir, ignore_errors=True)
     shutil.rmtree(workspace.pseudo_labels_dir, ignore_errors=True)
-    total = config.training.warmup_epochs
+    total = epochs_before_rounds(config.network, config.training)
     progress("warm-up", len(read_metrics(run_dir)), total, "")
     follow = partial(
         run_settings.follow,
         run_dir,
         "warm-up",
         total,
-        lambda line: f"classification loss {line['loss_classification']:.3f}",
+        _note,
     )
     follow_with_fitting_batches(run_dir, follow, progress)
     return scaling
+
+
+def _note(line: dict[str, Any]) -> str:
+    stage = f"{FINE_TUNE}, " if line["stage"] == FINE_TUNE else ""
+    return f"{stage}classification loss {line['loss_classification']:.3f}"
 
 
 def _check_same(workspace: Workspace, survey: Survey) -> None:

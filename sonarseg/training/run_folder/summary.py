@@ -17,7 +17,14 @@ from sonarseg.training.validation import Validation
 
 # Fields of a section that came after the first runs, with the value that means what a run did without them
 ADDED_LATER: dict[str, dict[str, object]] = {
-    "training": {"ema_epochs": 0.0, "restart_each_round": False, "labels_from": "cam", "cuda_graph": False},
+    "training": {
+        "ema_epochs": 0.0,
+        "restart_each_round": False,
+        "labels_from": "cam",
+        "cuda_graph": False,
+        "fine_tune_epochs": 4,
+        "fine_tune_rate": 2e-4,
+    },
     "network": {"encoder_training": "end-to-end", "cell": 8, "local_statistics": True},
     "cam": {"setting": None, "loss": "binary", "form": "tile-max"},
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sonarseg.training.dry_run import Forecast, dry_run
 from sonarseg.training.run_folder.config import CONFIG, read_config
-from sonarseg.training.schedule import SELF_TRAINING, WARM_UP
+from sonarseg.training.schedule import FINE_TUNE, SELF_TRAINING, WARM_UP
 from studies.commands.lone_runs.settings import Wishes, dry_run_config
 from studies.commands.terminal.console import ConsoleProgress, console
 from studies.commands.terminal.tables import FittingTable, inert, show
@@ -50,6 +50,8 @@ def _rows(forecast: Forecast) -> list[tuple[str, str]]:
     rows.append(("start", in_words(forecast.start_seconds)))
     for stage, seconds in forecast.epoch_seconds.items():
         rows.append((f"epoch of {stage}", f"{in_words(seconds)}, {forecast.epochs[stage]} of them"))
+    if forecast.feature_seconds:
+        rows.append(("features of the tuned encoder", in_words(forecast.feature_seconds)))
     if forecast.rounds:
         rows.append(
             ("pseudo-labels of a round", f"{in_words(forecast.round_seconds)}, {forecast.rounds} times")
@@ -71,9 +73,12 @@ def _study_sentence(workspace: Workspace, forecast: Forecast) -> str:
     if not left:
         return f"The loss study is done: all {config.loss.trials} trials have ended."
     workers = min(len(device_slots(config.device, config.loss.runs_per_device)), left)
-    total = (forecast.epoch_seconds.get(WARM_UP, 0.0) * config.training.warmup_epochs) + (
-        left * study_run_seconds(workspace, forecast) / workers
+    training = config.training
+    before = (
+        forecast.epoch_seconds.get(WARM_UP, 0.0) * training.warmup_epochs
+        + forecast.epoch_seconds.get(FINE_TUNE, 0.0) * training.fine_tune_epochs
     )
+    total = before + left * study_run_seconds(workspace, forecast) / workers
     many = "1 at a time" if workers == 1 else f"{workers} at a time"
     warm_up = "warm-up and " if WARM_UP in forecast.epoch_seconds else ""
     return (

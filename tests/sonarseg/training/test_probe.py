@@ -12,6 +12,7 @@ from sonarseg.training import probe
 from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.data.loading import load_run_data, new_model
 from sonarseg.training.data.tiles import Tiles
+from sonarseg.training.schedule import SELF_TRAINING
 from sonarseg.training.trainer import Trainer
 
 MANY, SIDE = 200_000, 512
@@ -54,5 +55,5 @@ def test_every_tile_that_the_steps_draw_has_a_target(
 
     monkeypatch.setattr(Trainer, "_augmented", spy)
     model, _ = new_model(tmp_path, config, data)
-    probe.train_steps(model, config, data, lambda logits, _: logits.mean(), None)
+    probe.train_steps(model, config, data, SELF_TRAINING, lambda logits, _: logits.mean(), None)
     assert seen == [{1, 2}] * (probe.STEPS + 1)
