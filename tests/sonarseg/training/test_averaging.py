@@ -107,9 +107,9 @@ def test_self_training_goes_on_from_the_average_of_the_warm_up(
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
     original = Trainer.restart
 
-    def restart(self: Trainer) -> None:
+    def restart(self: Trainer, stage: str) -> None:
         used = self.for_use.network.class_activation.weight.clone()
-        original(self)
+        original(self, stage)
         seen.append((used, self.model.network.class_activation.weight.detach().clone()))
 
     monkeypatch.setattr(Trainer, "restart", restart)
