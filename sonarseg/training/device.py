@@ -91,15 +91,24 @@ def make_deterministic(wanted: bool) -> None:
     torch.backends.cudnn.deterministic = wanted
 
 
+def numbered(device: torch.device) -> torch.device:
+    """A CUDA device with its number: the current one for "cuda" alone, which some calls of torch refuse."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    return torch.device("cuda", torch.cuda.current_device())
+
+
 def begin_run(device: torch.device, runs: int) -> None:
     """Make a CUDA device the current one, and keep this process to its part if so many runs share it."""
     if device.type == "cuda":
+        device = numbered(device)
         torch.cuda.set_device(device)
         torch.cuda.set_per_process_memory_fraction(USABLE_SHARE / runs, device)
 
 
 def available_bytes(device: torch.device) -> int:
     """Bytes of a CUDA device that this process may still take: what is free, up to its own part."""
+    device = numbered(device)
     free, total = torch.cuda.mem_get_info(device)
     held = torch.cuda.memory_reserved(device)
     part = int(torch.cuda.get_per_process_memory_fraction(device) * total)

@@ -1,7 +1,8 @@
 """CUDA devices that are pretended on a CPU: every tensor bears the name of the GPU that it would lie on.
 
 Operands on two devices raise, as does `.numpy()` of a device's tensor; counted is how often the host would
-wait, and what each GPU holds. As with real CUDA, the first use of a device settles which GPUs are visible.
+wait, and what each GPU holds. As with real CUDA, the first use of a device settles which GPUs are visible,
+and calls that want a device's number refuse "cuda" alone.
 Speed, precision, kernels and the memory that an operation takes meanwhile are not simulated.
 """
 
@@ -287,8 +288,24 @@ def simulated_cuda(gpus: int = 1) -> Iterator[Simulation]:
         simulation.put(copy, gpu_of(parameter))
         return copy
 
-    def limit(part: float, device: torch.device) -> None:
-        simulation.fractions[device] = part
+    def with_number(device: torch.device | str | int) -> torch.device:
+        """A device that torch takes in the calls that want its number."""
+        found = torch.device("cuda", device) if isinstance(device, int) else torch.device(device)
+        if found.index is None:
+            raise ValueError(f"Expected a torch.device with a specified index or an integer, but got:{found}")
+        return found
+
+    def make_current(device: torch.device | str | int) -> None:
+        simulation.current.append(with_number(device))
+
+    def current_device() -> int:
+        return simulation.current[-1].index if simulation.current else 0
+
+    def limit(part: float, device: torch.device | str | int) -> None:
+        simulation.fractions[with_number(device)] = part
+
+    def limit_of(device: torch.device | str | int) -> float:
+        return simulation.fractions.get(with_number(device), 1.0)
 
     def synchronize(device: object = None) -> None:
         simulation.waits["synchronize"] += 1
@@ -305,8 +322,9 @@ def simulated_cuda(gpus: int = 1) -> Iterator[Simulation]:
         (cuda, "get_device_name", lambda device=None: gpu.name),
         (cuda, "get_device_capability", lambda device=None: (gpu.major, gpu.minor)),
         (cuda, "set_per_process_memory_fraction", limit),
-        (cuda, "get_per_process_memory_fraction", lambda device: simulation.fractions.get(device, 1.0)),
-        (cuda, "set_device", simulation.current.append),
+        (cuda, "get_per_process_memory_fraction", limit_of),
+        (cuda, "set_device", make_current),
+        (cuda, "current_device", current_device),
         (cuda, "current_stream", nothing),
         (cuda, "synchronize", synchronize),
         (cuda, "Event", type("Event", (_Event,), {"waits": simulation.waits})),

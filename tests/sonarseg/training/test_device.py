@@ -1,6 +1,7 @@
 """What a device can do is asked of the device that is used."""
 
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from sonarseg.errors import UserError
 from sonarseg.training.checkpoint.model import build_network
 from sonarseg.training.config import NetworkConfig
 from sonarseg.training.device import (
+    USABLE_SHARE,
     autocast,
     available_bytes,
     begin_run,
@@ -17,6 +19,7 @@ from sonarseg.training.device import (
     needs_scaler,
     pick_device,
 )
+from tests.support.simulated_cuda import simulated_cuda
 
 
 def test_only_chips_before_ampere_need_a_scaler(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +99,31 @@ def test_runs_that_share_a_device_keep_to_their_part(
     begin_run(torch.device("cpu"), runs)
     assert available_bytes(device) == expected
     assert current == [device]
+
+
+def test_a_device_without_a_number_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    plain, second = torch.device("cuda"), torch.device("cuda", 1)
+    with simulated_cuda(2) as gpus:
+        begin_run(second, 1)
+        begin_run(plain, 4)
+        assert gpus.current == [second, second]
+        assert gpus.fractions == {second: USABLE_SHARE / 4}
+        assert available_bytes(plain) == available_bytes(second) < available_bytes(torch.device("cuda", 0))
+
+
+def test_the_simulation_wants_a_number_where_torch_does() -> None:
+    device = torch.device("cuda")
+    with pytest.raises(ValueError, match="specified index"):
+        torch.cuda.set_device(device)
+    with simulated_cuda(1):
+        for call in (
+            torch.cuda.set_device,
+            torch.cuda.get_per_process_memory_fraction,
+            partial(torch.cuda.set_per_process_memory_fraction, 0.5),
+        ):
+            with pytest.raises(ValueError, match="specified index"):
+                call(device)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from sonarseg.densecrf.engines.torch.mean_field import mean_field, unary_energy
 from sonarseg.densecrf.engines.torch.placed import PlacedTile, place, place_named
 from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
+from sonarseg.training.device import numbered
 
 if TYPE_CHECKING:
     from sonarseg.densecrf.engines.torch.fused import FusedField
@@ -210,7 +211,7 @@ def _by_tile(labels: Tensor, tiles: Sequence[PlacedTile]) -> list[NDArray[np.uin
 
 def _current(device: torch.device) -> AbstractContextManager[object]:
     """Triton launches on the current device."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+    return torch.cuda.device(numbered(device)) if device.type == "cuda" else nullcontext()
 
 
 def _run(

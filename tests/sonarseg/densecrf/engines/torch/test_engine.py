@@ -18,6 +18,7 @@ from sonarseg.densecrf.parameters import CrfParameters
 from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
 from tests.support.crf_oracles import pydensecrf_marginals, real_tiles, rgb_of, speckled_tile
+from tests.support.simulated_cuda import simulated_cuda
 
 CPU = torch.device("cpu")
 CUDA = pytest.param(
@@ -197,3 +198,14 @@ def test_zero_weights_give_the_argmax_of_the_unary(classes, seed):
     parameters = SOFT.model_copy(update={"w_bilateral": 0, "w_spatial": 0})
     (history,) = torch_engine.label_history([CrfTile(scores, image)], parameters, 2, device=CPU)
     assert all(np.array_equal(labels, scores.argmax(0)) for labels in history)
+
+
+def test_a_device_without_a_number_is_taken(monkeypatch):
+    """A batch is planned by the free memory of the device, which torch tells by its number alone."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    image, scores, _ = speckled_tile(12, 11, 3, 0)
+    tile = CrfTile(scores, image)
+    expected = torch_engine.last_labels([tile], SOFT, device=CPU)
+    with simulated_cuda(1):
+        found = torch_engine.last_labels([tile], SOFT, device=torch.device("cuda"), fused=False)
+    np.testing.assert_array_equal(found[0], expected[0])
