@@ -33,7 +33,7 @@ def identity(trial: Trial) -> tuple[object, ...]:
 
 def test_both_studies_are_finished(study: Path) -> None:
     facts = status(study)
-    assert facts["warm_up"] == {"finished": True, "epochs_done": 1, "epochs": 1}
+    assert facts["warm_up"] == {"finished": True, "epochs_done": 1, "epochs": 1, "stage": "warm-up"}
     for kind, trials in TRIALS.items():
         found = facts["studies"][kind]
         assert found["trials"]["complete"] == trials == found["budget"]

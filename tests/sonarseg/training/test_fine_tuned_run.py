@@ -1,5 +1,6 @@
 """Runs whose encoder learns for some epochs between the warm-up and the rounds."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +10,28 @@ from PIL import Image
 from pydantic import ValidationError
 
 from sonarseg.cam.extract_split import extract_cams
+from sonarseg.features.cells import grid
 from sonarseg.features.network import FrozenNetwork
 from sonarseg.files.run_metrics import read_metrics
+from sonarseg.losses.build import Loss
+from sonarseg.losses.cross_entropy import cross_entropy
 from sonarseg.prediction import predict_probabilities
+from sonarseg.progress import silent
 from sonarseg.survey.layout import open_survey
+from sonarseg.training import largest_batch
 from sonarseg.training.checkpoint.files import CHECKPOINT
-from sonarseg.training.checkpoint.model import load_model
+from sonarseg.training.checkpoint.model import Model, load_model
 from sonarseg.training.config import RunConfig
-from sonarseg.training.data.loading import load_run_data, new_model
+from sonarseg.training.data.loading import RunData, load_run_data, new_model
 from sonarseg.training.data.stages import TUNED
 from sonarseg.training.dry_run import dry_run
 from sonarseg.training.run import run
 from sonarseg.training.run_folder.summary import config_hash
 from sonarseg.training.schedule import FINE_TUNE, SELF_TRAINING, Epoch, plan
+from sonarseg.training.targets.rounds import RoundTargets
 from sonarseg.training.trainer import Trainer
 from tests.support.run_folders import results, stopped_after, write_run
+from tests.support.simulated_cuda import simulated_cuda
 from tests.support.tiny_survey import write_survey
 
 TUNED_LITE0 = {
@@ -217,6 +225,52 @@ def test_the_stage_takes_pictures_and_all_terms_of_the_loss(survey: Path, tmp_pa
     network = model.network
     assert isinstance(network, FrozenNetwork)
     assert all(p.grad is None and not p.requires_grad for p in network.encoder.parameters())
+
+
+def test_on_cuda_pictures_are_padded_as_the_cells_of_their_masks_are(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tiles of two sizes, of which the larger shows in no multiple of what other pictures are padded to."""
+    other = shutil.copytree(survey, tmp_path / "survey")
+    for tile in open_survey(other).splits["train"][::2]:
+        for folder in ("images", "masks"):
+            path = other / folder / f"{tile}.png"
+            Image.fromarray(np.asarray(Image.open(path))[:-4, :-8]).save(path)
+    sizes: list[tuple[tuple[int, int], tuple[int, int]]] = []
+
+    def spy(self: Trainer, loss: Loss, progress: float, *inputs: torch.Tensor) -> None:
+        seen, target = (tuple(part.shape[2:]) for part in inputs[:2])
+        sizes.append((grid(seen, 4), target))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_take_step", spy)
+    sections = {"supervision": "masks", "device": "cuda"}
+    config = tuned_config(other, tmp_path / "tiles", {"ema_epochs": 0}, **sections)
+    with simulated_cuda(), pytest.raises(KeyboardInterrupt):
+        data = load_run_data(tmp_path, config)
+        model, _ = new_model(tmp_path, config, data)
+        targets = RoundTargets(tmp_path, config, data.survey, model, data.train).of_round(1, silent)
+        trainer = Trainer(model, data.train, data.labelled, config, FINE_TUNE)
+        trainer.train_epoch(Epoch(1, FINE_TUNE, 0, (0, 1)), targets, cross_entropy)
+    assert [seen for seen, _ in sizes] == [target for _, target in sizes] != []
+
+
+def test_the_largest_batch_fits_the_stage_as_well(
+    survey: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[tuple[str, bool]] = []
+
+    def spy(model: Model, config: RunConfig, data: RunData, stage: str, loss: Loss | None) -> None:
+        tried.append((stage, data.train.features is None))
+
+    monkeypatch.setattr(largest_batch, "train_steps", spy)
+    sections = {"device": "cuda"}
+    config = tuned_config(survey, tmp_path / "tiles", {"batch_size": "auto"}, **sections)
+    with simulated_cuda():
+        data = load_run_data(tmp_path, config)
+        monkeypatch.setattr(largest_batch, "LARGEST", largest_batch.SMALLEST)
+        largest_batch.largest_batch(tmp_path, config, data)
+    assert tried == [("fine-tune", True), ("self-training", False)]
 
 
 def test_the_forecast_counts_its_epochs_and_new_features(survey: Path, tmp_path: Path) -> None:

@@ -4,9 +4,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sonarseg.training.config import RunConfig, TrainingConfig
+from sonarseg.training.config import CamConfig, NetworkConfig, RunConfig, TrainingConfig
 from sonarseg.training.data.sampling import balanced_epoch, single_class_epoch
-from sonarseg.training.schedule import Epoch, ends_round, learning_rate_factor, plan
+from sonarseg.training.schedule import (
+    Epoch,
+    branch_progress,
+    ends_round,
+    epochs_before_rounds,
+    learning_rate_factor,
+    plan,
+    restarts,
+)
 
 
 def test_rounds_begin_with_new_pseudo_labels() -> None:
@@ -18,6 +26,20 @@ def test_rounds_begin_with_new_pseudo_labels() -> None:
 
 def planned(**training: object) -> list[Epoch]:
     return plan(RunConfig(survey="x", training=TrainingConfig.model_validate(training)))
+
+
+def test_an_encoder_is_tuned_between_warm_up_and_rounds() -> None:
+    network = NetworkConfig(encoder_training="fine-tune", weights="imagenet")
+    training = TrainingConfig(warmup_epochs=1, fine_tune_epochs=2, rounds=1, epochs_per_round=2)
+    config = RunConfig(survey="x", network=network, cam=CamConfig(scales=(1.0,)), training=training)
+    epochs = plan(config)
+    assert [e.stage for e in epochs] == ["warm-up", *["fine-tune"] * 2, *["self-training"] * 2]
+    assert [e.number for e in epochs if restarts(e)] == [2, 4]
+    assert [e.number for e in epochs if ends_round(e, epochs)] == [3, 5]
+    assert [branch_progress(e, 0, 1) for e in epochs] == [0, 1, 1, 1, 1]
+    assert epochs_before_rounds(network, training) == 3
+    assert epochs_before_rounds(NetworkConfig(), training) == 1
+    assert plan(config.model_copy(update={"stage": "warm-up"})) == epochs[:3]
 
 
 def test_the_last_epoch_of_each_round_ends_it() -> None:

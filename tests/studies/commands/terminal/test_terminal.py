@@ -165,6 +165,15 @@ def test_status_tells_of_interrupted_trials(tuned: Workspace) -> None:
     assert "crf: 2 trials interrupted, which" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+def test_status_names_the_stage_in_which_an_encoder_is_tuned(tuned: Workspace) -> None:
+    facts = gather(tuned)
+    assert facts["warm_up"]["epochs"] == tuned.config.training.warmup_epochs
+    facts["warm_up"] |= {"finished": False, "epochs_done": 3, "epochs": 6, "stage": "fine-tune"}
+    console = Console(file=io.StringIO(), width=200)
+    console.print(shown(facts))
+    assert "warm-up: 3 of 6 epochs, fine-tune" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_status_calls_a_trial_interrupted_whose_worker_was_killed(tuned: Workspace) -> None:
     study = load_study(tuned.database_path, "crf")
     dead = process_identity(os.getpid()) | {"started": "long ago"}
