@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.errors import UserError
 from sonarseg.files.whole import write_json
 from sonarseg.losses.build import Loss, build_loss
@@ -172,6 +173,10 @@ class _Run:
                 self.progress("weights", 1, 1, sentence)
             # Of a start whose network is lost or was given up: other batches, damaged checkpoints
             shutil.rmtree(self.run_dir / PSEUDO_LABELS, ignore_errors=True)
+        if self.compute_environment.engine == "torch":
+            note = Engine("torch", str(self.data.device)).fallback_note()
+            if note:
+                record.log(self.run_dir, note)
         done = len(self.lines)
         for sentence in damaged:
             sentence += f": goes on from the one before, after epoch {done}" if done else ": begins anew"

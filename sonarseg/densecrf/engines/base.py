@@ -101,6 +101,16 @@ class Engine:
             for history, truth, ids in zip(histories, truths, kept, strict=True)
         ]
 
+    def fallback_note(self) -> str:
+        """Say what had to take the place of the device's own kernels: one sentence, empty if nothing."""
+        if self.name != "torch":
+            return ""
+        import torch
+
+        from sonarseg.densecrf.engines.torch.fused_choice import fallback_note
+
+        return fallback_note(torch.device(self.device))
+
     @contextmanager
     def keeping_tiles(self) -> Iterator[None]:
         """Free at the end what the device keeps of tiles that have names."""

@@ -33,7 +33,7 @@ def faster_engine(device_engine: Engine, jobs: int) -> tuple[Engine, str]:
     engine : Engine
         The faster one; numba if they tie.
     note : str
-        One sentence with both times.
+        One sentence with both times, and with what the device's own kernels were replaced by, if they failed.
     """
     tiles = [_speckled(seed) for seed in range(_TILES)]
     parameters = CrfParameters(iterations=_ITERATIONS)
@@ -52,9 +52,11 @@ def faster_engine(device_engine: Engine, jobs: int) -> tuple[Engine, str]:
         there, here = _milliseconds(on_the_device), _milliseconds(on_the_cpu)
     chosen = device_engine if there < here else DEFAULT_ENGINE
     threads_used = "1 thread" if jobs == 1 else f"{jobs} threads"
+    fallback = device_engine.fallback_note()
     return chosen, (
         f"{chosen.name} is the faster here: {_TILES} tiles of {_SIDE} x {_SIDE} take {there:.0f} ms by "
-        f"{device_engine} and {here:.0f} ms by {DEFAULT_ENGINE} with {threads_used}."
+        f"{device_engine} and {here:.0f} ms by {DEFAULT_ENGINE} with {threads_used}"
+        + (f"; {fallback}." if fallback else ".")
     )
 
 

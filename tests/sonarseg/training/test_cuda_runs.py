@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from sonarseg.densecrf.engines.base import Engine
 from sonarseg.files.run_metrics import read_metrics
 from sonarseg.losses.cross_entropy import cross_entropy
 from sonarseg.survey.pixel_store import StoredPicture, packed
@@ -130,3 +131,15 @@ def test_operands_of_two_places_are_found(gpus: Simulation) -> None:
     assert gpus.held() == {"0": 8, "1": 8}
     del first
     assert gpus.held() == {"1": 8}
+
+
+def test_the_log_tells_that_the_fused_kernels_failed(
+    tmp_path: Path, tiny_config: RunConfig, gpus: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sentence = (
+        "the fused kernels of the dense CRF do not run on cuda:1 (no Triton): torch operations compute it"
+    )
+    monkeypatch.setattr(Engine, "fallback_note", lambda engine: f"{sentence}" if "1" in engine.device else "")
+    run_dir = write_run(tmp_path / "run", on(tiny_config, "cuda:1", rounds=1))
+    run(run_dir)
+    assert (run_dir / "log.txt").read_text(encoding="utf-8").count(sentence) == 1

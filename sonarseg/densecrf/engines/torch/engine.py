@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from sonarseg.densecrf.engines.torch.batches import in_batches
 from sonarseg.densecrf.engines.torch.counting import Counter
+from sonarseg.densecrf.engines.torch.fused_choice import takes_fused
 from sonarseg.densecrf.engines.torch.lattice import Filter, Lattice, spatial_lattice
 from sonarseg.densecrf.engines.torch.mean_field import mean_field, unary_energy
 from sonarseg.densecrf.engines.torch.placed import PlacedTile, place, place_named
@@ -26,9 +26,6 @@ from sonarseg.training.device import numbered
 
 if TYPE_CHECKING:
     from sonarseg.densecrf.engines.torch.fused import FusedField
-
-# Whether CUDA devices take the fused kernels unless a caller says so: only after a measurement there
-FUSED_BY_DEFAULT = False
 
 
 def label_history(
@@ -53,8 +50,8 @@ def label_history(
     deterministic : bool
         The same bits every time on CUDA; see `Lattice`.
     fused : bool, optional
-        Run the Triton kernels, which are deterministic, in place of torch operations; None for what was found
-        the better where this runs. On the CPU they run under TRITON_INTERPRET=1 alone, for tests.
+        Run the Triton kernels, which are deterministic, in place of torch operations; None for what
+        `fused_choice` finds. On the CPU they run under TRITON_INTERPRET=1 alone, for tests.
 
     Raises
     ------
@@ -90,7 +87,7 @@ def _labels(
     fused: bool | None,
 ) -> list[NDArray[np.uint8]]:
     """Labels after the last iterations, uint8 (rows, H, W) a tile."""
-    fuses = _fuses(fused, device)
+    fuses = takes_fused(fused, device)
 
     def run(numbers: list[int]) -> list[NDArray[np.uint8]]:
         batch = place([tiles[index] for index in numbers], device)
@@ -135,7 +132,7 @@ def confusions(
     names : sequence of (scores and mask, guide), optional
         What a tile's arrays are called: they stay on the device for the next call, up to a number of bytes.
     """
-    fuses, rows = _fuses(fused, device), iterations + 1
+    fuses, rows = takes_fused(fused, device), iterations + 1
 
     def run(numbers: list[int]) -> list[NDArray[np.int64]]:
         called = [None if names is None else names[index] for index in numbers]
@@ -166,7 +163,7 @@ def marginals(
     fused: bool | None = None,
 ) -> list[NDArray[np.float32]]:
     """Class probabilities, float32 (k, H, W) a tile, after `parameters.iterations`; see `label_history`."""
-    fuses = _fuses(fused, device)
+    fuses = takes_fused(fused, device)
 
     def run(numbers: list[int]) -> list[NDArray[np.float32]]:
         batch = place([tiles[index] for index in numbers], device)
@@ -182,13 +179,6 @@ def marginals(
 
 def _pixels(tiles: Sequence[PlacedTile]) -> list[int]:
     return [tile.shape[0] * tile.shape[1] for tile in tiles]
-
-
-def _fuses(wanted: bool | None, device: torch.device) -> bool:
-    """Whether the fused kernels run."""
-    if wanted is None:
-        return FUSED_BY_DEFAULT and device.type == "cuda" and find_spec("triton") is not None
-    return wanted
 
 
 def _fused_field(tiles: Sequence[PlacedTile], parameters: CrfParameters) -> FusedField:

@@ -69,11 +69,3 @@ def test_on_cuda_the_labels_equal_numbas_and_each_other_bit_for_bit(name):
         batch, torch_engine.label_history(batch, parameters, 2, device=device, fused=True), strict=True
     ):
         assert (labels == numba_engine.label_history(tile, parameters, 2)).mean() >= 0.9995
-
-
-def test_without_a_word_the_cpu_takes_torch_operations(monkeypatch):
-    monkeypatch.setattr(torch_engine, "FUSED_BY_DEFAULT", True)
-    assert not torch_engine._fuses(None, CPU)
-    assert torch_engine._fuses(None, torch.device("cuda"))
-    monkeypatch.setattr(torch_engine, "find_spec", lambda _: None)
-    assert not torch_engine._fuses(None, torch.device("cuda"))
