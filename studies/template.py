@@ -16,8 +16,12 @@ from sonarseg.files.whole import write_atomically
 from sonarseg.survey.layout import Survey
 from studies.config import STUDY_TOML, StudyConfig
 
-# On CPU the network sees the median tile at this many pixels at most.
+# On CPU a network that is trained from end to end sees the median tile at this many pixels at most.
 CPU_TILE_PIXELS = 128 * 128
+# A frozen encoder, which sees each tile once, at this many on any device
+FROZEN_TILE_PIXELS = 512 * 512
+# Tiles whose shorter side is less than this many pixels have feature cells of half the usual size.
+SMALL_TILE, CELL = 160, 8
 # Tiles whose size is looked at
 SIZE_SAMPLE = 100
 _SCALE_STEP = 0.25
@@ -99,7 +103,9 @@ _COMMENTS = {
 }
 
 
-def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) -> dict[str, Any]:
+def fit_settings(
+    survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool, pretrained: bool
+) -> dict[str, Any]:
     """Choose settings for a survey and a device: the sections of study.toml that differ from the defaults.
 
     Parameters
@@ -110,9 +116,15 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
         Height and width of the tiles.
     cuda : bool
         Whether there is a CUDA device.
+    pretrained : bool
+        Whether the weights of EfficientNet-lite0 are installed.
     """
     settings: dict[str, Any] = {"name": survey.name, "background": survey.background}
-    if cuda:
+    if pretrained:
+        settings |= frozen_settings(sizes)
+        settings["crf"] = {"trials": 300 if cuda else 200}
+        settings["loss"] = {"trials": 25, "seeds": 3} if cuda else {"trials": 9}
+    elif cuda:
         settings["network"] = {"encoder": "resnet50", "decoder_channels": 256, "tile_scale": 1.0}
         settings["training"] = {
             "warmup_epochs": 40,
@@ -123,7 +135,7 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
         settings["crf"] = {"trials": 300}
         settings["loss"] = {"trials": 25, "seeds": 3}
     else:
-        scale = cpu_tile_scale(sizes)
+        scale = tile_scale(sizes, CPU_TILE_PIXELS)
         # Trained from scratch in minutes, two stages place classes better than four: their view is local.
         settings["network"] = {
             "encoder": "resnet18",
@@ -138,17 +150,46 @@ def fit_settings(survey: Survey, sizes: list[tuple[int, int]], *, cuda: bool) ->
     return settings
 
 
-def cpu_tile_scale(sizes: list[tuple[int, int]]) -> float:
-    """Find the scale at which the median tile has about `CPU_TILE_PIXELS` pixels or fewer.
+def frozen_settings(sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    """Settings of runs on the features of EfficientNet-lite0, chosen on val of three real surveys.
 
-    In steps of a quarter, 1 at most; below a quarter it is halved until it fits.
+    docs/results.md has the figures.
+    """
+    scale = tile_scale(sizes, FROZEN_TILE_PIXELS, step=0.05)
+    shorter = sorted(min(size) for size in sizes)[len(sizes) // 2] * scale
+    return {
+        "network": {
+            "encoder": "efficientnet_lite0",
+            "weights": "imagenet",
+            "encoder_training": "frozen",
+            "decoder_channels": 64,
+            "tile_scale": scale,
+            "cell": CELL if shorter >= SMALL_TILE else CELL // 2,
+        },
+        "cam": {"loss": "candidate", "form": "softmax", "scales": [1.0]},
+        "training": {
+            "warmup_epochs": 12,
+            "rounds": 2,
+            "epochs_per_round": 10,
+            "head_factor": 2.0,
+            "ema_epochs": 1.5,
+            "restart_each_round": True,
+            "labels_from": "probabilities",
+        },
+    }
+
+
+def tile_scale(sizes: list[tuple[int, int]], pixels: int, step: float = _SCALE_STEP) -> float:
+    """Find the scale at which the median tile has about so many pixels or fewer.
+
+    In steps of `step`, 1 at most; below one step it is halved until it fits.
     """
     areas = sorted(height * width for height, width in sizes)
-    exact = math.sqrt(CPU_TILE_PIXELS / areas[len(areas) // 2])
-    scale = min(1.0, math.floor(exact / _SCALE_STEP) * _SCALE_STEP)
+    exact = math.sqrt(pixels / areas[len(areas) // 2])
+    scale = min(1.0, round(math.floor(exact / step) * step, 3))
     if scale > 0:
         return scale
-    scale = _SCALE_STEP / 2
+    scale = step / 2
     while scale > exact and scale > 1 / 64:
         scale /= 2
     return scale
@@ -209,7 +250,9 @@ def _value(value: Any) -> str:
 
 def new_study(survey: Survey, workspace: Path, *, cuda: bool) -> StudyConfig:
     """Configure a study of a survey, with a budget for the device."""
-    settings = fit_settings(survey, _sizes(survey), cuda=cuda)
+    from sonarseg.network.timm_weights import lite0_file
+
+    settings = fit_settings(survey, _sizes(survey), cuda=cuda, pretrained=lite0_file() is not None)
     return StudyConfig.model_validate({**settings, "survey": survey_reference(survey.root, workspace)})
 
 

@@ -13,19 +13,7 @@ TILES, SIZE, SEED = 240, 96, 0
 # So many strips that val holds the six that an interval takes
 TILES_PER_STRIP = 6
 # A budget that two processor cores work off in a few minutes
-BUDGET = {
-    "network": {
-        "encoder": "resnet18",
-        "stages": 2,
-        "output_stride": 8,
-        "decoder_channels": 64,
-        "tile_scale": 1.0,
-    },
-    "training": {"warmup_epochs": 12, "rounds": 2, "epochs_per_round": 5},
-    "crf": {"trials": 30},
-    "loss": {"trials": 6},
-    "device": "cpu",
-}
+BUDGET: dict[str, dict[str, int]] = {"crf": {"trials": 30}, "loss": {"trials": 6}}
 
 
 def quickstart(
@@ -47,8 +35,9 @@ def quickstart(
         with ConsoleProgress() as progress:
             simulate(survey, **options, progress=progress)
     if not (workspace / STUDY_TOML).is_file():
-        config = new_study(open_checked(survey, "none"), workspace, cuda=False)
-        write_study_toml(workspace, StudyConfig.model_validate({**config.model_dump(), **BUDGET}))
+        settings = new_study(open_checked(survey, "none"), workspace, cuda=False).model_dump()
+        budget = {section: settings[section] | few for section, few in BUDGET.items()}
+        write_study_toml(workspace, StudyConfig.model_validate({**settings, **budget, "device": "cpu"}))
     tune_studies(Workspace(workspace), TuneOptions())
     _compare(workspace)
     minutes = (time.monotonic() - started) / 60

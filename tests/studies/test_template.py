@@ -14,10 +14,10 @@ from sonarseg.survey.layout import Survey
 from studies.config import StudyConfig, load_study_config
 from studies.template import (
     CPU_TILE_PIXELS,
-    cpu_tile_scale,
     fit_settings,
     study_toml,
     survey_reference,
+    tile_scale,
     write_study_toml,
 )
 
@@ -96,25 +96,47 @@ def test_an_existing_study_is_never_overwritten(tmp_path: Path) -> None:
     ],
 )
 def test_tiles_are_shrunk_to_fit_the_cpu(height: int, width: int, scale: float) -> None:
-    assert cpu_tile_scale([(height, width)]) == scale
+    assert tile_scale([(height, width)], CPU_TILE_PIXELS) == scale
 
 
 @given(st.lists(st.tuples(st.integers(1, 3000), st.integers(1, 3000)), min_size=1, max_size=9))
 def test_the_median_tile_fits_at_the_scale(sizes: list[tuple[int, int]]) -> None:
-    scale = cpu_tile_scale(sizes)
+    scale = tile_scale(sizes, CPU_TILE_PIXELS)
     median = sorted(h * w for h, w in sizes)[len(sizes) // 2]
     assert 0 < scale <= 1
     assert median * scale**2 <= CPU_TILE_PIXELS
 
 
 @pytest.mark.parametrize("cuda", [False, True])
-def test_settings_for_either_device_are_valid(cuda: bool) -> None:
-    settings = fit_settings(survey("sand"), [(100, 100)], cuda=cuda)
+def test_settings_without_pretrained_weights_are_valid(cuda: bool) -> None:
+    settings = fit_settings(survey("sand"), [(100, 100)], cuda=cuda, pretrained=False)
     config = StudyConfig.model_validate({**settings, "survey": "x"})
     assert config.background == "sand"
     assert config.name == "bay"
     assert config.network.encoder == ("resnet50" if cuda else "resnet18")
+    assert config.network.encoder_training == "end-to-end"
     assert config.training.batch_size == ("auto" if cuda else 16)
+
+
+@pytest.mark.parametrize(
+    ("size", "scale", "cell"),
+    [
+        ((96, 96), 1.0, 4),
+        ((83, 166), 1.0, 4),
+        ((216, 240), 1.0, 8),
+        ((480, 320), 1.0, 8),
+        ((900, 1200), 0.45, 8),
+    ],
+)
+def test_with_pretrained_weights_the_encoder_is_frozen(
+    size: tuple[int, int], scale: float, cell: int
+) -> None:
+    settings = fit_settings(survey(None), [size], cuda=False, pretrained=True)
+    config = StudyConfig.model_validate({**settings, "survey": "x"})
+    network = config.network
+    assert (network.encoder, network.encoder_training) == ("efficientnet_lite0", "frozen")
+    assert (network.tile_scale, network.cell) == (scale, cell)
+    assert (config.cam.loss, config.cam.form, config.cam.scales) == ("candidate", "softmax", (1.0,))
 
 
 def test_the_survey_is_named_relative_to_the_workspace(tmp_path: Path) -> None:
@@ -126,4 +148,4 @@ def test_the_survey_is_named_relative_to_the_workspace(tmp_path: Path) -> None:
 
 def test_the_scale_does_not_depend_on_the_order_of_tiles() -> None:
     sizes = [(int(h), int(w)) for h, w in np.random.default_rng(0).integers(20, 500, (9, 2))]
-    assert cpu_tile_scale(sizes) == cpu_tile_scale(sizes[::-1])
+    assert tile_scale(sizes, CPU_TILE_PIXELS) == tile_scale(sizes[::-1], CPU_TILE_PIXELS)
