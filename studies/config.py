@@ -21,6 +21,7 @@ from sonarseg.training.config import (
     SonarGeometry,
     TrainingConfig,
     check_one_scale,
+    check_paper,
 )
 
 STUDY_TOML = "study.toml"
@@ -123,11 +124,15 @@ class StudyConfig(Section):
     loss: LossStudyConfig = LossStudyConfig()
 
     @model_validator(mode="after")
-    def _check_scales(self) -> Self:
+    def _check_combinations(self) -> Self:
         try:
             check_one_scale(self.network, self.cam)
         except ValueError as error:
             raise setting_error(("cam", "scales"), str(error)) from error
+        try:
+            check_paper(self.network, self.cam, self.training)
+        except ValueError as error:
+            raise setting_error(("cam", "setting"), str(error)) from error
         return self
 
     @model_validator(mode="after")

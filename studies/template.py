@@ -248,11 +248,15 @@ def _value(value: Any) -> str:
     return repr(value)
 
 
-def new_study(survey: Survey, workspace: Path, *, cuda: bool) -> StudyConfig:
-    """Configure a study of a survey, with a budget for the device."""
+def new_study(survey: Survey, workspace: Path, *, cuda: bool, paper: bool = False) -> StudyConfig:
+    """Configure a study of a survey, with a budget for the device; `paper` takes w-s3Tseg's pipeline."""
     from sonarseg.network.timm_weights import lite0_file
 
-    settings = fit_settings(survey, _sizes(survey), cuda=cuda, pretrained=lite0_file() is not None)
+    settings = fit_settings(
+        survey, _sizes(survey), cuda=cuda, pretrained=not paper and lite0_file() is not None
+    )
+    if paper:
+        settings["cam"] = {"setting": "paper"}
     return StudyConfig.model_validate({**settings, "survey": survey_reference(survey.root, workspace)})
 
 

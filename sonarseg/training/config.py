@@ -102,7 +102,9 @@ class CamConfig(Section):
     Attributes
     ----------
     setting : "paper" or None
-        A named setting as a whole: "paper" is w-s3Tseg's, from which no other field may differ.
+        A named setting as a whole: "paper" is w-s3Tseg's pipeline, from which no other field may differ, and
+        which has neither a frozen encoder nor averaged weights, rounds that begin again or labels that the
+        decoder gives.
     loss : {"binary", "candidate"}
         "binary" teaches each class by itself on pooled features; under "candidate" the shown classes
         compete for each cell, the background too.
@@ -149,6 +151,22 @@ class CamConfig(Section):
         return None if self.scores_background else background_id
 
 
+def check_paper(network: NetworkConfig, cam: CamConfig, training: TrainingConfig) -> None:
+    """Refuse (ValueError) what the paper's pipeline as a whole does not have."""
+    if cam.setting != "paper":
+        return
+    wrong = {
+        "network.encoder_training": (network.encoder_training, "end-to-end"),
+        **{f"training.{name}": (getattr(training, name), value) for name, value in _PAPER_TRAINING.items()},
+    }
+    for name, (found, value) in wrong.items():
+        if found != value:
+            raise ValueError(
+                f'{_assigned({name: found})} is wrong with cam.setting = "paper", '
+                f"w-s3Tseg's pipeline as a whole: write {_assigned({name: value})}, or leave out the setting"
+            )
+
+
 def check_one_scale(network: NetworkConfig, cam: CamConfig) -> None:
     """Refuse (ValueError) maps of several scales with a frozen encoder, whose features are of one."""
     if network.frozen and cam.scales != (1.0,):
@@ -161,6 +179,7 @@ def check_one_scale(network: NetworkConfig, cam: CamConfig) -> None:
 
 # What CAMs are made of unless a run says otherwise
 DEFAULT_CAM = CamConfig()
+_PAPER_TRAINING: dict[str, Any] = {"ema_epochs": 0.0, "restart_each_round": False, "labels_from": "cam"}
 _PAPER_CAM: dict[str, Any] = {"loss": "binary", "form": "tile-max", "scales": (1.0, 0.5, 1.5, 2.0)}
 
 
@@ -254,8 +273,9 @@ class RunConfig(Section):
     runs_per_device: Annotated[int, Field(ge=1)] = 1
 
     @model_validator(mode="after")
-    def _check_scales(self) -> Self:
+    def _check_combinations(self) -> Self:
         check_one_scale(self.network, self.cam)
+        check_paper(self.network, self.cam, self.training)
         return self
 
     def path(self, run_dir: Path, value: str) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -48,6 +48,10 @@ def init(
             "--resplit", help="Make train, val and test again, from all tiles; for a new workspace."
         ),
     ] = False,
+    setting: Annotated[
+        Literal["paper"] | None,
+        typer.Option(help="Take w-s3Tseg's pipeline as the paper has it.", show_default=False),
+    ] = None,
     like: Annotated[
         Path | None,
         typer.Option(
@@ -68,6 +72,8 @@ def init(
     from studies.template import new_study, refuse_existing, write_study_toml
 
     if like is not None:
+        if setting is not None:
+            raise typer.BadParameter("--setting and --like exclude each other: leave one out.")
         _init_like(like, survey, workspace, background, groups, resplit)
         return
     if survey is None:
@@ -79,7 +85,7 @@ def init(
     refuse_existing(root)
     opened = _with_lists(opened, groups, resplit)
     cuda = torch.cuda.is_available()
-    path = write_study_toml(root, new_study(opened, root, cuda=cuda))
+    path = write_study_toml(root, new_study(opened, root, cuda=cuda, paper=setting == "paper"))
     _say_what_it_holds(opened)
     say(f"Settings for {'CUDA' if cuda else 'CPU'} written to {path}; look at them, then run:")
     say(f"  sonarseg tune all {shlex.quote(str(root))}")
