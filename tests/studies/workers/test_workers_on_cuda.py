@@ -51,8 +51,8 @@ def test_a_worker_computes_on_the_gpu_that_is_free(
     assert str(pick_engine()) == "torch on cuda:0"
     assert run_crf_worker(workspace, run_settings) == 7 * [f"cuda:{free}"]
     assert gpus.made[free] > 100
-    # Kept for the next trial are the lattices of the tiles' size.
-    assert gpus.held().get(free, 0) < 1_000_000
+    # Kept are the lattices of the tiles' size, and of those that the engines were timed with.
+    assert gpus.held().get(free, 0) < 5_000_000
 
 
 @pytest.mark.parametrize("free", ["1"], indirect=True)
