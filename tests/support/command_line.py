@@ -17,6 +17,18 @@ from studies.main import app
 
 SONARSEG = Path(sys.executable).with_name("sonarseg")
 BUDGET = {
+    # A process that loads pretrained weights takes seconds: tests/end_to_end/test_frozen_study.py does.
+    "encoder": '"resnet18"',
+    "weights": '"none"',
+    "encoder_training": '"end-to-end"',
+    "stages": "2",
+    "output_stride": "8",
+    "loss": '"binary"',
+    "form": '"tile-max"',
+    "head_factor": "3.0",
+    "ema_epochs": "0.0",
+    "restart_each_round": "false",
+    "labels_from": '"cam"',
     "decoder_channels": "16",
     "tile_scale": "1.0",
     "scales": "[1.0]",
