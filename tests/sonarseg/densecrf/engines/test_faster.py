@@ -13,6 +13,7 @@ TORCH = Engine("torch", "cuda")
 )
 def test_the_shorter_time_wins_and_both_are_told(monkeypatch, on_the_device, on_the_cpu, chosen):
     computed = []
+    monkeypatch.setattr(Engine, "fallback_note", lambda engine: "")
     monkeypatch.setattr(
         Engine, "label_histories", lambda engine, tiles, *_: computed.append((engine.name, len(tiles)))
     )

@@ -30,14 +30,15 @@ def fused(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fused]:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return [answer(real(tiles, parameters, **(how | {"fused": False}))[0])]
+        return [answer(labels) for labels in real(tiles, parameters, **(how | {"fused": False}))]
 
     monkeypatch.setattr(torch_engine, "last_labels", last_labels)
     monkeypatch.setattr(fused_choice, "FUSED_BY_DEFAULT", True)
     monkeypatch.setattr(fused_choice, "_refusals", {})
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    with simulated_cuda(2):
+    with simulated_cuda(2) as gpus:
         yield answers
+        assert gpus.held() == {}
 
 
 def test_kernels_that_give_the_same_labels_run_and_are_tried_once(fused: Fused) -> None:
