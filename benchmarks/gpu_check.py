@@ -52,9 +52,11 @@ def main(arguments: list[str]) -> int:
     device = "cpu" if given.cpu else "cuda"
     with (
         tempfile.TemporaryDirectory(prefix="gpu-check-") as work,
-        (given.out / "gpu_check.log").open("w", encoding="utf-8") as log,
+        (given.out / "gpu_check.log").open("a", encoding="utf-8") as log,
     ):
-        stored = [] if given.cpu else read_rows(RESULTS / "cuda.json")
+        # A second call with the same folder adds to what the first one measured.
+        before = read_rows(given.out / "cuda.json")
+        stored = before if before or given.cpu else read_rows(RESULTS / "cuda.json")
 
         def write() -> None:
             """Write what is measured so far: who waits for all may be ended."""

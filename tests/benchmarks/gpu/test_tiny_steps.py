@@ -11,6 +11,7 @@ from gpu.check import Check
 from gpu.deterministic import differing_tensors
 from gpu.device_memory import DeviceMemoryWatch
 from gpu.step import run_step
+from gpu.steps import Step
 from gpu.stored_rows import read_lines
 from gpu.surveys import simulate_all
 from gpu.tune import small_budget
@@ -118,3 +119,21 @@ def test_only_processes_of_the_program_are_watched() -> None:
         assert "input()" in watch.names[child.pid]
     finally:
         child.communicate(b"\n")
+
+
+def test_a_second_call_keeps_what_the_first_one_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def a_step(parent: gpu_check.Parent, steps: list[Step]) -> None:
+        (step,) = steps
+        row = {"case": f"{step.name}; card, abc", "ours": 1, "peer": None, "unit": "ms", "ratio": None}
+        parent.rows(step).write_text(json.dumps(row) + "\n")
+        parent.log.write(f"[{step.name}]\n")
+        parent.after_step()
+
+    monkeypatch.setattr(gpu_check.Parent, "all_steps", a_step)
+    for name in ("crf_fused", "training"):
+        gpu_check.main(["--cpu", "--only", name, "--commit", "abc", "--out", str(tmp_path)])
+    rows = json.loads((tmp_path / "cuda.json").read_text())
+    assert [row["case"].split(";")[0] for row in rows] == ["crf_fused", "training"]
+    assert (tmp_path / "gpu_check.log").read_text() == "[crf_fused]\n[training]\n"
