@@ -239,12 +239,15 @@ class ReadSurvey:
         Whether the splits were made, for want of files.
     inferred_background : bool
         Whether the background is the one class without a column in labels.csv.
+    blank : frozenset of str
+        Tiles that are not labelled yet: their row in labels.csv is blank. Train goes without them.
     """
 
     survey: Survey
     label_lines: dict[str, int]
     made_splits: bool
     inferred_background: bool
+    blank: frozenset[str]
 
 
 def read_survey(root: Path, background: str | None, problems: list[str]) -> ReadSurvey:
@@ -282,6 +285,8 @@ def read_survey(root: Path, background: str | None, problems: list[str]) -> Read
     else:
         added = added_to_train(root, splits, images, groups, labels.shown.keys())
         splits = {**splits, "train": splits["train"] + added}
+    if labels.blank:
+        splits = {**splits, "train": tuple(t for t in splits["train"] if t not in labels.blank)}
     survey = Survey(
         root.resolve(),
         classes,
@@ -292,4 +297,4 @@ def read_survey(root: Path, background: str | None, problems: list[str]) -> Read
         images,
         added=added,
     )
-    return ReadSurvey(survey, labels.lines, made, inferred)
+    return ReadSurvey(survey, labels.lines, made, inferred, frozenset(labels.blank))

@@ -39,11 +39,14 @@ class Labels:
         Tile to its line in the file, counted from 1.
     unlabelled : tuple of str
         Classes without a column.
+    blank : set of str
+        Tiles that are not labelled yet: the cells of all classes are empty in their row.
     """
 
     shown: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     unlabelled: tuple[str, ...] = ()
+    blank: set[str] = field(default_factory=set)
 
 
 def find_pictures(folder: Path, problems: list[str]) -> dict[str, Path]:
@@ -168,6 +171,10 @@ def read_label_table(
             labels.lines[tile] = number
             if any(row[len(header) :]):
                 problems.append(f"{path} line {number} has {len(row)} cells, the first has {len(header)}.")
+                continue
+            cells = [row[columns[name]] for name in classes if name in columns and name != background]
+            if cells and not any(cells):
+                labels.blank.add(tile)
                 continue
             shown = _read_row(path, number, row, columns, classes, background, problems)
             if shown is not None:

@@ -154,6 +154,8 @@ def _missing_pictures(read: ReadSurvey) -> list[str]:
 
 def _missing_labels(read: ReadSurvey, train: SplitTally, wrong_labels: bool) -> list[str]:
     survey, path = read.survey, read.survey.root / "labels.csv"
+    if not survey.splits["train"] and read.blank:
+        return [f"{path}: no train tile is labelled yet: label some with `sonarseg label {survey.root}`."]
     if not survey.splits["train"]:
         return [f"{survey.root / 'splits' / 'train.txt'} lists no tile: a study needs train tiles."]
     if wrong_labels and not read.label_lines:
@@ -182,7 +184,7 @@ def _mixed_depths(survey: Survey, tallies: dict[str, SplitTally]) -> list[str]:
 def _unknown_to_train(read: ReadSurvey, tallies: dict[str, SplitTally]) -> list[str]:
     survey, train = read.survey, tallies["train"]
     # A row that could not be read may show any class.
-    unread = read.label_lines.keys() - survey.labels.keys()
+    unread = read.label_lines.keys() - survey.labels.keys() - read.blank
     if not train.label_counts.any() or not unread.isdisjoint(survey.splits["train"]):
         return []
     return [
@@ -200,7 +202,12 @@ def _find_notes(read: ReadSurvey, tallies: dict[str, SplitTally], problems: list
         notes.append(
             f'{survey.root / "labels.csv"} has no column for "{survey.background}": it is the background.'
         )
-    homeless = len(survey.images.keys() - survey.split_of.keys())
+    if read.blank:
+        notes.append(
+            f"{survey.root / 'labels.csv'}: {len(read.blank)} tiles are not labelled yet (blank rows): "
+            "training goes without them."
+        )
+    homeless = len(survey.images.keys() - survey.split_of.keys() - read.blank)
     if homeless:
         notes.append(f"{survey.root / 'images'}: {homeless} pictures are in no split and not used.")
     for split in ("val", "test"):

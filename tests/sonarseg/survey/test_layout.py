@@ -202,3 +202,22 @@ def test_classes_in_mask_leaves_out_specks_and_counts_pixels_with_data() -> None
     assert classes_in_mask(mask, 4).tolist() == [True, False, True, False]
     assert classes_in_mask(mask, 4, least_area=0).tolist() == [True, True, True, False]
     assert not classes_in_mask(np.full((3, 3), 255, np.uint8), 4).any()
+
+
+@pytest.mark.parametrize("row", ["a1,,,", "a1", "a1, ,,"])
+def test_a_tile_with_a_blank_row_is_not_labelled_yet_and_not_trained_on(
+    root: Path, edit: Edit, row: str
+) -> None:
+    edit(root / "labels.csv", "a1,1,0,0", row)
+    survey = open_survey(root)
+    assert survey.splits["train"] == ("a2", "a3", "b1")
+    assert not survey.has_labels("a1")
+    with pytest.raises(PermissionError):
+        survey.read_mask("a1")
+
+
+def test_a_val_tile_with_a_blank_row_is_labelled_by_its_mask(root: Path, edit: Edit) -> None:
+    edit(root / "labels.csv", "c1,1,1,0", "c1,,,")
+    survey = open_survey(root)
+    assert survey.splits["val"] == ("c1", "c2")
+    assert survey.shown("c1").tolist() == [True, True, False]

@@ -359,3 +359,18 @@ def test_masks_of_two_values_are_noted_if_labels_do_not_tell(root: Path) -> None
 
 def _mask_notes(root: Path) -> list[str]:
     return check_survey(root, masks=("val", "test")).notes
+
+
+def test_blank_rows_are_a_note_and_no_problem(root: Path, edit: Edit) -> None:
+    edit(root / "labels.csv", "a1,1,0,0", "a1,,,")
+    check = check_survey(root)
+    assert check.problems == []
+    assert any("1 tiles are not labelled yet" in note for note in check.notes)
+    assert not any("in no split" in note for note in check.notes)
+
+
+def test_a_survey_of_blank_rows_says_what_to_do(root: Path) -> None:
+    lines = (root / "labels.csv").read_text().splitlines()
+    (root / "labels.csv").write_text("\n".join([lines[0], *(f"{x.split(',')[0]},,," for x in lines[1:])]))
+    (problem,) = (text for text in check_survey(root).problems if "train" in text)
+    assert "no train tile is labelled yet: label some with `sonarseg label" in problem
