@@ -35,6 +35,8 @@ from sonarseg.processes.pool import worker_pool
 
 # Tiles in one call of an engine that takes batches; races look at the scores between calls.
 _BATCH = 16
+# Tiles that one call of fused kernels takes at most: until then they lie in the host's memory together.
+_LARGEST_BATCH = 256
 # Tiles on which the seconds a tile are measured
 _TIMED_TILES = 8
 # Worker processes end when they had nothing to do for so long.
@@ -133,7 +135,7 @@ class CrfObjective:
         scored = [index for index in order if index in self._constant]
         for index in scored:
             found[index] = self._constant[index]
-        for batch, counts in self._scored(parameters, iterations, order):
+        for batch, counts in self._scored(parameters, iterations, order, race):
             scored += batch
             for index, history in zip(batch, counts, strict=True):
                 found[index] = history
@@ -149,19 +151,19 @@ class CrfObjective:
         return range(low, min(high, longest) + 1)
 
     def _scored(
-        self, parameters: CrfParameters, iterations: int, order: Sequence[int]
+        self, parameters: CrfParameters, iterations: int, order: Sequence[int], race: Race | None
     ) -> Iterator[tuple[list[int], list[NDArray[np.int64]]]]:
         """Batches and their confusion histories, in order, a few under way ahead of the one asked for.
 
         Tiles that need no CRF are left out.
         """
         needed = [index for index in order if index not in self._constant]
-        size = _BATCH if self.engine.name == "torch" else 1
         waiting: list[tuple[list[int], Future[list[NDArray[np.int64]]]]] = []
         ahead = 1 if self.engine.name == "torch" else self.jobs + 1
         try:
-            for start in range(0, len(needed), size):
-                batch = needed[start : start + size]
+            while needed:
+                size = self._batch_size(race)
+                batch, needed = needed[:size], needed[size:]
                 tiles = [self.tiles[index] for index in batch]
                 work = (tiles, parameters, iterations, len(self.classes), self.engine)
                 waiting.append((batch, self._executor.submit(score_tiles, *work)))
@@ -179,6 +181,15 @@ class CrfObjective:
             # What already runs of a pruned trial ends while the next one is being asked for.
             for _, future in waiting:
                 future.cancel()
+
+    def _batch_size(self, race: Race | None) -> int:
+        """Tiles of the next call: if kernels are fused, all until a race is looked at."""
+        if self.engine.name != "torch":
+            return 1
+        if not self.engine.fused:
+            return _BATCH
+        until_look = None if race is None else race.until_look()
+        return _LARGEST_BATCH if until_look is None else min(_LARGEST_BATCH, max(_BATCH, until_look))
 
     @property
     def _executor(self) -> Executor:

@@ -140,10 +140,18 @@ class Race:
         """Racing tiles that were added."""
         return len(self.differences)
 
+    def _next_look(self) -> int:
+        """Racing tiles that must be scored before the scores are compared again."""
+        return max(LEAST_TILES, self._looked + math.ceil((self.total - LEAST_TILES) / LOOKS))
+
+    def until_look(self) -> int | None:
+        """Tiles to add until the scores are compared again, None if they are not."""
+        due = self._next_look()
+        return max(1, due - self.scored) if due < self.total else None
+
     def lost(self) -> bool:
         """Whether no variant can be better than the incumbent, and not all are the incumbent again."""
-        between = math.ceil((self.total - LEAST_TILES) / LOOKS)
-        if self.scored < LEAST_TILES or self.scored == self.total or self.scored < self._looked + between:
+        if self.scored < self._next_look() or self.scored == self.total:
             return False
         self._looked = self.scored
         differences, estimates = np.stack(self.differences), self._estimates()

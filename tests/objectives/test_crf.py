@@ -317,3 +317,53 @@ def test_tiles_that_need_no_crf_do_not_race(objective: CrfObjective, monkeypatch
     (trial,) = study.trials
     assert trial.state == TrialState.COMPLETE
     assert trial.value is not None and trial.value > value
+
+
+def sizes_of_calls(
+    objective: CrfObjective, monkeypatch: pytest.MonkeyPatch, tiles: int, *, fused: bool, raced: bool
+) -> list[int]:
+    """Tiles in each call of the torch engine in a trial that equals the incumbent, which ends no race."""
+    calls: list[int] = []
+
+    def all_right(
+        tiles: Sequence[TuningTile], parameters: CrfParameters, iterations: int, *_: object
+    ) -> list[NDArray[np.int64]]:
+        calls.append(len(tiles))
+        return [np.stack([np.diag(np.array(tile.pixels))] * (iterations + 1)) for tile in tiles]
+
+    monkeypatch.setattr("objectives.crf.score_tiles", all_right)
+    monkeypatch.setattr(Engine, "fused", fused)
+    tile = next(tile for tile in objective.tiles if len(tile.kept) == 2 and min(tile.pixels) >= 10)
+    incumbent = incumbent_of(np.stack([np.diag(np.array(tile.pixels))] * tiles), "miou", 1.0)
+    chosen = replace(
+        objective,
+        tiles=[tile] * tiles,
+        metric="miou",
+        engine=Engine("torch"),
+        incumbent=(lambda: incumbent) if raced else (lambda: None),
+    )
+    optuna.create_study(direction="maximize").optimize(chosen, n_trials=1)
+    return calls
+
+
+@pytest.mark.parametrize(
+    ("tiles", "fused", "raced", "sizes"),
+    [
+        (40, False, False, [16, 16, 8]),
+        (40, True, False, [40]),
+        (300, True, False, [256, 44]),
+        # 40 tiles are looked at after 8 and every 4 at the earliest; 208 after every 20.
+        (40, True, True, [16, 16, 8]),
+        (208, True, True, [20] * 10 + [8]),
+        (208, False, True, [16] * 13),
+    ],
+)
+def test_batches_of_fused_kernels_end_where_a_race_is_looked_at(
+    objective: CrfObjective,
+    monkeypatch: pytest.MonkeyPatch,
+    tiles: int,
+    fused: bool,
+    raced: bool,
+    sizes: list[int],
+) -> None:
+    assert sizes_of_calls(objective, monkeypatch, tiles, fused=fused, raced=raced) == sizes

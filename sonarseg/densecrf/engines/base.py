@@ -101,6 +101,17 @@ class Engine:
             for history, truth, ids in zip(histories, truths, kept, strict=True)
         ]
 
+    @property
+    def fused(self) -> bool:
+        """Whether fused kernels run, which gain from large batches; a CUDA device is tried at first use."""
+        if self.name != "torch":
+            return False
+        import torch
+
+        from sonarseg.densecrf.engines.torch.fused_choice import takes_fused
+
+        return takes_fused(None, torch.device(self.device))
+
     def fallback_note(self) -> str:
         """Say what had to take the place of the device's own kernels: one sentence, empty if nothing."""
         if self.name != "torch":
