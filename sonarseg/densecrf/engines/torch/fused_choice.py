@@ -12,8 +12,8 @@ from sonarseg.densecrf.tile import CrfTile
 from sonarseg.errors import UserError
 from sonarseg.training.device import numbered
 
-# Whether CUDA devices take the fused kernels unless a caller says so: only after a measurement there
-FUSED_BY_DEFAULT = False
+# Whether CUDA devices take the fused kernels unless a caller says so
+FUSED_BY_DEFAULT = True
 # Of two sizes, as the lattice of tiles of one size would be kept
 _SIZES, _CLASSES, _ITERATIONS = ((48, 44), (40, 48)), 5, 3
 # Fewer equal labels than this are more than ties that are rounded otherwise.
