@@ -27,7 +27,13 @@ SIZE_SAMPLE = 100
 _SCALE_STEP = 0.25
 
 # What a field without a value could be
-_EXAMPLES = {"background": '""', "patience": "40", "setting": '"paper"'}
+_EXAMPLES = {
+    "background": '""',
+    "patience": "40",
+    "setting": '"paper"',
+    "branch_channels": "64",
+    "warmup_rate": "2e-3",
+}
 _COMMENTS = {
     "name": "Name of this study, shown in the report.",
     "survey": "Folder of the survey, relative to this file or absolute.",
@@ -48,14 +54,20 @@ _COMMENTS = {
     "network.tile_scale": "Tiles are resized by this factor for the network; maps keep the tile's size.",
     "network.cell": "Frozen encoder: side of a feature cell in pixels of the resized tile.",
     "network.local_statistics": "Frozen encoder: add local statistics of the amplitude to its features.",
+    "network.branch_channels": "Frozen encoder: width of the classification branch, if not the decoder's.",
     "network.feature_gb": "Frozen encoder: gigabytes that the features of a split may take on disk.",
     "cam": "Class activation maps (CAM).",
     "cam.setting": 'A named setting as a whole: "paper" is w-s3Tseg\'s; no other field may differ.',
     "cam.loss": '"binary" (each class by itself) or "candidate" (shown classes compete for each cell).',
     "cam.form": '"tile-max" or "survey-max" (maps over their maximum there), or "softmax" ("candidate").',
     "cam.scales": "Sizes at which a tile is seen; the maps are summed.",
+    "cam.presence_weight": "Candidate loss: weight of finding each shown class somewhere.",
+    "cam.top_share": "Candidate loss: share of a tile's cells in which a class is looked for.",
+    "cam.object_top_share": "The same for the classes on a background.",
+    "cam.temperature": "Candidate loss: below 1 each cell makes up its mind more strongly.",
     "training": "Schedule of a run: warm-up of the classification branch, then rounds of self-training.",
     "training.warmup_epochs": "Epochs of the classification branch, once for the whole study.",
+    "training.warmup_rate": "Of the branch in the warm-up, if not learning_rate times head_factor.",
     "training.fine_tune_epochs": 'Epochs of encoder_training = "fine-tune", after the warm-up.',
     "training.fine_tune_rate": "Of the encoder in these epochs; the heads learn 5 times faster.",
     "training.rounds": "Times the pseudo-labels are made anew.",

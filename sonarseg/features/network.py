@@ -24,7 +24,9 @@ class FrozenNetwork(TwoHeadNetwork):
     num_classes : int
         K, background included.
     hidden : int
-        Width of both heads.
+        Width of the decoder.
+    branch_hidden : int, optional
+        Width of the classification branch; by default that of the decoder.
 
     Attributes
     ----------
@@ -37,13 +39,20 @@ class FrozenNetwork(TwoHeadNetwork):
         As `FrozenEncoder`.
     """
 
-    def __init__(self, settings: FeatureSettings, num_classes: int, hidden: int = 64) -> None:
+    def __init__(
+        self,
+        settings: FeatureSettings,
+        num_classes: int,
+        hidden: int = 64,
+        branch_hidden: int | None = None,
+    ) -> None:
         super().__init__()
         self.encoder: FrozenEncoder = FrozenEncoder(settings)
         encoder = self.encoder
         self.standardise = Standardisation(encoder.channels)
+        branch = branch_hidden or hidden
         self.class_activation = nn.Sequential(
-            *_first_layer(encoder.channels, hidden), nn.Conv2d(hidden, num_classes, 1)
+            *_first_layer(encoder.channels, branch), nn.Conv2d(branch, num_classes, 1)
         )
         self.decoder = ContextDecoder(encoder.channels, hidden, num_classes)
 

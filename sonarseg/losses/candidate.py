@@ -17,9 +17,6 @@ from torch import Tensor
 
 from sonarseg.losses.precision import at_least_float32
 
-# Share of a tile's cells of which a shown class is asked for; less for objects on a background.
-TOP_SHARE = 0.3
-OBJECT_TOP_SHARE = 0.15
 PRESENCE_FLOOR = 1e-4
 # Added to the logits of classes that a tile does not show
 NOT_SHOWN = -30.0
@@ -128,8 +125,10 @@ def log_shown_shares(shown: NDArray[np.bool_]) -> Tensor:
     return torch.from_numpy(np.log(shares)).float()
 
 
-def default_top_shares(num_classes: int, background_id: int | None) -> tuple[float, ...]:
+def class_top_shares(
+    num_classes: int, background_id: int | None, top_share: float, object_top_share: float
+) -> tuple[float, ...]:
     """Top share of each class: objects on a background take less of a tile than sediments do."""
-    if background_id is None:
-        return (TOP_SHARE,) * num_classes
-    return tuple(TOP_SHARE if c == background_id else OBJECT_TOP_SHARE for c in range(num_classes))
+    return tuple(
+        top_share if background_id in (None, index) else object_top_share for index in range(num_classes)
+    )

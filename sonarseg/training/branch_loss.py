@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sonarseg.losses.candidate import candidate, default_top_shares, log_shown_shares, top_means
+from sonarseg.losses.candidate import candidate, class_top_shares, log_shown_shares, top_means
 from sonarseg.losses.classification import multilabel_soft_margin
 from sonarseg.network.two_heads import TwoHeadNetwork
-from sonarseg.training.config import CamLoss
+from sonarseg.training.config import CamConfig
 
 
 class BranchLoss(Protocol):
@@ -63,10 +63,14 @@ class CandidateLoss:
         From `log_shown_shares`.
     top_shares : tuple of float
         One per class.
+    presence_weight, temperature : float
+        As the loss takes them.
     """
 
     log_shares: Tensor
     top_shares: tuple[float, ...]
+    presence_weight: float = 1.0
+    temperature: float = 0.5
 
     def logits(self, network: TwoHeadNetwork, features: Tensor) -> Tensor:
         """(B, F, h, w) -> (B, K, h w)."""
@@ -74,7 +78,15 @@ class CandidateLoss:
 
     def loss(self, logits: Tensor, shown: Tensor, progress: float) -> Tensor:
         """The candidate-set loss."""
-        return candidate(logits, shown, self.log_shares, self.top_shares, progress)
+        return candidate(
+            logits,
+            shown,
+            self.log_shares,
+            self.top_shares,
+            progress,
+            presence_weight=self.presence_weight,
+            temperature=self.temperature,
+        )
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """(B, K, n) -> (B, K): the mean of the top share of cells, all classes competing."""
@@ -82,13 +94,14 @@ class CandidateLoss:
 
 
 def branch_loss(
-    name: CamLoss, labelled: Tensor, shown: NDArray[np.bool_], background_id: int | None
+    cam: CamConfig, labelled: Tensor, shown: NDArray[np.bool_], background_id: int | None
 ) -> BranchLoss:
     """Make the loss of the classification branch of a run.
 
     Parameters
     ----------
-    name : {"binary", "candidate"}
+    cam : CamConfig
+        The loss and its constants.
     labelled : bool (K,)
         Classes that image-level labels speak of; on the device of the network.
     shown : bool (T, K)
@@ -96,7 +109,8 @@ def branch_loss(
     background_id : int or None
         The class that counts as shown in every tile.
     """
-    if name == "binary":
+    if cam.loss == "binary":
         return BinaryLoss(labelled)
     shares = log_shown_shares(shown).to(labelled.device)
-    return CandidateLoss(shares, default_top_shares(shown.shape[1], background_id))
+    tops = class_top_shares(shown.shape[1], background_id, cam.top_share, cam.object_top_share)
+    return CandidateLoss(shares, tops, cam.presence_weight, cam.temperature)

@@ -60,6 +60,8 @@ class NetworkConfig(Section):
         Side of the cells of a frozen encoder's features, pixels of the tile as the network sees it.
     local_statistics : bool
         Whether local statistics of the amplitude are added to a frozen encoder's features.
+    branch_channels : int or None
+        Width of the classification branch on a frozen encoder's features; None is that of the decoder.
     feature_gb : float
         Gigabytes (10^9 bytes) that the features of a split may take on disk; those of more tiles are computed
         whenever they are needed.
@@ -74,6 +76,7 @@ class NetworkConfig(Section):
     tile_scale: Annotated[float, Field(gt=0, le=2)] = 1.0
     cell: Annotated[int, Field(ge=1, le=64)] = 8
     local_statistics: bool = True
+    branch_channels: Annotated[int, Field(ge=8, le=512)] | None = None
     feature_gb: Annotated[float, Field(ge=0)] = 4.0
 
     @property
@@ -113,6 +116,14 @@ class CamConfig(Section):
         or a softmax over the shown classes.
     scales : tuple of float
         Factors of a tile's sides; the maps are summed.
+    presence_weight : float
+        "candidate": weight lambda of the term by which each shown class is somewhere in the tile.
+    top_share : float
+        "candidate": share q of a tile's cells in which that term looks for a class.
+    object_top_share : float
+        "candidate": the same for the other classes if there is a background.
+    temperature : float
+        "candidate": below 1 each cell makes up its mind more strongly.
     """
 
     setting: Literal["paper"] | None = None
@@ -124,6 +135,10 @@ class CamConfig(Section):
         1.5,
         2.0,
     )
+    presence_weight: Annotated[float, Field(ge=0, le=10)] = 1.0
+    top_share: Annotated[float, Field(gt=0, le=1)] = 0.3
+    object_top_share: Annotated[float, Field(gt=0, le=1)] = 0.15
+    temperature: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     @model_validator(mode="after")
     def _check_combination(self) -> Self:
@@ -196,6 +211,8 @@ class TrainingConfig(Section):
     ----------
     batch_size : int or "auto"
         Tiles a step; "auto" is the largest that fits on a CUDA device, 16 on the CPU.
+    warmup_rate : float or None
+        Learning rate of the classification branch in the warm-up; None is learning_rate times head_factor.
     fine_tune_epochs : int
         Epochs in which the encoder and both heads learn from pictures, between warm-up and first round, under
         `encoder_training = "fine-tune"`. They teach the classification branch its labels; with
@@ -219,6 +236,7 @@ class TrainingConfig(Section):
     """
 
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
+    warmup_rate: Annotated[float, Field(gt=0)] | None = None
     fine_tune_epochs: Annotated[int, Field(ge=0)] = 4
     fine_tune_rate: Annotated[float, Field(gt=0)] = 2e-4
     rounds: Annotated[int, Field(ge=1)] = 3

@@ -7,7 +7,7 @@ import torch
 from sonarseg.features.network import FrozenNetwork
 from sonarseg.training.checkpoint.model import Model
 from sonarseg.training.config import TrainingConfig
-from sonarseg.training.schedule import FINE_TUNE
+from sonarseg.training.schedule import FINE_TUNE, WARM_UP
 
 # In the fine-tune stage the heads learn this many times faster than the encoder.
 FINE_TUNE_HEAD_FACTOR = 5.0
@@ -27,6 +27,8 @@ def new_optimiser(model: Model, training: TrainingConfig, stage: str) -> torch.o
     """
     network = model.network
     rate, head_factor = training.learning_rate, training.head_factor
+    if stage == WARM_UP and training.warmup_rate is not None:
+        head_factor = training.warmup_rate / rate
     if isinstance(network, FrozenNetwork):
         network.encoder.learn(stage == FINE_TUNE)
         if stage == FINE_TUNE:

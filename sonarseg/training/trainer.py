@@ -77,7 +77,7 @@ class Trainer:
     ) -> None:
         self.model = model
         self.tiles = tiles
-        self.branch = branch_loss(config.cam.loss, labelled, tiles.shown, model.background_id)
+        self.branch = branch_loss(config.cam, labelled, tiles.shown, model.background_id)
         self.config = config
         if model.device.type == "cpu":
             keep_freed_memory()

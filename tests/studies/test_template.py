@@ -57,7 +57,13 @@ def test_what_is_written_reads_back_as_the_same(tmp_path: Path) -> None:
 def test_every_field_stands_in_the_file_with_a_comment() -> None:
     text = study_toml(StudyConfig(name="n", survey="s", background="b"))
     values = tomllib.loads(text)
-    empty = {"crf.patience", "loss.patience", "cam.setting"}
+    empty = {
+        "crf.patience",
+        "loss.patience",
+        "cam.setting",
+        "network.branch_channels",
+        "training.warmup_rate",
+    }
     assert text.count("# patience = 40 ") == 2 and text.count('# setting = "paper" ') == 1
     for dotted in fields(StudyConfig):
         if dotted in empty:

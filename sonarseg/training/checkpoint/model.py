@@ -68,7 +68,7 @@ def build_network(
     network: TwoHeadNetwork
     if config.frozen:
         settings = FeatureSettings(config.encoder, cell=config.cell, statistics=config.local_statistics)
-        network = FrozenNetwork(settings, num_classes, config.decoder_channels)
+        network = FrozenNetwork(settings, num_classes, config.decoder_channels, config.branch_channels)
         return network.to(memory_format=torch.channels_last)
     network = SegmentationNetwork(
         config.encoder,

@@ -24,9 +24,23 @@ ADDED_LATER: dict[str, dict[str, object]] = {
         "cuda_graph": False,
         "fine_tune_epochs": 4,
         "fine_tune_rate": 2e-4,
+        "warmup_rate": None,
     },
-    "network": {"encoder_training": "end-to-end", "cell": 8, "local_statistics": True},
-    "cam": {"setting": None, "loss": "binary", "form": "tile-max"},
+    "network": {
+        "encoder_training": "end-to-end",
+        "cell": 8,
+        "local_statistics": True,
+        "branch_channels": None,
+    },
+    "cam": {
+        "setting": None,
+        "loss": "binary",
+        "form": "tile-max",
+        "presence_weight": 1.0,
+        "top_share": 0.3,
+        "object_top_share": 0.15,
+        "temperature": 0.5,
+    },
 }
 
 

@@ -64,3 +64,9 @@ def test_the_decoder_sees_the_cells_around(network: FrozenNetwork) -> None:
     # A 3 x 3 convolution and one dilated by 3
     assert moved[3:12, 3:12].any() and not moved[:3].any() and not moved[12:].any()
     assert branch.sum() == 1
+
+
+def test_the_branch_may_have_a_width_of_its_own() -> None:
+    network = FrozenNetwork(SETTINGS, num_classes=3, hidden=16, branch_hidden=24)
+    assert network.class_activation[1].out_channels == 24
+    assert network.decoder.classifier.in_channels == 16

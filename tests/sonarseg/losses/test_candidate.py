@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sonarseg.losses.candidate import (
     PRESENCE_FLOOR,
     candidate,
-    default_top_shares,
+    class_top_shares,
     log_shown_shares,
     top_means,
 )
@@ -162,5 +162,5 @@ def test_top_means_count_down_and_at_least_one_cell() -> None:
 def test_shares_are_clipped_and_objects_are_looked_for_in_fewer_cells() -> None:
     shown = np.array([[1, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0]], dtype=bool)
     np.testing.assert_allclose(log_shown_shares(shown), np.log([0.98, 0.02, 0.25]), rtol=1e-6)
-    assert default_top_shares(3, None) == (0.3, 0.3, 0.3)
-    assert default_top_shares(3, 1) == (0.15, 0.3, 0.15)
+    assert class_top_shares(3, None, 0.4, 0.1) == (0.4, 0.4, 0.4)
+    assert class_top_shares(3, 1, 0.4, 0.1) == (0.1, 0.4, 0.1)

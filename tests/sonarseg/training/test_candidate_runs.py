@@ -79,8 +79,8 @@ def test_progress_is_that_of_the_warm_up_which_later_epochs_have_behind_them() -
 def test_each_loss_has_its_own_logits_and_probabilities() -> None:
     shown = np.array([[True, False], [True, True]])
     labelled = torch.tensor([False, True])
-    assert isinstance(branch_loss("binary", labelled, shown, 0), BinaryLoss)
-    competing = branch_loss("candidate", labelled, shown, 0)
+    assert isinstance(branch_loss(CamConfig(), labelled, shown, 0), BinaryLoss)
+    competing = branch_loss(CamConfig(loss="candidate"), labelled, shown, 0)
     assert isinstance(competing, CandidateLoss)
     assert competing.top_shares == (0.3, 0.15)
     torch.testing.assert_close(competing.log_shares, torch.log(torch.tensor([0.98, 0.5])))
@@ -88,6 +88,19 @@ def test_each_loss_has_its_own_logits_and_probabilities() -> None:
     logits[:, 1, :3] = 50
     # The best three of the twenty cells are sure of class 1; the best six of class 0 are at even odds.
     torch.testing.assert_close(competing.probabilities(logits), torch.tensor([[0.5, 1.0]]))
+
+
+@pytest.mark.parametrize("constant", ["presence_weight", "top_share", "object_top_share", "temperature"])
+def test_the_constants_of_the_candidate_loss_are_settings(constant: str) -> None:
+    shown, labelled = np.array([[True, True, False]]), torch.tensor([False, True, True])
+    logits = torch.randn((1, 3, 20), generator=torch.Generator().manual_seed(0))
+    losses = [
+        branch_loss(CamConfig.model_validate({"loss": "candidate"} | chosen), labelled, shown, 0).loss(
+            logits, torch.from_numpy(shown), 1.0
+        )
+        for chosen in ({}, {constant: 0.6})
+    ]
+    assert not torch.isclose(*losses)
 
 
 def test_the_maxima_of_train_are_found_once_and_serve_every_split(

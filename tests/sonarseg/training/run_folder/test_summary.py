@@ -23,9 +23,22 @@ def test_fields_that_came_later_leave_the_hash_of_older_runs_alone(
     assert config_hash(RunConfig.model_validate(settings)) == recorded
 
 
-@pytest.mark.parametrize("cam", [{"loss": "candidate"}, {"form": "survey-max"}, {"setting": "paper"}])
-def test_what_the_maps_are_made_of_counts(cam: dict[str, str]) -> None:
-    config, other = (RunConfig.model_validate({"survey": "s", "cam": chosen}) for chosen in ({}, cam))
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"cam": {"loss": "candidate"}},
+        {"cam": {"form": "survey-max"}},
+        {"cam": {"setting": "paper"}},
+        {"cam": {"presence_weight": 0.5}},
+        {"cam": {"top_share": 0.2}},
+        {"cam": {"object_top_share": 0.2}},
+        {"cam": {"temperature": 0.4}},
+        {"network": {"branch_channels": 32}},
+        {"training": {"warmup_rate": 0.002}},
+    ],
+)
+def test_what_the_maps_are_made_of_counts(chosen: dict[str, object]) -> None:
+    config, other = (RunConfig.model_validate({"survey": "s"} | added) for added in ({}, chosen))
     assert config_hash(config) != config_hash(other)
 
 
