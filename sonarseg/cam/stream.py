@@ -28,13 +28,13 @@ def stream_maps(
     Parameters
     ----------
     device : torch.device
-        Where the pictures go.
+        Where what the network takes goes.
     tiles : Tiles
-        The pictures.
+        The tiles as the network takes them: pictures, or features of a frozen encoder.
     batches : sequence of sequence of int
         Tiles of one size each.
     maps_of : callable
-        (uint8 pictures (B, C, h, w), their indices) -> maps (B, ...).
+        (uint8 pictures (B, C, h, w) or float16 features (B, F, h, w), their indices) -> maps (B, ...).
 
     Yields
     ------
@@ -45,12 +45,12 @@ def stream_maps(
     most: int | None = None
     # The maps of a batch leave the device while it makes those of the next.
     leaving: deque[tuple[Sequence[int], _Leaving]] = deque()
-    for batch, (pictures,) in zip(batches, stream([feed_of(tiles.pictures, device)], batches), strict=True):
+    for batch, (seen,) in zip(batches, stream([feed_of(tiles.seen, device)], batches), strict=True):
         done = 0
         while done < len(batch):
             part = slice(done, len(batch) if most is None else done + most)
             try:
-                maps = maps_of(pictures[part], batch[part])
+                maps = maps_of(seen[part], batch[part])
             except (RuntimeError, MemoryError) as error:
                 tried = len(batch[part])
                 if tried == 1 or not is_out_of_memory(error):

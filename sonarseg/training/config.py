@@ -281,6 +281,8 @@ class RunConfig(Section):
     stage: Literal["full", "warm-up", "self-training"] = "full"
     warm_up: str | None = None
     first_pseudo_labels: str | None = None
+    # Whether summary.json tells at the end what the maps of val are worth as pseudo-labels.
+    score_maps: bool = False
     supervision: Supervision = "labels"
     crf: CrfParameters = CrfParameters()
     engine: EngineName = "auto"

@@ -26,6 +26,7 @@ from sonarseg.training.data.stages import StageData
 from sonarseg.training.device import begin_run, free_memory, make_deterministic, pick_device
 from sonarseg.training.failures import RunFailed, explained, is_out_of_memory
 from sonarseg.training.largest_batch import halve_batch_size, settled
+from sonarseg.training.map_scores import map_scores
 from sonarseg.training.round_scores import RoundScores
 from sonarseg.training.run_folder import record
 from sonarseg.training.run_folder.compute_environment import ComputeEnvironment, compute_environment
@@ -291,6 +292,7 @@ class _Run:
                 "epochs": epochs,
                 "metrics": self._scores(last),
                 "rounds": self.rounds.kept,
+                "maps": map_scores(self.model, self.data, self.progress) if self.config.score_maps else None,
                 "frequencies": None if frequencies is None else [float(f) for f in frequencies],
                 "config_hash": self.hashed,
                 "crf_engine": self.compute_environment.engine,

@@ -121,7 +121,7 @@ def difference(workspace: Workspace, survey: Survey, run_dir: Path) -> str | Non
     """Say what keeps a finished warm-up from being this workspace's; None if it would be the same."""
     stored = read_config(run_dir)
     wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
-    free = ("survey", "tiles", "device", "engine", "runs_per_device")
+    free = ("survey", "tiles", "device", "engine", "runs_per_device", "score_maps")
     if stored.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
         return f"{run_dir} was trained with other settings than study.toml has now"
     trained_on = read_summary(run_dir).get("survey_fingerprint", "")

@@ -45,11 +45,13 @@ ADDED_LATER: dict[str, dict[str, object]] = {
 
 
 def config_hash(config: RunConfig) -> str:
-    """A short hash of what a run computes; where its survey lies and on which device do not count.
+    """A short hash of what a run trains; where its survey lies, its device and what it scores do not count.
 
     A field of `ADDED_LATER` with the value there does not count either: runs begun without it go on.
     """
-    left_out: dict[str, Any] = dict.fromkeys(("survey", "tiles", "device", "runs_per_device"), True)
+    left_out: dict[str, Any] = dict.fromkeys(
+        ("survey", "tiles", "device", "runs_per_device", "score_maps"), True
+    )
     for section, fields in ADDED_LATER.items():
         left_out[section] = {
             n for n, value in fields.items() if getattr(getattr(config, section), n) == value

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from sonarseg.cam.extract_split import extract_cams
 from sonarseg.cam.files import read_cam
+from sonarseg.features.encoder import FrozenEncoder
 from sonarseg.network.timm_weights import lite0_state
 from sonarseg.prediction import predict_probabilities
 from sonarseg.survey.layout import open_survey
@@ -109,6 +110,16 @@ def test_cams_of_a_split_are_probabilities_among_the_classes_shown(
         cam = read_cam(tmp_path / "cams" / "val" / f"{tile}.npy").astype(np.float32)
         assert not cam[~opened.shown(tile)].any()
         np.testing.assert_allclose(cam.sum(axis=0), 1, atol=2e-3)
+
+
+def test_maps_are_made_of_the_features_that_are_stored(
+    survey: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def computed(*_: object) -> None:
+        raise AssertionError("the encoder was asked")
+
+    monkeypatch.setattr(FrozenEncoder, "forward", computed)
+    extract_cams(finished, open_survey(survey), ("val",), tmp_path / "cams", "cpu")
 
 
 def test_without_weights_or_at_several_scales_it_is_refused(survey: Path, tmp_path: Path) -> None:

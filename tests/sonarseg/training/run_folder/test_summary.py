@@ -58,3 +58,8 @@ def test_where_features_are_kept_counts_for_nothing() -> None:
         for more in ({}, {"feature_gb": 0}, {"cell": 4})
     )
     assert config_hash(config) == config_hash(other) != config_hash(cells)
+
+
+def test_what_is_scored_besides_counts_for_nothing() -> None:
+    config, other = (RunConfig(survey="s", score_maps=scored) for scored in (False, True))
+    assert config_hash(config) == config_hash(other)
