@@ -238,7 +238,7 @@ class TrainingConfig(Section):
     warmup_epochs: Annotated[int, Field(ge=0)] = 10
     warmup_rate: Annotated[float, Field(gt=0)] | None = None
     fine_tune_epochs: Annotated[int, Field(ge=0)] = 4
-    fine_tune_rate: Annotated[float, Field(gt=0)] = 2e-4
+    fine_tune_rate: Annotated[float, Field(gt=0)] = 1e-3
     rounds: Annotated[int, Field(ge=1)] = 3
     epochs_per_round: Annotated[int, Field(ge=1)] = 5
     batch_size: Annotated[int, Field(ge=1)] | Literal["auto"] = 16

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from sonarseg.features.network import FrozenNetwork
 from sonarseg.ignore import IGNORE
 from sonarseg.losses.build import Loss
 from sonarseg.survey.pixel_store import PixelStore
@@ -213,6 +214,8 @@ class Trainer:
         """Whether the step is like the others of its stage and round, but for what it is given."""
         stores = (self.tiles.seen, self.tiles.pictures)
         one_shape = all(store.common_shape is not None for store in stores)
+        # Its branch draws cells on the host, which a recorded step would not.
+        one_shape &= not isinstance(self.model.network, FrozenNetwork)
         constant = self.config.cam.loss == "binary" or epoch.stage != WARM_UP
         return one_shape and constant and len(batch) == self.config.training.tiles_a_step
 

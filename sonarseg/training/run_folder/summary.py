@@ -23,7 +23,7 @@ ADDED_LATER: dict[str, dict[str, object]] = {
         "labels_from": "cam",
         "cuda_graph": False,
         "fine_tune_epochs": 4,
-        "fine_tune_rate": 2e-4,
+        "fine_tune_rate": 1e-3,
         "warmup_rate": None,
     },
     "network": {

@@ -17,7 +17,10 @@ from sonarseg.survey.layout import open_survey
 from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.checkpoint.model import load_model
 from sonarseg.training.config import RunConfig
+from sonarseg.training.data.loading import load_run_data, new_model
 from sonarseg.training.run import run
+from sonarseg.training.schedule import plan
+from sonarseg.training.trainer import Trainer
 from tests.support.run_folders import results, stopped_after, write_run
 from tests.support.tiny_survey import write_survey
 
@@ -128,3 +131,13 @@ def test_without_weights_or_at_several_scales_it_is_refused(survey: Path, tmp_pa
     config = frozen_config(survey, tmp_path).model_dump()
     with pytest.raises(ValidationError, match=r"whose features are of one scale: write scales = \[1.0\]"):
         RunConfig.model_validate(config | {"cam": {"scales": [1.0, 0.5]}})
+
+
+def test_steps_whose_cells_are_drawn_are_not_recorded_as_a_cuda_graph(survey: Path, tmp_path: Path) -> None:
+    config = frozen_config(survey, tmp_path / "tiles")
+    training = config.training.model_copy(update={"cuda_graph": True})
+    config = config.model_copy(update={"training": training})
+    model, data = new_model(tmp_path, config, load_run_data(tmp_path, config))
+    trainer = Trainer(model, data.train, data.labelled, config)
+    for epoch in plan(config):
+        assert not any(trainer._is_recorded(epoch, batch) for batch in trainer.batches(epoch))
