@@ -44,6 +44,7 @@ TUNED_LITE0 = {
 TRAINING = {
     "warmup_epochs": 2,
     "fine_tune_epochs": 2,
+    "fine_tune_rate": 2e-4,
     "rounds": 2,
     "epochs_per_round": 1,
     "batch_size": 2,
