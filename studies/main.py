@@ -14,6 +14,7 @@ from studies.commands import (
     dashboard,
     evaluate,
     export,
+    imports,
     init,
     pack,
     predict,
@@ -43,7 +44,9 @@ tune_app = typer.Typer(
     cls=TuneGroup,
     no_args_is_help=True,
 )
-import_app = typer.Typer(help="Make a survey from other data.", no_args_is_help=True)
+import_app = typer.Typer(
+    help="Take labels and masks from other programs, or a survey from another layout.", no_args_is_help=True
+)
 
 
 def _print_version(asked: bool) -> None:
@@ -80,8 +83,8 @@ app.command(cls=SpokenCommand)(quickstart.quickstart)
 for _study, _help in tune.HELP.items():
     tune_app.command(_study, cls=SpokenCommand, help=_help)(tune.tune)
 app.command(cls=SpokenCommand)(tune.worker)
-import_app.command(cls=SpokenCommand)(survey.girona)
-import_app.command(cls=SpokenCommand)(survey.masks)
+import_app.command(cls=SpokenCommand)(imports.girona)
+import_app.command(cls=SpokenCommand)(imports.labels)
 
 
 def main() -> None:

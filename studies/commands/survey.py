@@ -1,4 +1,4 @@
-"""Commands about a survey on disk: check, simulate, import."""
+"""Commands about a survey on disk: check, simulate."""
 
 from __future__ import annotations
 
@@ -56,41 +56,3 @@ def simulate(
     with ConsoleProgress() as progress:
         simulate_survey(folder, tiles=tiles, size=size, seed=seed, progress=progress)
     say(f"Simulated survey: {folder}; next: sonarseg init {folder}")
-
-
-def girona(
-    source: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Folder with train/ and val/ of the framework.")
-    ],
-    survey: Annotated[
-        Path, typer.Argument(metavar="SURVEY", help="Folder to make; it must be empty or new.")
-    ],
-) -> None:
-    """Make a survey from the layout of the Girona framework (w-s3Tseg)."""
-    from sonarseg.survey.importers.girona import import_girona
-    from studies.commands.terminal.console import ConsoleProgress, say
-
-    with ConsoleProgress() as progress:
-        import_girona(source, survey, progress=progress)
-    say(f"Survey: {survey}; next: sonarseg check {survey}")
-
-
-def masks(
-    survey: SurveyArgument,
-    least_area: Annotated[
-        float,
-        typer.Option(help="Share of a tile's pixels that a class must cover to count as shown, 0 to 1."),
-    ] = 0.01,
-    background: Annotated[
-        str | None, typer.Option(metavar="CLASS", help="Class that gets no labels: every tile may hold it.")
-    ] = None,
-) -> None:
-    """Write labels.csv of a survey from its masks, once. This opens the masks of every split."""
-    from sonarseg.survey.importers.mask_labels import write_labels
-    from studies.commands.options.nearby import refuse_no_survey
-    from studies.commands.terminal.console import ConsoleProgress, say
-
-    refuse_no_survey(survey)
-    with ConsoleProgress() as progress:
-        path = write_labels(survey, least_area, background=background, progress=progress)
-    say(f"Image-level labels: {path}")

@@ -164,7 +164,7 @@ def _missing_labels(read: ReadSurvey, train: SplitTally, wrong_labels: bool) -> 
     if not wrong_labels and not train.label_counts.any():
         return [
             f"{path} labels no train tile: write the columns tile and one for each class with 0 or 1, "
-            "or make it from masks with `sonarseg import masks`."
+            "or take them from a table or from masks with `sonarseg import labels`."
         ]
     return [
         f"{path} has no row for the train tile {tile}: add one, or take the tile from the split."

@@ -90,14 +90,20 @@ def write_labels(
     UserError
         Where it exists already, or the masks are not right.
     """
-    path = root / "labels.csv"
-    if path.exists():
-        raise UserError(f"{path} exists and is not overwritten: move it away first.")
+    path = refuse_labels(root)
     problems: list[str] = []
     classes = read_classes(root, problems)
     if background is not None and background not in classes:
         raise UserError(f'"{background}" is not in {root / "classes.txt"}: use one of {", ".join(classes)}.')
     write_labels_csv(path, classes, labels_from_masks(root, least_area, progress=progress), background)
+    return path
+
+
+def refuse_labels(root: Path) -> Path:
+    """Path of labels.csv; refuse (UserError) if it is there: what a person labelled is not overwritten."""
+    path = root / "labels.csv"
+    if path.exists():
+        raise UserError(f"{path} exists and is not overwritten: move it away first.")
     return path
 
 

@@ -128,7 +128,7 @@ def test_train_without_any_label(root: Path, spoil: str) -> None:
     problems = check_survey(root).problems
     assert len(problems) == 1
     assert "labels.csv labels no train tile" in problems[0]
-    assert "sonarseg import masks" in problems[0]
+    assert "sonarseg import labels" in problems[0]
 
 
 def test_a_train_tile_without_a_row(root: Path, edit: Edit) -> None:
