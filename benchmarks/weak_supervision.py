@@ -87,6 +87,11 @@ def steps(own: RunConfig, disk_sizes: list[tuple[int, int]]) -> list[Step]:
     paper_cam = {"setting": None, "loss": "binary", "form": "tile-max", "scales": [1.0, 0.5, 1.5, 2.0]}
     paper = {"network": paper_network, "cam": paper_cam, "training": paper_training}
     averaged = {name: training[name] for name in ("ema_epochs", "restart_each_round")}
+    tuned_encoder = Step(
+        "fine-tune",
+        "encoder tuned on the image-level labels for some epochs",
+        {"network": {"encoder_training": own.network.encoder_training}},
+    )
     by_itself = {"training": {"labels_from": training["labels_from"]}}
     return [
         Step("paper", "the paper's pipeline (w-s3Tseg)", paper),
@@ -103,7 +108,7 @@ def steps(own: RunConfig, disk_sizes: list[tuple[int, int]]) -> list[Step]:
         Step(
             "features",
             "features of a frozen encoder",
-            {"network": own.network.model_dump(), "training": schedule},
+            {"network": own.network.model_dump() | {"encoder_training": "frozen"}, "training": schedule},
         ),
         Step(
             "averaged",
@@ -111,6 +116,7 @@ def steps(own: RunConfig, disk_sizes: list[tuple[int, int]]) -> list[Step]:
             {"training": averaged},
         ),
         Step("probabilities", "later rounds labelled by the network itself", by_itself),
+        *([] if own.network.encoder_training == "frozen" else [tuned_encoder]),
         Step("tuned", "**tuned CRF**", crf="tuned"),
         Step("masks", "train masks: full supervision", supervision="masks"),
     ]

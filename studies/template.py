@@ -20,6 +20,8 @@ from studies.config import STUDY_TOML, StudyConfig
 CPU_TILE_PIXELS = 128 * 128
 # A frozen encoder, which sees each tile once, at this many on any device
 FROZEN_TILE_PIXELS = 512 * 512
+# Of all train tiles: so many an encoder is tuned on within some minutes on a CPU
+FINE_TUNE_MEGAPIXELS = 60
 # Tiles whose shorter side is less than this many pixels have feature cells of half the usual size.
 SMALL_TILE, CELL = 160, 8
 # Tiles whose size is looked at
@@ -133,7 +135,11 @@ def fit_settings(
     """
     settings: dict[str, Any] = {"name": survey.name, "background": survey.background}
     if pretrained:
-        settings |= frozen_settings(sizes)
+        settings |= pretrained_settings(sizes)
+        megapixels = len(survey.splits["train"]) * _network_pixels(sizes) / 1e6
+        # An encoder tuned on objects before a background was no better than a frozen one.
+        if survey.background is None and (cuda or megapixels <= FINE_TUNE_MEGAPIXELS):
+            settings["network"]["encoder_training"] = "fine-tune"
         settings["crf"] = {"trials": 300 if cuda else 200}
         settings["loss"] = {"trials": 25, "seeds": 3} if cuda else {"trials": 9}
     elif cuda:
@@ -162,8 +168,8 @@ def fit_settings(
     return settings
 
 
-def frozen_settings(sizes: list[tuple[int, int]]) -> dict[str, Any]:
-    """Settings of runs on the features of EfficientNet-lite0, chosen on val of three real surveys.
+def pretrained_settings(sizes: list[tuple[int, int]]) -> dict[str, Any]:
+    """Settings of runs on the features of EfficientNet-lite0, chosen on val of three surveys.
 
     docs/results.md has the figures.
     """
@@ -189,6 +195,12 @@ def frozen_settings(sizes: list[tuple[int, int]]) -> dict[str, Any]:
             "labels_from": "probabilities",
         },
     }
+
+
+def _network_pixels(sizes: list[tuple[int, int]]) -> float:
+    """Pixels of the median tile as a pretrained network sees it."""
+    areas = sorted(height * width for height, width in sizes)
+    return areas[len(areas) // 2] * tile_scale(sizes, FROZEN_TILE_PIXELS, step=0.05) ** 2
 
 
 def tile_scale(sizes: list[tuple[int, int]], pixels: int, step: float = _SCALE_STEP) -> float:

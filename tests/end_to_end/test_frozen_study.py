@@ -21,15 +21,22 @@ def test_the_first_round_of_a_run_is_trained_to_the_score_that_was_read_off(
     done_here("init", "survey", "--background", "none", cwd=tmp_path)
     workspace = Workspace(tmp_path / "survey-study")
     settings = workspace.root / "study.toml"
-    text = re.sub(r"(?m)^(warmup_epochs|epochs_per_round) = \d+", r"\g<1> = 2", settings.read_text())
+    text = re.sub(
+        r"(?m)^(warmup_epochs|fine_tune_epochs|epochs_per_round) = \d+", r"\g<1> = 2", settings.read_text()
+    )
     for section, trials in (("crf", 6), ("loss", 1)):
         text = re.sub(rf"(?s)(\n\[{section}\].*?\ntrials = )\d+", rf"\g<1>{trials}", text)
     settings.write_text(text)
     config = Workspace(workspace.root).config
-    assert config.network.frozen and config.training.restart_each_round and config.training.rounds == 2
+    assert (
+        config.network.encoder_training == "fine-tune"
+        and config.training.restart_each_round
+        and config.training.rounds == 2
+    )
     done("tune", "all", cwd=tmp_path)
     stores = [path.name.rsplit("-", 1)[0] for path in workspace.tiles_dir.glob("[!.]*-features-*")]
-    assert sorted(stores) == ["train-features", "val-features"]
+    # Of the encoder as its weights are, and of the tuned one, which all trials share
+    assert sorted(stores) == 2 * ["train-features"] + 2 * ["val-features"]
     study = read_studies(workspace.root)["loss"]
     whole, branch, first = study.complete
     assert [trial.params["rounds"] for trial in study.complete] == [2, 0, 1]

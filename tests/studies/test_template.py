@@ -22,10 +22,9 @@ from studies.template import (
 )
 
 
-def survey(background: str | None = None) -> Survey:
-    return Survey(
-        Path("/s/bay"), ("sand", "rock"), background, {"train": (), "val": (), "test": ()}, {}, {}, {}
-    )
+def survey(background: str | None = None, tiles: int = 0) -> Survey:
+    splits = {"train": tuple(f"t{i}" for i in range(tiles)), "val": (), "test": ()}
+    return Survey(Path("/s/bay"), ("sand", "rock"), background, splits, {}, {}, {})
 
 
 def fields(section: type[BaseModel], prefix: str = "") -> list[str]:
@@ -137,12 +136,31 @@ def test_settings_without_pretrained_weights_are_valid(cuda: bool) -> None:
 def test_with_pretrained_weights_the_encoder_is_frozen(
     size: tuple[int, int], scale: float, cell: int
 ) -> None:
-    settings = fit_settings(survey(None), [size], cuda=False, pretrained=True)
+    settings = fit_settings(survey("sand"), [size], cuda=False, pretrained=True)
     config = StudyConfig.model_validate({**settings, "survey": "x"})
     network = config.network
     assert (network.encoder, network.encoder_training) == ("efficientnet_lite0", "frozen")
     assert (network.tile_scale, network.cell) == (scale, cell)
     assert (config.cam.loss, config.cam.form, config.cam.scales) == ("candidate", "softmax", (1.0,))
+
+
+@pytest.mark.parametrize(
+    ("background", "tiles", "cuda", "training"),
+    [
+        (None, 1000, False, "fine-tune"),
+        (None, 2000, False, "frozen"),
+        (None, 2000, True, "fine-tune"),
+        ("sand", 10, False, "frozen"),
+        ("sand", 10, True, "frozen"),
+    ],
+)
+def test_the_encoder_is_tuned_if_there_is_time_and_no_background(
+    background: str | None, tiles: int, cuda: bool, training: str
+) -> None:
+    bay = survey(background, tiles)
+    settings = fit_settings(bay, [(200, 250)], cuda=cuda, pretrained=True)
+    assert settings["network"]["encoder_training"] == training
+    StudyConfig.model_validate({**settings, "survey": "x"})
 
 
 def test_the_survey_is_named_relative_to_the_workspace(tmp_path: Path) -> None:
