@@ -16,6 +16,7 @@ from studies.commands import (
     export,
     imports,
     init,
+    label,
     pack,
     predict,
     quickstart,
@@ -66,6 +67,7 @@ def _options(
 
 app.command(cls=SpokenCommand)(survey.check)
 app.command(cls=SpokenCommand)(init.init)
+app.command(cls=SpokenCommand)(label.label)
 app.add_typer(tune_app, name="tune")
 app.command(cls=SpokenCommand)(status.status)
 app.command(cls=SpokenCommand)(report.report)

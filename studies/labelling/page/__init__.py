@@ -1,0 +1,1 @@
+"""What the browser gets: HTML, CSS and JavaScript modules, as they are."""
