@@ -27,6 +27,7 @@ from studies.commands import (
     survey,
     tune,
 )
+from studies.commands.options.export_group import RESULTS, ExportGroup
 from studies.commands.options.several_images import SeveralImages
 from studies.commands.options.tune_group import TuneGroup
 from studies.commands.terminal.errors import SentenceGroup
@@ -44,6 +45,10 @@ tune_app = typer.Typer(
     help="Run the studies of a workspace; the same command resumes. Without a study's name, both.",
     cls=TuneGroup,
     no_args_is_help=True,
+)
+export_app = typer.Typer(
+    help="Results of a workspace for other programs; or tiles of a survey, to draw masks elsewhere.",
+    cls=ExportGroup,
 )
 import_app = typer.Typer(
     help="Take labels and masks from other programs, or a survey from another layout.", no_args_is_help=True
@@ -73,7 +78,7 @@ app.command(cls=SpokenCommand)(status.status)
 app.command(cls=SpokenCommand)(report.report)
 app.command(cls=SpokenCommand)(pack.pack)
 app.command(cls=SpokenCommand)(dashboard.dashboard)
-app.command(cls=SpokenCommand)(export.export)
+app.add_typer(export_app, name="export")
 app.command(cls=SeveralImages)(predict.predict)
 app.command(cls=SpokenCommand)(evaluate.evaluate)
 app.command(cls=SpokenCommand)(confirm.confirm)
@@ -87,6 +92,9 @@ for _study, _help in tune.HELP.items():
 app.command(cls=SpokenCommand)(tune.worker)
 import_app.command(cls=SpokenCommand)(imports.girona)
 import_app.command(cls=SpokenCommand)(imports.labels)
+import_app.command(cls=SpokenCommand)(imports.masks)
+export_app.command(RESULTS, cls=SpokenCommand)(export.export)
+export_app.command(cls=SpokenCommand)(export.tiles)
 
 
 def main() -> None:

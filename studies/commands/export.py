@@ -1,4 +1,4 @@
-"""Command: tables and figures of the studies as files for other programs."""
+"""Commands: results of the studies, and tiles of a survey, as files for other programs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from typing import Annotated
 import typer
 
 from studies.commands.options.workspace import WorkspaceArgument, find_workspace
+from studies.commands.survey import SurveyArgument
+
+
+class SplitChoice(StrEnum):
+    """Which tiles may be written alone."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
 
 
 class FormatChoice(StrEnum):
@@ -54,3 +63,30 @@ def export(
     counts = Counter(path.suffix.removeprefix(".") for path in written)
     kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
     say(f"{kinds} in {folder}")
+
+
+def tiles(
+    survey: SurveyArgument,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to make; it must be empty or new.")
+    ],
+    split: Annotated[
+        SplitChoice | None, typer.Option(help="Tiles of this split alone.", show_default=False)
+    ] = None,
+) -> None:
+    """Write tiles as 8-bit PNGs, with the lists of classes that labelme, CVAT and Label Studio read.
+
+    Draw on these pictures, and bring the masks back with `sonarseg import masks`.
+    """
+    from sonarseg.survey.importers.drawn.tiles_to_draw import export_tiles
+    from sonarseg.survey.layout import open_survey
+    from studies.commands.options.nearby import refuse_no_survey
+    from studies.commands.terminal.console import ConsoleProgress, say
+
+    refuse_no_survey(survey)
+    opened = open_survey(survey)
+    with ConsoleProgress() as progress:
+        count = export_tiles(
+            opened, folder, None if split is None else opened.splits[split.value], progress=progress
+        )
+    say(f"{count} tiles in {folder}; next: sonarseg import masks --from PROGRAM FILE {survey}")

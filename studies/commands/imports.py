@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -84,6 +85,53 @@ def labels(
         say("Nothing was written.")
         return
     say(f"Image-level labels: {write_table_labels(survey, found)}; next: sonarseg check {survey}")
+
+
+class ProgramChoice(StrEnum):
+    """Programs whose files are read; the names are those of `READERS`."""
+
+    LABELME = "labelme"
+    CVAT = "cvat"
+    COCO = "coco"
+    LABEL_STUDIO = "label-studio"
+
+
+def masks(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="What the program exported; for labelme also its folder.")
+    ],
+    survey: SurveyArgument,
+    program: Annotated[ProgramChoice, typer.Option("--from", help="Program, or kind of the file.")],
+    rest: Annotated[
+        str | None,
+        typer.Option(metavar="CLASS", help="Class of pixels in no area; by default 255, not known."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace masks that are there.")] = False,
+) -> None:
+    """Write masks/NAME.png of each tile that was drawn on, from labelme, CVAT, COCO or Label Studio.
+
+    Labels are the names in classes.txt, in any case; "no data" is 255. Where areas overlap, the upper one
+    counts: the later one in the file, in CVAT that of the higher z_order, in COCO never a crowd.
+    For labels from masks, see `sonarseg import labels`.
+    """
+    from sonarseg.survey.importers.drawn.masks import read_drawn, write_drawn
+    from studies.commands.options.nearby import refuse_no_survey
+    from studies.commands.terminal.console import ConsoleProgress, console, say
+    from studies.commands.terminal.tables import FittingTable, show
+
+    refuse_no_survey(survey)
+    drawn = read_drawn(file, survey, program.value, rest=rest, overwrite=overwrite)
+    tell_problems(drawn.problems, survey)
+    with ConsoleProgress() as progress:
+        counts = write_drawn(survey, drawn, progress=progress)
+    total = sum(counts.values())
+    shares = [(name, f"{100 * count / total:.1f}") for name, count in counts.items() if count]
+    show(console, FittingTable(("class", "% of pixels"), shares[: 2 * MOST_LINES]))
+    if drawn.empty:
+        say(f"without a mask: {len(drawn.empty)} tiles on which nothing was drawn{_some(drawn.empty)}")
+    if drawn.missing:
+        say(f"left out: {len(drawn.missing)} pictures that the survey does not have{_some(drawn.missing)}")
+    say(f"{len(drawn.drawings)} masks: {survey / 'masks'}; next: sonarseg check {survey}")
 
 
 def _show_labels(found: TableLabels) -> None:

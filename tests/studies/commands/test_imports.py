@@ -9,7 +9,8 @@ from sonarseg.survey.pictures import write_png
 from studies.commands import imports
 from studies.commands.terminal import console
 from tests.support.command_line import done_here, sonarseg_here
-from tests.support.tiny_survey import write_survey
+from tests.support.drawn_files import write_labelme
+from tests.support.tiny_survey import CLASSES, SIZE, write_survey
 
 TABLE = "file;mud;rock\nt1.png;x;\nt2.png;x;x\nt9.png;x;\n"
 
@@ -78,3 +79,26 @@ def test_labels_from_the_masks_of_the_survey(tmp_path: Path) -> None:
         "not overwritten"
         in sonarseg_here("import", "labels", survey / "masks", survey, cwd=tmp_path).sentence()
     )
+
+
+def test_masks_of_drawing_programs_by_the_command(tmp_path: Path) -> None:
+    survey = write_survey(tmp_path / "survey", val_masks=False)
+    out = done_here("export", "tiles", survey, "out", "--split", "val", cwd=tmp_path)
+    assert "5 tiles in out" in out
+    drawn = {
+        path.stem: np.ones(SIZE, dtype=np.uint8)
+        for path in sorted((tmp_path / "out" / "images").iterdir())[:3]
+    }
+    write_labelme(tmp_path / "drawn", drawn, CLASSES)
+    out = done_here("import", "masks", "--from", "labelme", "drawn", survey, cwd=tmp_path)
+    assert "rock" in out
+    assert f"3 masks: {survey / 'masks'}" in out
+    refused = sonarseg_here("import", "masks", "--from", "labelme", "drawn", survey, cwd=tmp_path)
+    assert refused.code == 2
+    assert refused.err.count("exists and is not overwritten") == 3
+
+
+def test_export_without_a_name_is_that_of_results(tmp_path: Path) -> None:
+    for words in (("export",), ("export", "--to", "csv"), ("export", "results")):
+        assert "sonarseg init SURVEY" in sonarseg_here(*words, cwd=tmp_path).sentence(), words
+    assert "tiles" in done_here("export", "--help", cwd=tmp_path)

@@ -63,7 +63,7 @@ def test_the_version_is_told() -> None:
     assert result.output.startswith("sonarseg 0.")
 
 
-SURVEYS = ["init", "check", "simulate", "import girona", "import labels"]
+SURVEYS = ["init", "check", "simulate", "import girona", "import masks", "import labels", "export tiles"]
 STUDIES = ["tune crf", "tune loss", "tune all", "status", "report", "dashboard", "quickstart"]
 RUNS = ["run", "evaluate", "predict", "pack"]
 

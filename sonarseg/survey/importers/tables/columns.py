@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sonarseg.errors import UserError
-from sonarseg.survey.importers.pictures_named import PicturesNamed
-from sonarseg.survey.importers.tables.sheet import Row, Sheet, plain, tile_columns
+from sonarseg.survey.importers.foreign_names import PicturesNamed, plain
+from sonarseg.survey.importers.tables.sheet import Row, Sheet, tile_columns
 from sonarseg.survey.importers.tables.values import add_up, is_mark, is_value
 
 # Titles of one column with the names of classes, as `plain` writes them

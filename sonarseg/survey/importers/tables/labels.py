@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.files.texts import control_character
 from sonarseg.files.whole import write_atomically
+from sonarseg.survey.importers.foreign_names import PicturesNamed
 from sonarseg.survey.importers.mask_labels import refuse_labels, write_labels_csv
-from sonarseg.survey.importers.pictures_named import PicturesNamed
 from sonarseg.survey.importers.tables.columns import Columns, find_columns
 from sonarseg.survey.importers.tables.delimited import read_delimited
 from sonarseg.survey.importers.tables.rows import read_lists, read_marks

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.importers.pictures_named import PicturesNamed
+from sonarseg.survey.importers.foreign_names import PicturesNamed, plain
 from sonarseg.survey.importers.tables.columns import Columns, split_list
-from sonarseg.survey.importers.tables.sheet import Row, Sheet, plain
+from sonarseg.survey.importers.tables.sheet import Row, Sheet
 from sonarseg.survey.importers.tables.values import reading_of
 
 

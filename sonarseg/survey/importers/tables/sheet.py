@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from sonarseg.survey.importers.foreign_names import plain
 
 # Titles of the column that names the tiles, by preference, as `plain` writes them
 TILE_TITLES = (
@@ -50,11 +51,6 @@ class Sheet:
             if tile_columns(row.cells):
                 return place
         return None
-
-
-def plain(title: str) -> str:
-    """Text without case, spaces and punctuation: "File name" and file_name are one title."""
-    return re.sub(r"[\W_]+", "", title.casefold())
 
 
 def tile_columns(titles: Sequence[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Which picture of a survey a name means that someone wrote elsewhere."""
+"""Names that someone wrote elsewhere: which picture of a survey they mean, and which names are alike."""
 
 from __future__ import annotations
 
@@ -43,6 +43,11 @@ class PicturesNamed:
             if _is_number(spelling) and (found := self._by_number.get(str(int(spelling)))) is not None:
                 return found
         return None
+
+
+def plain(title: str) -> str:
+    """Text without case, spaces and punctuation: "File name" and file_name are one title."""
+    return re.sub(r"[\W_]+", "", title.casefold())
 
 
 def _is_number(text: str) -> bool:

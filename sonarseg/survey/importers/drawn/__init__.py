@@ -1,0 +1,1 @@
+"""Areas that people drew in other programs: labelme, CVAT, COCO files, Label Studio."""
