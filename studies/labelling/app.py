@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,6 +15,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from sonarseg.densecrf.published import published
+from sonarseg.densecrf.scribbles import fill_from_strokes
 from sonarseg.errors import UserError
 from studies.labelling.class_changes import add_class, merge_classes, rename_class
 from studies.labelling.guard import Guard, Keys
@@ -22,6 +25,8 @@ from studies.labelling.masks import MaskConflictError
 from studies.labelling.session import Session
 
 _KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+# The published setting for sonar that fills a tile from strokes
+_SETTING = "w-s3Tseg"
 Work = Callable[[Session, Request, bytes], Response]
 
 
@@ -61,6 +66,7 @@ def make_app(session: Session, keys: Keys) -> ASGIApp:
             Route("/api/thumbnail", _answer(session, _thumbnail)),
             Route("/api/mask", _answer(session, _mask)),
             Route("/api/mask", _answer(session, _draw), methods=["POST"]),
+            Route("/api/fill", _answer(session, _fill), methods=["POST"]),
         ]
     )
     return Guard(app, keys)
@@ -161,6 +167,18 @@ def _draw(session: Session, request: Request, body: bytes) -> Response:
         if request.query_params.get("generation") != str(session.table.generation):
             return JSONResponse({"error": "The classes have changed: the page is loaded again."}, 409)
         return JSONResponse({"tag": session.masks.write(tile, body, len(session.table.classes), tag)})
+
+
+def _fill(session: Session, request: Request, body: bytes) -> Response:
+    tile = _tile(session, request)
+    image = session.pictures.grey(tile)
+    if len(body) != 2 * image.shape[0] * image.shape[1]:
+        raise _MalformedError
+    strokes = np.frombuffer(body, dtype="<i2").reshape(image.shape[:2])
+    filled = fill_from_strokes(
+        strokes, image, len(session.table.classes), published(_SETTING), session.pictures.valid(tile)
+    )
+    return Response(filled.tobytes(), media_type="application/octet-stream")
 
 
 def _tile(session: Session, request: Request) -> str:

@@ -108,7 +108,10 @@ class Masks:
 def _write_durably(path: Path, mask: NDArray[np.uint8]) -> None:
     """Write under a hidden name, see that it is on the disk, and move it into place."""
     waiting = path.with_name(f".{path.stem}.drawn.png")
-    write_index_png(waiting, mask)
-    with waiting.open("rb") as file:
-        os.fsync(file.fileno())
-    waiting.replace(path)
+    try:
+        write_index_png(waiting, mask)
+        with waiting.open("rb") as file:
+            os.fsync(file.fileno())
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)

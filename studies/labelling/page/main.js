@@ -2,6 +2,7 @@
 
 import { ClassPanel } from './class_panel.js';
 import { GridView } from './grid_view.js';
+import { MaskView } from './mask_view.js';
 import { Survey } from './survey.js';
 import { TileView } from './tile_view.js';
 import { Tone } from './tone.js';
@@ -11,6 +12,9 @@ const KEYS = {
     ['u', 'undo'], ['Backspace', 'not labelled'], ['a s', 'contrast'], ['d f', 'gamma'], ['x', 'both back'], ['g m', 'grid, mask']],
   grid: [['arrows', 'move'], ['Space', 'select'], ['Shift arrows', 'select more'], ['Ctrl a', 'select all'], ['Esc', 'select none'],
     ['1-9', 'a class on or off'], ['0', 'no class'], ['u', 'undo'], ['Enter', 'open the tile'], ['t m', 'tile, mask']],
+  mask: [['1-9', 'class to draw'], ['n', 'no data'], ['b p', 'brush, polygon'], ['s', 'strokes that fill'], ['e', 'eraser'],
+    ['[ ]', 'size'], ['Enter', 'close polygon, next tile'], ['Esc', 'drop polygon'], ['u', 'undo'], ['+ -', 'zoom'],
+    ['h', 'hide the mask'], ['d f', 'gamma'], ['t g', 'tile, grid']],
 };
 
 // A token in the address would stay in the history.
@@ -21,6 +25,7 @@ const survey = new Survey();
 const tone = new Tone();
 const tileView = new TileView(survey);
 const gridView = new GridView(survey);
+const maskView = new MaskView(survey, say);
 const panel = new ClassPanel(survey, (index) => chooseClass(index));
 let view = 'tile';
 
@@ -29,6 +34,11 @@ function chosenTiles() {
 }
 
 function chooseClass(index) {
+  if (view === 'mask') {
+    maskView.chooseClass(index);
+    draw();
+    return;
+  }
   if (!survey.classes[index]) return;
   if (!survey.classes[index].labelled) say(`${survey.classes[index].name} is the background: no label speaks of it.`);
   survey.toggle(chosenTiles(), index);
@@ -63,8 +73,10 @@ function drawFilter() {
 function draw() {
   if (view === 'tile') tileView.draw();
   if (view === 'grid') gridView.draw();
-  const tiles = chosenTiles();
-  panel.draw((index) => tiles.length > 0 && tiles.every((tile) => tile.shown[index] === '1'));
+  if (view === 'mask') maskView.open();
+  const tiles = view === 'mask' ? [] : chosenTiles();
+  if (view === 'mask') panel.draw((index) => index === maskView.chosen);
+  else panel.draw((index) => tiles.length > 0 && tiles.every((tile) => tile.shown[index] === '1'));
   drawProgress();
 }
 
@@ -113,6 +125,8 @@ function key(event) {
     x: () => tone.reset(),
     t: () => show('tile'),
     g: () => show('grid'),
+    m: () => show('mask'),
+    ...(view === 'mask' ? maskView.keys(draw) : {}),
   };
   if (index >= 0) chooseClass(index);
   else if (actions[event.key]) actions[event.key]();

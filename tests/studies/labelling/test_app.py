@@ -1,5 +1,6 @@
 """What the labelling page may ask for and change."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -134,3 +135,41 @@ def test_classes_change_and_other_pages_must_load_again(page: TestClient, root: 
     assert open_survey(root).classes == ("mud", "rock", "sand")
     refused = page.post("/api/classes", json={"what": "add", "name": "tile", "generation": 1})
     assert "cannot be called" in refused.json()["error"]
+
+
+def test_a_tile_is_filled_from_strokes(page: TestClient, root: Path) -> None:
+    strokes = np.full(SIZE, -1, "<i2")
+    strokes[4:16, 3], strokes[4:16, 20] = 0, 1
+    answer = page.post("/api/fill?tile=val1", content=strokes.tobytes())
+    filled = np.frombuffer(answer.content, np.uint8).reshape(SIZE)
+    assert (filled == read_mask_file(root / "masks" / "val1.png")).mean() > 0.8
+    assert page.post("/api/fill?tile=val1", content=strokes.tobytes()[1:]).status_code == 400
+    assert page.post("/api/fill?tile=..", content=strokes.tobytes()).status_code == 422
+
+
+def test_a_mask_in_another_format_is_not_doubled(page: TestClient, root: Path) -> None:
+    png = root / "masks" / "val1.png"
+    Image.open(png).save(png.with_suffix(".tif"))
+    png.unlink()
+    tag = page.get("/api/mask?tile=val1").headers["x-tag"]
+    query = {"tile": "val1", "tag": tag, "generation": "0"}
+    answer = page.post("/api/mask", params=query, content=bytes(SIZE[0] * SIZE[1]))
+    assert "save it as val1.png" in answer.json()["error"]
+    assert not png.exists()
+
+
+def test_after_a_failed_write_the_mask_is_what_it_was(
+    page: TestClient, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in (root / "masks").iterdir()}
+    tag = page.get("/api/mask?tile=val1").headers["x-tag"]
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    query = {"tile": "val1", "tag": tag, "generation": "0"}
+    answer = page.post("/api/mask", params=query, content=bytes(SIZE[0] * SIZE[1]))
+    assert answer.status_code == 507
+    assert "No space left" in answer.json()["error"]
+    assert before == {path: path.read_bytes() for path in (root / "masks").iterdir()}
