@@ -11,6 +11,9 @@ from sonarseg.survey.tile_names import tile_name
 # Suffixes of pictures that a survey may have been converted from, and none at all
 _SUFFIX = re.compile(r"\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
+# Characters of foreign text in a sentence
+_MOST_SHOWN = 80
+
 
 class PicturesNamed:
     """Finds tiles by names with or without folder and suffix, in any case, with lost leading zeros.
@@ -48,6 +51,12 @@ class PicturesNamed:
 def plain(title: str) -> str:
     """Text without case, spaces and punctuation: "File name" and file_name are one title."""
     return re.sub(r"[\W_]+", "", title.casefold())
+
+
+def quoted(text: str) -> str:
+    """Foreign text as a sentence quotes it: on one line, and not longer than that."""
+    line = " ".join(text.split())
+    return line if len(line) <= _MOST_SHOWN else f"{line[:_MOST_SHOWN]}..."
 
 
 def _is_number(text: str) -> bool:

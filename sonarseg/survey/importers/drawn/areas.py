@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
 
+# Coordinates beyond this, in pixels, are no slip of the hand
+_FARTHEST = 1e6
+
 
 class Area(Protocol):
     """A part of a picture."""
@@ -111,39 +114,56 @@ class Pixels:
         return covered
 
 
-def outline(points: Iterable[Sequence[float]], place: str) -> NDArray[np.float64]:
+def outline(points: Iterable[Sequence[float]], place: str, least: int = 3) -> NDArray[np.float64]:
     """Corners of an outline, float64 (N, 2).
 
     Raises
     ------
     UserError
-        If these are not three points or more, each of two finite numbers.
+        If these are not `least` points or more, each of two finite numbers of a picture's magnitude.
     """
     try:
         ring = np.array([[float(x), float(y)] for x, y in points], dtype=np.float64).reshape(-1, 2)
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{place}: its points cannot be read ({error}): expected pairs of numbers."
-        ) from error
-    if len(ring) < 3 or not np.isfinite(ring).all():
-        raise UserError(
-            f"{place} has {len(ring)} points: an area takes 3 or more, all of them finite numbers."
-        )
+    except (OverflowError, TypeError, ValueError) as error:
+        raise UserError(f"{place}: its points are no pairs of numbers ({error}): draw it again.") from error
+    if len(ring) < least:
+        raise UserError(f"{place} has {len(ring)} points: it takes {least} or more.")
+    # Also false for what is not a number
+    if not (np.abs(ring) <= _FARTHEST).all():
+        raise UserError(f"{place} lies more than {_FARTHEST:g} pixels away, or nowhere: draw it again.")
     return ring
 
 
 def rectangle(
-    left: float, top: float, right: float, bottom: float, *, turned: float = 0.0, around: str = "centre"
-) -> list[tuple[float, float]]:
-    """Corners of a rectangle, turned clockwise by degrees around its "centre" or its top left "corner"."""
-    pivot = (
-        np.array([left, top]) if around == "corner" else np.array([(left + right) / 2, (top + bottom) / 2])
-    )
-    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)]) - pivot
+    left: float,
+    top: float,
+    right: float,
+    bottom: float,
+    place: str,
+    *,
+    turned: float = 0.0,
+    around: str = "centre",
+) -> NDArray[np.float64]:
+    """Corners of a rectangle, float64 (4, 2).
+
+    Parameters
+    ----------
+    turned : float
+        Degrees clockwise around its "centre" or its top left "corner".
+
+    Raises
+    ------
+    UserError
+        If its sides are no finite numbers of a picture's magnitude.
+    """
+    first, last = outline([(left, top), (right, bottom)], place, least=2)
+    angle = np.radians(outline([(turned, 0)], place, least=1)[0, 0])
+    pivot = first if around == "corner" else (first + last) / 2
+    corners = np.array([first, (last[0], first[1]), last, (first[0], last[1])]) - pivot
     # y points down: this turns clockwise as the picture is seen.
-    sine, cosine = np.sin(np.radians(turned)), np.cos(np.radians(turned))
-    moved = corners @ np.array([[cosine, sine], [-sine, cosine]]) + pivot
-    return [(float(x), float(y)) for x, y in moved]
+    sine, cosine = np.sin(angle), np.cos(angle)
+    moved: NDArray[np.float64] = corners @ np.array([[cosine, sine], [-sine, cosine]]) + pivot
+    return moved
 
 
 def _inside(ring: NDArray[np.float64], height: int, width: int) -> NDArray[np.bool_]:

@@ -10,6 +10,7 @@ from sonarseg.errors import UserError
 from sonarseg.survey.importers.drawn.areas import Area, Drawing, Outlines, Pixels, Shape, outline
 from sonarseg.survey.importers.drawn.fields import field, read_any_json
 from sonarseg.survey.importers.drawn.run_lengths import coco_runs, pixels_of_runs
+from sonarseg.survey.importers.foreign_names import quoted
 
 
 def read_coco(source: Path, problems: list[str]) -> Iterator[Drawing]:
@@ -24,7 +25,7 @@ def read_coco(source: Path, problems: list[str]) -> Iterator[Drawing]:
     drawings: dict[int, Drawing] = {}
     for image in images:
         name = field(image, "file_name", str, f"{source} images")
-        place = f"{source} image {name}"
+        place = f"{source} image {quoted(name)}"
         size = (field(image, "height", int, place), field(image, "width", int, place))
         drawings[field(image, "id", int, place)] = Drawing(place, (name,), size)
     for annotation in sorted(annotations, key=_lies_on_top):

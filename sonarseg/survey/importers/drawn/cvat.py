@@ -8,8 +8,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from sonarseg.errors import UserError
+from sonarseg.survey.importers.damaged import DAMAGED, reason
 from sonarseg.survey.importers.drawn.areas import Area, Drawing, Outlines, Pixels, Shape, outline, rectangle
 from sonarseg.survey.importers.drawn.run_lengths import pixels_of_runs
+from sonarseg.survey.importers.foreign_names import quoted
 
 _IN_ARCHIVE = "annotations.xml"
 _AREAS = ("polygon", "box", "mask")
@@ -24,14 +26,14 @@ def read_cvat(source: Path, problems: list[str]) -> Iterator[Drawing]:
     for image in root.iter("image"):
         name = image.get("name", "")
         try:
-            place = f"{source} image {name}"
+            place = f"{source} image {quoted(name)}"
             drawing = Drawing(place, (name,), (_whole(image, "height", place), _whole(image, "width", place)))
         except UserError as error:
             problems.append(str(error))
             continue
         found: list[tuple[int, Shape]] = []
         for number, element in enumerate((e for e in image if e.tag in _AREAS + _OTHERS), start=1):
-            place = f"{source} image {name} shape {number}"
+            place = f"{source} image {quoted(name)} shape {number}"
             try:
                 shape = Shape(_text(element, "label", place), _area(element, place), place)
                 found.append((_whole(element, "z_order", place, "0"), shape))
@@ -46,13 +48,13 @@ def _root(source: Path) -> ElementTree.Element:
         raise UserError(f"{source} is not a file: name the .xml or .zip that CVAT exported.")
     try:
         if not zipfile.is_zipfile(source):
-            return ElementTree.parse(source).getroot()
+            return ElementTree.fromstring(source.read_bytes())
         with zipfile.ZipFile(source) as archive:
             if _IN_ARCHIVE not in archive.namelist():
                 raise UserError(f'{source} holds no {_IN_ARCHIVE}: export the task as "CVAT for images 1.1".')
             return ElementTree.fromstring(archive.read(_IN_ARCHIVE))
-    except (ElementTree.ParseError, zipfile.BadZipFile, UnicodeError) as error:
-        raise UserError(f"{source} is no XML ({error}): export it again.") from error
+    except DAMAGED as error:
+        raise UserError(f"{source} is no XML ({reason(error)}): export it again.") from error
 
 
 def _area(element: ElementTree.Element, place: str) -> Area:
@@ -61,9 +63,9 @@ def _area(element: ElementTree.Element, place: str) -> Area:
         # Text of numbers passes as numbers there.
         return Outlines((outline(pairs, place),))  # type: ignore[arg-type]
     if element.tag == "box":
-        sides = [_number(element, key, place) for key in ("xtl", "ytl", "xbr", "ybr")]
+        left, top, right, bottom = (_number(element, key, place) for key in ("xtl", "ytl", "xbr", "ybr"))
         turned = _number(element, "rotation", place, "0")
-        return Outlines((outline(rectangle(*sides, turned=turned), place),))
+        return Outlines((rectangle(left, top, right, bottom, place, turned=turned),))
     if element.tag == "mask":
         height, width = _whole(element, "height", place), _whole(element, "width", place)
         try:

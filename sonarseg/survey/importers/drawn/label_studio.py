@@ -12,6 +12,7 @@ from sonarseg.errors import UserError
 from sonarseg.survey.importers.drawn.areas import Area, Drawing, Outlines, Pixels, Shape, outline, rectangle
 from sonarseg.survey.importers.drawn.fields import field, read_any_json
 from sonarseg.survey.importers.drawn.run_lengths import brush_pixels
+from sonarseg.survey.importers.foreign_names import quoted
 
 # Fields of a region on the picture: texts, choices and relations have none of them.
 _GEOMETRY = {"points", "rle", "width", "height", "radiusX"}
@@ -29,7 +30,7 @@ def read_label_studio(source: Path, problems: list[str]) -> Iterator[Drawing]:
             "JSON, not as JSON-MIN."
         )
     for number, task in enumerate(tasks, start=1):
-        place = f"{source} task {task.get('id', number)}"
+        place = f"{source} task {quoted(str(task.get('id', number)))}"
         try:
             yield _drawing(task, place, problems)
         except UserError as error:
@@ -49,11 +50,11 @@ def _drawing(task: dict[str, Any], place: str, problems: list[str]) -> Drawing:
     shapes = []
     results = field(done[0], "result", list, place) if done else []
     # With <Labels> apart from the shapes, each region is there twice: without its class, and with it.
-    labelled = {result.get("id") for result in results if isinstance(result, dict) and _labels(result)}
+    labelled = {repr(result.get("id")) for result in results if isinstance(result, dict) and _labels(result)}
     for number, result in enumerate(results, start=1):
         where = f"{place} region {number}"
         try:
-            if not _is_region(result) or (not _labels(result) and result.get("id") in labelled):
+            if not _is_region(result) or (not _labels(result) and repr(result.get("id")) in labelled):
                 continue
             size = (field(result, "original_height", int, where), field(result, "original_width", int, where))
             shapes.append(Shape(_label(result, where), _area(result, size, where), where))
@@ -111,7 +112,7 @@ def _area(result: dict[str, Any], size: tuple[int, int], place: str) -> Area:
         left, top = field(value, "x", float, place) * scale[0], field(value, "y", float, place) * scale[1]
         right = left + field(value, "width", float, place) * scale[0]
         bottom = top + field(value, "height", float, place) * scale[1]
-        turned = float(value.get("rotation") or 0)
-        corners = rectangle(left, top, right, bottom, turned=turned, around="corner")
-        return Outlines((outline(corners, place),))
-    raise UserError(f"{place} is of the type {result['type']}: draw areas as polygon, rectangle or brush.")
+        turned = field(value, "rotation", float, place) if value.get("rotation") is not None else 0.0
+        return Outlines((rectangle(left, top, right, bottom, place, turned=turned, around="corner"),))
+    kind = quoted(str(result.get("type")))
+    raise UserError(f"{place} is of the type {kind}: draw areas as polygon, rectangle or brush.")

@@ -60,17 +60,14 @@ def _area(shape: dict[str, Any], place: str) -> Area:
         return Outlines((outline(points, place),))
     if kind not in ("rectangle", "circle", "mask"):
         raise UserError(f"{place} is a {kind}, not an area: draw a polygon, rectangle, circle or mask.")
-    try:
-        (x0, y0), (x1, y1) = [(float(x), float(y)) for x, y in points]
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{place}: a {kind} has two points of two numbers each ({error}): draw it again."
-        ) from error
+    if len(points) != 2:
+        raise UserError(f"{place}: a {kind} has two points, this one {len(points)}: draw it again.")
+    (x0, y0), (x1, y1) = outline(points, place, least=2).tolist()
     if kind == "circle":
         # The centre, and a point on the circle
         return Disc(x0, y0, math.hypot(x1 - x0, y1 - y0))
     if kind == "rectangle":
-        return Outlines((outline(rectangle(x0, y0, x1, y1), place),))
+        return Outlines((rectangle(x0, y0, x1, y1, place),))
     return _pixels(field(shape, "mask", str, place), (round(y0), round(x0)), (round(y1), round(x1)), place)
 
 

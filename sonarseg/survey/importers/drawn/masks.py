@@ -17,7 +17,7 @@ from sonarseg.survey.importers.drawn.coco import read_coco
 from sonarseg.survey.importers.drawn.cvat import read_cvat
 from sonarseg.survey.importers.drawn.label_studio import read_label_studio
 from sonarseg.survey.importers.drawn.labelme import read_labelme
-from sonarseg.survey.importers.foreign_names import PicturesNamed, plain
+from sonarseg.survey.importers.foreign_names import PicturesNamed, plain, quoted
 from sonarseg.survey.lists import find_pictures, read_classes
 from sonarseg.survey.no_data import read_valid, without_invalid
 from sonarseg.survey.pictures import picture_size, write_index_png
@@ -111,7 +111,9 @@ def read_drawn(
         found.take(drawing)
     if not found.drawings and not found.problems:
         told = (
-            f'"{found.missing[0]}", say, is no picture of the survey' if found.missing else "it holds no area"
+            f'"{quoted(found.missing[0])}", say, is no picture of the survey'
+            if found.missing
+            else "it holds no area"
         )
         raise UserError(
             f"{source}: nothing was drawn on a tile of {root} ({told}): name the export of its tiles."
@@ -210,7 +212,7 @@ class _Found:
             index = self._by_name.get(name or shape.label, IGNORE if name in _NO_DATA else None)
             if index is None:
                 self.problems.append(
-                    f'{shape.place}: found the class "{shape.label}", expected one of '
+                    f'{shape.place}: found the class "{quoted(shape.label)}", expected one of '
                     f"{', '.join(self._classes)} (see classes.txt), or no data."
                 )
             # An unknown label is a problem once: with one of them nothing is written.

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
+from sonarseg.survey.formats.found import MOST_PIXELS
 
 _LAST_CHANNEL = 3
 _CHANNELS = 4
@@ -28,9 +29,10 @@ def pixels_of_runs(
     UserError
         If a run is negative, or they do not have as many pixels as the area.
     """
+    _refuse_size(height, width, place)
+    if any(not 0 <= run <= MOST_PIXELS for run in runs):
+        raise UserError(f"{place}: a run of its pixels is negative or too long: export it again.")
     lengths = np.array(runs, dtype=np.int64)
-    if lengths.size and lengths.min() < 0:
-        raise UserError(f"{place}: a run of its pixels is negative: export it again.")
     total = int(lengths.sum())
     # The last run, of pixels outside, may be left out.
     if total > height * width or (total < height * width and lengths.size % 2):
@@ -88,6 +90,7 @@ def brush_pixels(packed: Sequence[int], height: int, width: int, place: str) -> 
     UserError
         If they are no such encoding, or of another size.
     """
+    _refuse_size(height, width, place)
     try:
         bits = np.unpackbits(np.array(packed, dtype=np.uint8))
     except (OverflowError, TypeError, ValueError) as error:
@@ -109,6 +112,12 @@ def brush_pixels(packed: Sequence[int], height: int, width: int, place: str) -> 
         done = end
     inside: NDArray[np.bool_] = values.reshape(height, width, _CHANNELS)[..., _LAST_CHANNEL] != 0
     return inside
+
+
+def _refuse_size(height: int, width: int, place: str) -> None:
+    """Refuse a size that no tile has, before memory is taken for it."""
+    if height < 1 or width < 1 or height * width > MOST_PIXELS:
+        raise UserError(f"{place} is {width} x {height} pixels, expected the size of a tile.")
 
 
 class _Bits:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sonarseg.errors import UserError
-from sonarseg.survey.importers.foreign_names import PicturesNamed, plain
+from sonarseg.survey.importers.foreign_names import PicturesNamed, plain, quoted
 from sonarseg.survey.importers.tables.sheet import Row, Sheet, tile_columns
 from sonarseg.survey.importers.tables.values import add_up, is_mark, is_value
 
@@ -118,7 +118,7 @@ def find_columns(
     """
     place = sheet.header
     if place is None:
-        shown = ", ".join(sheet.rows[0].cells)[:200]
+        shown = ", ".join(map(quoted, sheet.rows[0].cells[:12]))
         raise UserError(
             f"{sheet.place} has no column of tile names: expected a header with one called tile, file, "
             f'filename, image, name, picture or id, found "{shown}".'
@@ -163,7 +163,7 @@ def _of_known(
         found[column] = name
     missing = [name for name in classes if name not in found.values() and name != background]
     if found and missing:
-        left = ", ".join(f'"{titles[column]}"' for column in others if column not in found) or "none"
+        left = ", ".join(f'"{quoted(titles[column])}"' for column in others if column not in found) or "none"
         raise UserError(
             f'{where} has no column for the class "{missing[0]}" of classes.txt (other columns: {left}): add '
             "it, or correct its title; for a class that every tile may hold, use --background."
@@ -219,7 +219,7 @@ def _list_column(
         return best[0][0]
     if len(others) == 1:
         return others[0]
-    shown = ", ".join(f'"{titles[column]}"' for column in others) or "none"
+    shown = ", ".join(f'"{quoted(titles[column])}"' for column in others) or "none"
     raise UserError(
         f"{where} has no column of classes (columns besides the tile: {shown}): expected one for each class, "
         'or one called "classes" that lists them.'

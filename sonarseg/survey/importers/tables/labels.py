@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sonarseg.errors import UserError
 from sonarseg.files.texts import control_character
 from sonarseg.files.whole import write_atomically
-from sonarseg.survey.importers.foreign_names import PicturesNamed
+from sonarseg.survey.importers.foreign_names import PicturesNamed, quoted
 from sonarseg.survey.importers.mask_labels import refuse_labels, write_labels_csv
 from sonarseg.survey.importers.tables.columns import Columns, find_columns
 from sonarseg.survey.importers.tables.delimited import read_delimited
@@ -189,12 +189,12 @@ def _with(background: str | None, names: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _no_tile_found(sheet: Sheet, columns: Columns, missing: Sequence[str], example: str) -> str:
-    title = sheet.rows[sheet.header or 0].cell(columns.tile)
+    title = quoted(sheet.rows[sheet.header or 0].cell(columns.tile))
     if not missing:
         return f'{sheet.place} labels no tile: fill in its column "{title}" and the classes.'
     return (
-        f'{sheet.place}, column "{title}": none of its {len(missing)} names ("{missing[0]}", say) is a '
-        f'picture of the survey ("{example}", say): name the tiles like their files.'
+        f'{sheet.place}, column "{title}": none of its {len(missing)} names ("{quoted(missing[0])}", say) '
+        f'is a picture of the survey ("{example}", say): name the tiles like their files.'
     )
 
 

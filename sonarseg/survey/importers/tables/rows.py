@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.importers.foreign_names import PicturesNamed, plain
+from sonarseg.survey.importers.foreign_names import PicturesNamed, plain, quoted
 from sonarseg.survey.importers.tables.columns import Columns, split_list
 from sonarseg.survey.importers.tables.sheet import Row, Sheet
 from sonarseg.survey.importers.tables.values import reading_of
@@ -76,8 +76,8 @@ def read_marks(
             value = reading.shown(row.cell(column))
             if value is None:
                 read.problems.append(
-                    f'{sheet.place} row {row.number}, column "{titles.cell(column)}": '
-                    f'found "{row.cell(column)}", expected {reading.expected}.'
+                    f'{sheet.place} row {row.number}, column "{quoted(titles.cell(column))}": '
+                    f'found "{quoted(row.cell(column))}", expected {reading.expected}.'
                 )
             else:
                 shown[classes.index(name)] = value
@@ -114,7 +114,7 @@ def read_lists(
             lists.setdefault(tile, []).append((row, names))
     read.classes = classes or _classes_of(lists, background)
     by_name = {plain(name) or name: index for index, name in enumerate(read.classes)}
-    title = sheet.rows[sheet.header or 0].cell(columns.listed)
+    title = quoted(sheet.rows[sheet.header or 0].cell(columns.listed))
     for tile, rows in lists.items():
         if len(rows) > 1 and any(len(names) > 1 for _, names in rows):
             read.problems.append(
@@ -146,7 +146,7 @@ def _tile(sheet: Sheet, row: Row, columns: Columns, named: PicturesNamed, read: 
         return None
     if not name:
         read.problems.append(
-            f'{sheet.place} row {row.number}, column "{titles.cell(columns.tile)}": found nothing, '
+            f'{sheet.place} row {row.number}, column "{quoted(titles.cell(columns.tile))}": found nothing, '
             "expected the name of a tile."
         )
     elif tile is None:
@@ -169,6 +169,6 @@ def _unknown(sheet: Sheet, row: Row, title: str, name: str, classes: Sequence[st
     close = difflib.get_close_matches(name.casefold(), by_case, n=1)
     hint = f"{by_case[close[0]]}, perhaps" if close else f"one of {', '.join(classes)}"
     return (
-        f'{sheet.place} row {row.number}, column "{title}": found "{name}", '
+        f'{sheet.place} row {row.number}, column "{title}": found "{quoted(name)}", '
         f"expected {hint} (see classes.txt)."
     )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import warnings
-import zipfile
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 from sonarseg.errors import UserError
+from sonarseg.survey.importers.damaged import DAMAGED, reason
 from sonarseg.survey.importers.tables.sheet import Row, Sheet
 
 WORKBOOK_START = b"PK"
@@ -54,18 +54,9 @@ def _opened(path: Path, content: bytes, *, values: bool) -> Any:
             # What openpyxl leaves out (pictures, drop-down lists) holds no label.
             warnings.simplefilter("ignore")
             return openpyxl.load_workbook(io.BytesIO(content), data_only=values)
-    except (
-        zipfile.BadZipFile,
-        KeyError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        OSError,
-        SyntaxError,
-    ) as error:
+    except DAMAGED as error:
         raise UserError(
-            f"{path} cannot be read as an Excel workbook ({str(error)[:100] or type(error).__name__}): "
-            "save it again as .xlsx or .csv."
+            f"{path} cannot be read as an Excel workbook ({reason(error)}): save it again as .xlsx or .csv."
         ) from error
 
 

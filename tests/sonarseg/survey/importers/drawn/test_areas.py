@@ -12,8 +12,13 @@ def outlines(*rings: list[tuple[float, float]]) -> Outlines:
     return Outlines(tuple(outline(ring, "here") for ring in rings))
 
 
+def box(*sides: float, turned: float = 0.0, around: str = "centre") -> Outlines:
+    left, top, right, bottom = sides
+    return Outlines((rectangle(left, top, right, bottom, "here", turned=turned, around=around),))
+
+
 def test_a_pixel_is_covered_if_its_centre_is() -> None:
-    covered = outlines(rectangle(1.4, 0.6, 3.5, 2.5)).covers(4, 5)
+    covered = box(1.4, 0.6, 3.5, 2.5).covers(4, 5)
     expected = np.zeros((4, 5), dtype=bool)
     expected[1:2, 1:3] = True
     # Rows 0.6 to 2.5 hold the centre 1.5 alone, as 2.5 belongs to what begins there.
@@ -42,16 +47,16 @@ def test_outlines_by_the_even_odd_rule_as_checked_point_by_point() -> None:
 
 
 def test_several_outlines_are_one_area() -> None:
-    covered = outlines(rectangle(0, 0, 2, 2), rectangle(1, 0, 4, 1)).covers(3, 5)
+    covered = Outlines((rectangle(0, 0, 2, 2, "here"), rectangle(1, 0, 4, 1, "here"))).covers(3, 5)
     assert covered.sum() == 4 + 2
 
 
 def test_a_rectangle_is_turned_clockwise() -> None:
-    corner = outlines(rectangle(5, 1, 8, 3, turned=90, around="corner")).covers(6, 9)
+    corner = box(5, 1, 8, 3, turned=90, around="corner").covers(6, 9)
     expected = np.zeros((6, 9), dtype=bool)
     expected[1:4, 3:5] = True
     np.testing.assert_array_equal(corner, expected)
-    centre = outlines(rectangle(2, 2, 6, 4, turned=90)).covers(6, 9)
+    centre = box(2, 2, 6, 4, turned=90).covers(6, 9)
     expected = np.zeros((6, 9), dtype=bool)
     expected[1:5, 3:5] = True
     np.testing.assert_array_equal(centre, expected)
@@ -61,12 +66,18 @@ def test_what_lies_outside_of_the_picture_is_left_out() -> None:
     covered = Pixels(np.ones((4, 4), dtype=bool), top=-2, left=3).covers(3, 5)
     assert covered.nonzero()[0].tolist() == [0, 0, 1, 1]
     assert not Pixels(np.ones((2, 2), dtype=bool), top=9, left=9).covers(3, 5).any()
-    assert outlines(rectangle(-10, -10, 99, 99)).covers(3, 5).all()
+    assert box(-10, -10, 99, 99).covers(3, 5).all()
     assert Disc(0, 0, 1).covers(3, 5).sum() == 1
 
 
 @pytest.mark.parametrize(
-    "points", [[(0, 0), (1, 1)], [(0, 0), (1, 1), (2, float("nan"))], [(0,), (1,), (2,)]]
+    "points",
+    [
+        [(0, 0), (1, 1)],
+        [(0, 0), (1, 1), (2, float("nan"))],
+        [(0, 0), (1, 1), (2, 10**400)],
+        [(0,), (1,), (2,)],
+    ],
 )
 def test_no_area(points: list[tuple[float, ...]]) -> None:
     with pytest.raises(UserError, match=r"^here"):
@@ -89,6 +100,10 @@ def test_runs_that_do_not_fit() -> None:
         pixels_of_runs([3], 2, 3, "here")
     with pytest.raises(UserError, match="negative"):
         pixels_of_runs([7, -1], 2, 3, "here")
+    with pytest.raises(UserError, match="too long"):
+        pixels_of_runs([10**30], 2, 3, "here")
+    with pytest.raises(UserError, match="expected the size of a tile"):
+        pixels_of_runs([1], 10**9, 10**9, "here")
     with pytest.raises(UserError, match="cannot"):
         coco_runs("=é", "here")
     with pytest.raises(UserError, match="middle of a number"):

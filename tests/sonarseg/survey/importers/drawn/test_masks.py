@@ -191,6 +191,16 @@ def text(content: str) -> Callable[[Path], Path]:
     return write
 
 
+def damaged_archive(folder: Path) -> Path:
+    path = folder / "c.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", cvat_file([]) * 9)
+    content = bytearray(path.read_bytes())
+    content[50:80] = bytes(30)
+    path.write_bytes(content)
+    return path
+
+
 BAD: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "line": (
         "labelme",
@@ -224,6 +234,15 @@ BAD: dict[str, tuple[str, Callable[[Path], Path], str]] = {
     "no xml": ("cvat", text("<annotations>"), "is no XML"),
     "CVAT for video": ("cvat", text("<annotations><track/></annotations>"), 'is no "CVAT for images 1.1"'),
     "polyline": ("cvat", xml('<polyline label="Sand" points="1,1;2,2" z_order="0"/>'), "is a polyline"),
+    "unknown encoding": ("cvat", text('<?xml version="1.0" encoding="x"?><annotations/>'), "is no XML"),
+    "damaged archive": ("cvat", damaged_archive, "is no XML"),
+    "far away": ("labelme", labelme(labelme_shape("Sand", [[0, 0], [1e300, 0]], "circle")), "pixels away"),
+    "a turn that is none": (
+        "label-studio",
+        region(value={"x": 1, "y": 1, "width": 2, "height": 2, "rotation": "x", "polygonlabels": ["Sand"]}),
+        '"rotation" is "x", expected a number',
+    ),
+    "an id that is none": ("label-studio", region(id={}, value={"points": SQUARE}), "has 0 classes"),
     "bad runs": (
         "cvat",
         xml('<mask label="Sand" rle="3, 9" left="0" top="0" width="2" height="2" z_order="0"/>'),

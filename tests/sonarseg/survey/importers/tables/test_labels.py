@@ -216,6 +216,19 @@ def formula(workbook: openpyxl.Workbook) -> None:
     workbook.active["B2"] = "=1-C2"
 
 
+def damaged_book(folder: Path) -> Path:
+    path = plain_book(folder)
+    content = bytearray(path.read_bytes())
+    part = content.index(b"xl/workbook.xml")
+    content[part + 20 : part + 60] = bytes(40)
+    path.write_bytes(content)
+    return path
+
+
+def plain_book(folder: Path) -> Path:
+    return book(folder / "damaged.xlsx", [["tile", *CLASSES], ["line1-0001", 0, 0, 1]])
+
+
 HEADER = "tile,Ripples,Rock,Sand\n"
 BAD: dict[str, tuple[str | bytes | Callable[[Path], Path], list[str]]] = {
     "no tile column": ("where,Ripples,Rock,Sand\na,1,0,0\n", ["no column of tile names", '"where, Ripples']),
@@ -242,9 +255,11 @@ BAD: dict[str, tuple[str | bytes | Callable[[Path], Path], list[str]]] = {
     "no labels": (HEADER + "line1-0001,,,\n", ["labels no tile"]),
     "empty": ("", ["is empty"]),
     "no text": (b"\x00\x01\x02", ["is no text"]),
+    "a stray quotation mark": (HEADER + '"line1-000,0,0,1\nline1-0002,0,0,1\n', ["labels no tile"]),
     "unknown encoding": (codecs.BOM_UTF16_LE + b"\x00", ["encoding"]),
     "damaged workbook": (b"PK\x03\x04nothing", ["cannot be read as an Excel workbook"]),
     "old workbook": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ["old Excel file"]),
+    "damaged part of a workbook": (damaged_book, ["cannot be read as an Excel workbook"]),
     "merged cells": (
         lambda folder: book(
             folder / "m.xlsx", [["tile", "class"], ["line1-0001", "Sand"], ["line1-0002"]], merged
