@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.trial import BaseTrial, FrozenTrial
+from optuna.trial import BaseTrial
 
 from objectives.enqueued import suggested
 from objectives.outcome import OutOfMemory, TrialFailed
 from objectives.records import attributes as attr
 from objectives.run_monitor import DEFAULT_TIMING, RUN_COMMAND, StopRun, Timing, follow_run
+from objectives.seeded_run import choose_seed, prepare_run
 from objectives.space import setting_text, suggest_loss
-from sonarseg.files.whole import write_atomically
 from sonarseg.losses.config import LossConfig
 from sonarseg.progress import Progress, silent
 from sonarseg.training.batch_size import smaller
 from sonarseg.training.config import RunConfig
-from sonarseg.training.run_folder.config import CONFIG
 
 
 def _never() -> bool:
@@ -130,32 +127,18 @@ class LossObjective:
         A trial that goes on with a dead one brings its seed along.
         """
         setting = setting_text(suggested(trial, self._suggest))
-        if attr.SEED not in trial.user_attrs:
-            others = [other for other in study.get_trials(deepcopy=False) if is_of(other, setting)]
-            earlier = sum(attr.RETRY_OF not in other.user_attrs for other in others)
-            taken = {other.user_attrs.get(attr.SEED) for other in others}
-            trial.set_user_attr(attr.SEED, next(n for n in count(self.seed + earlier) if n not in taken))
-            trial.set_user_attr(attr.REPETITION, earlier > 0)
+        choose_seed(study, trial, setting, self.seed)
         trial.set_user_attr(attr.BATCH_SIZE, self.base.training.tiles_a_step)
         # Last: it tells that all is chosen.
         trial.set_user_attr(attr.SETTING, setting)
 
     def _prepare(self, trial: optuna.Trial) -> Path:
-        """Name the run folder, and write config.json; one that goes on with a dead trial brings it along."""
-        goes_on = attr.RUN in trial.user_attrs
-        if not goes_on:
-            trial.set_user_attr(attr.RUN, f"{self.runs_dir.name}/{self.folder}-{trial.number:04d}")
-        run_dir = self.runs_dir / Path(trial.user_attrs[attr.RUN]).name
-        if not goes_on:
-            # A folder of this name is left from an older database: nothing in it belongs to this trial.
-            shutil.rmtree(run_dir, ignore_errors=True)
-        run_dir.mkdir(parents=True, exist_ok=True)
-        if not (run_dir / CONFIG).is_file():
-            # What is chosen already is given again.
-            chosen = {"loss": self._suggest(trial), "seed": trial.user_attrs[attr.SEED]}
-            config = self.base.model_copy(update=chosen)
-            write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
-        return run_dir
+        # What is chosen already is given again.
+        return prepare_run(trial, self.runs_dir, self.folder, lambda: self._config(trial))
+
+    def _config(self, trial: optuna.Trial) -> RunConfig:
+        chosen = {"loss": self._suggest(trial), "seed": trial.user_attrs[attr.SEED]}
+        return self.base.model_copy(update=chosen)
 
     def _watcher(self, trial: optuna.Trial, judged: int) -> Callable[[dict[str, Any]], None]:
         title = f"trial {trial.number}, {trial.user_attrs[attr.SETTING]}, seed {trial.user_attrs[attr.SEED]}"
@@ -184,11 +167,6 @@ class LossObjective:
                 )
 
         return on_epoch
-
-
-def is_of(trial: FrozenTrial, setting: str) -> bool:
-    """Whether a trial, running ones included, has chosen a setting."""
-    return trial.user_attrs.get(attr.SETTING) == setting
 
 
 def judged_before(trial: optuna.Trial) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 import optuna
 
 from objectives.records import attributes as attr
-from objectives.records.study import KINDS, Direction, StudyKind
+from objectives.records.study import KINDS, REQUIRED, Direction, StudyKind
 from sonarseg.errors import UserError
 from sonarseg.survey.checks.scored_classes import mask_pixels, unscored_classes
 from sonarseg.survey.layout import Survey
@@ -27,6 +27,10 @@ FREE = {
     "name",
     "survey",
     "device",
+    "cam.trials",
+    "cam.sampler",
+    "cam.patience",
+    "cam.seeds",
     "crf.trials",
     "crf.sampler",
     "crf.patience",
@@ -48,7 +52,7 @@ def val_tiles(survey: Survey) -> tuple[str, ...]:
 
 
 def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, Any]]:
-    """User attributes of both studies; of masks, only those of `val` are opened."""
+    """User attributes of the studies; of masks, only those of `val` are opened."""
     tiles = val_tiles(survey)
     counts = [mask_pixels(survey, tile) for tile in tiles]
     several = sum(int((pixels > 0).sum() >= 2) for pixels in counts)
@@ -85,7 +89,8 @@ def describe(survey: Survey, config: StudyConfig) -> dict[StudyKind, dict[str, A
             f"the survey {survey.name} has {lacks} its val split, so no setting could be scored: "
             "the published settings of w-s3Tseg were used."
         )
-    return {kind: {attr.KIND: kind, **shared} for kind in KINDS}
+    wanted = KINDS if config.cam.trials else REQUIRED
+    return {kind: {attr.KIND: kind, **shared} for kind in wanted}
 
 
 def directions_of(config: StudyConfig) -> dict[StudyKind, tuple[Direction, ...]]:
@@ -140,17 +145,36 @@ def _first_change(before: Mapping[str, Any], survey: Survey, config: StudyConfig
             f"the class list changed from {', '.join(before[attr.SURVEY]['classes'])} "
             f"to {', '.join(survey.classes)}"
         )
-    # A study begun by an earlier version, without fields of today, had their defaults.
-    defaults = StudyConfig(name="-", survey="-").model_dump(mode="json")
-    old, new = _flat(defaults) | _flat(before[attr.CONFIG]), _flat(config.model_dump(mode="json"))
+    old, new = comparable_settings(before[attr.CONFIG]), comparable_settings(config.model_dump(mode="json"))
     for name in sorted(old.keys() | new.keys()):
-        if name not in FREE and old.get(name) != new.get(name):
+        if old.get(name) != new.get(name):
             return f"{name} in study.toml changed from {_shown(old.get(name))} to {_shown(new.get(name))}"
     if before[attr.SURVEY]["fingerprint"] != survey.fingerprint:
         return f"the survey {survey.root} changed (images, labels, splits or val masks)"
     if before[attr.VERSIONS]["optuna"].split(".")[0] != version("optuna").split(".")[0]:
         return f"Optuna changed from {before[attr.VERSIONS]['optuna']} to {version('optuna')}"
     return None
+
+
+def comparable_settings(noted: Mapping[str, Any], section: str = "") -> dict[str, Any]:
+    """Settings by dotted name, without those that may change while a study goes on.
+
+    A study begun by an earlier version, without fields of today, had their defaults.
+
+    Parameters
+    ----------
+    noted : mapping
+        The settings that a study notes.
+    section : str
+        Only this field or section; empty takes all.
+    """
+    defaults = StudyConfig(name="-", survey="-").model_dump(mode="json")
+    values = _flat(defaults) | _flat(noted)
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in FREE and (not section or name == section or name.startswith(f"{section}."))
+    }
 
 
 def _flat(section: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
+from objectives.map_space import MOST_NAMED_MAPS
+from objectives.records.map_ranking import FINALISTS
 from objectives.records.ranking import LOSSES
 from objectives.space import NAMED_LOSSES, CrfRanges, SamplerName
 from sonarseg.densecrf.engines.base import EngineName
@@ -60,6 +62,48 @@ class CrfStudyConfig(CrfRanges):
             raise ValueError(
                 'sampler = "cmaes" searches for one value, weigh_seconds = true for two: use another sampler '
                 '("auto", "tpe", "gp", "nsga2", "random", "qmc" or "grid"), or weigh_seconds = false'
+            )
+        return self
+
+
+class CamStudyConfig(CamConfig):
+    """Class activation maps, and the budget of the cam study, which searches their settings.
+
+    Attributes
+    ----------
+    trials : int
+        Trials of the whole study, the named first ones and the repetitions included; 0 searches nothing: the
+        maps are made as the other fields say.
+    sampler : {"auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc"}
+        What proposes the next trial.
+    patience : int or None
+        Stop after so many trials without a better value.
+    seeds : int
+        Runs with different seeds that the best settings get, inside the budget.
+    """
+
+    trials: Annotated[int, Field(ge=0)] = 0
+    sampler: Literal["auto", "tpe", "gp", "cmaes", "nsga2", "random", "qmc"] = "auto"
+    patience: Annotated[int, Field(ge=1)] | None = None
+    seeds: Annotated[int, Field(ge=1)] = 3
+
+    @property
+    def maps(self) -> CamConfig:
+        """The settings of the maps alone, as a run has them."""
+        return CamConfig.model_validate({name: getattr(self, name) for name in CamConfig.model_fields})
+
+    @model_validator(mode="after")
+    def _check_study(self) -> Self:
+        if self.trials and self.setting is not None:
+            raise ValueError(
+                f'setting = "{self.setting}" holds what trials = {self.trials} would search: '
+                "write trials = 0, or leave out the setting"
+            )
+        least = MOST_NAMED_MAPS + FINALISTS * (self.seeds - 1)
+        if 0 < self.trials < least:
+            raise ValueError(
+                f"seeds = {self.seeds} needs trials = {least} or more: {MOST_NAMED_MAPS} named settings and "
+                f"{self.seeds - 1} more runs of the best {FINALISTS}; or write trials = 0"
             )
         return self
 
@@ -118,7 +162,7 @@ class StudyConfig(Section):
     metric: Literal["miou_multiclass", "miou"] = "miou_multiclass"
     sonar: SonarGeometry = SonarGeometry()
     network: NetworkConfig = NetworkConfig()
-    cam: CamConfig = CamConfig()
+    cam: CamStudyConfig = CamStudyConfig()
     training: TrainingConfig = TrainingConfig()
     crf: CrfStudyConfig = CrfStudyConfig()
     loss: LossStudyConfig = LossStudyConfig()

@@ -1,7 +1,8 @@
-"""The whole of a study in order, by one worker or by many: the crf study, the loss study, the results."""
+"""The whole of a study in order, by one worker or by many: cam study, crf study, loss study."""
 
 from __future__ import annotations
 
+import shlex
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,10 @@ import optuna
 from objectives.records import attributes as attr
 from objectives.records.study import StudyKind
 from sonarseg.densecrf.engines.base import Engine, pick_engine
+from sonarseg.errors import UserError
 from sonarseg.progress import silent
-from studies.config import CrfStudyConfig, LossStudyConfig
+from studies.config import STUDY_TOML, CamStudyConfig, CrfStudyConfig, LossStudyConfig
+from studies.stages.chosen_maps import maps_can_be_searched
 from studies.stages.crf import ready_for_loss_study
 from studies.stages.lost_winner import is_winner_lost
 from studies.stages.open_studies import open_studies
@@ -57,6 +60,36 @@ class WorkerOptions:
 
 
 ONE_WORKER = WorkerOptions(workers=1)
+
+
+def tune_cam(
+    workspace: Workspace,
+    run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
+    worker_options: WorkerOptions = ONE_WORKER,
+) -> optuna.Study:
+    """Run the cam study; without val masks it stays empty and says so.
+
+    Raises
+    ------
+    UserError
+        If study.toml gives it no trials, the later studies have begun on other maps, or something else is
+        wrong that the person can put right.
+    KeyboardInterrupt
+        After Ctrl-C; the same call goes on.
+    """
+    if not workspace.config.cam.trials:
+        raise UserError(
+            f"{workspace.root / STUDY_TOML} gives the cam study no trials: write trials = 30, say, under "
+            "[cam], or begin with `sonarseg tune crf`."
+        )
+    _, studies = open_studies(workspace, run_settings.progress)
+    if not maps_can_be_searched(studies):
+        like = f"sonarseg init --like {shlex.quote(str(workspace.root))}"
+        raise UserError(
+            f"the crf study in {workspace.root} has begun on the maps of {workspace.warm_up_dir}, and its "
+            f"trials could not be compared with those on other maps: start a new workspace with `{like}`."
+        )
+    return _tune(workspace, "cam", run_settings, worker_options)
 
 
 def tune_crf(
@@ -106,7 +139,12 @@ def tune_all(
     run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
     worker_options: WorkerOptions = ONE_WORKER,
 ) -> None:
-    """Run both studies, as `tune_crf` and `tune_loss`; the second one only if the first has a best CRF."""
+    """Run the studies in order, the loss study only if the crf study has a best CRF.
+
+    A workspace whose crf study began without a cam study goes on without.
+    """
+    if workspace.config.cam.trials and maps_can_be_searched(open_studies(workspace)[1]):
+        tune_cam(workspace, run_settings, worker_options)
     # Without pseudo-labels of a best CRF there is nothing that runs could train on.
     if ready_for_loss_study(tune_crf(workspace, run_settings, worker_options)):
         tune_loss(workspace, run_settings, worker_options)
@@ -129,6 +167,9 @@ def _here(
     workspace: Workspace, kind: StudyKind, run_settings: RunSettings, worker_options: WorkerOptions
 ) -> None:
     """Prepare and run a study on this machine; nothing computes on a CUDA device in this very process."""
+    if kind == "cam":
+        _cam_here(workspace, run_settings, worker_options)
+        return
     with _leased(workspace, run_settings):
         ready = prepare(workspace, run_settings)
     study = ready.crf if kind == "crf" else ready.loss
@@ -146,6 +187,20 @@ def _here(
         with _leased(workspace, run_settings):
             prepare_loss(workspace, ready, run_settings)
     observer = Observer(study, _config(workspace, kind).trials, callbacks)
+    observer.show()
+    worker_options.backend.run(task, workers, observer)
+
+
+def _cam_here(workspace: Workspace, run_settings: RunSettings, worker_options: WorkerOptions) -> None:
+    """Run the cam study on this machine: its trials are the warm-ups, so nothing is prepared."""
+    study = open_studies(workspace, run_settings.progress)[1]["cam"]
+    task = _task(workspace, "cam", run_settings, worker_options)
+    callbacks = TrialCallbacks(run_settings.progress, ended=worker_options.ended)
+    workers = worker_options.workers or _workers(workspace, study, "cam")
+    if workers == 1 or attr.UNTUNED in study.user_attrs:
+        work_on(workspace, task, callbacks)
+        return
+    observer = Observer(study, workspace.config.cam.trials, callbacks)
     observer.show()
     worker_options.backend.run(task, workers, observer)
 
@@ -171,8 +226,11 @@ def _elsewhere(
     worker_options.backend.run(_task(workspace, kind, run_settings, worker_options), workers, observer)
 
 
-def _config(workspace: Workspace, kind: StudyKind) -> CrfStudyConfig | LossStudyConfig:
-    return workspace.config.crf if kind == "crf" else workspace.config.loss
+def _config(workspace: Workspace, kind: StudyKind) -> CamStudyConfig | CrfStudyConfig | LossStudyConfig:
+    config = workspace.config
+    if kind == "cam":
+        return config.cam
+    return config.crf if kind == "crf" else config.loss
 
 
 def _task(
@@ -191,7 +249,7 @@ def _task(
 def _workers(workspace: Workspace, study: optuna.Study, kind: StudyKind) -> int:
     """Count the workers that this machine feeds."""
     config = workspace.config
-    if kind == "loss":
+    if kind != "crf":
         return len(device_slots(config.device, config.loss.runs_per_device))
     return crf_workers(_engine(workspace).name, config.device, len(study.user_attrs[attr.TILES]))
 

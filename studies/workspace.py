@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from objectives.map_space import with_maps
 from sonarseg.errors import UserError
 from sonarseg.files.texts import read_text
 from sonarseg.progress import Progress, silent
@@ -18,6 +20,9 @@ from studies.config import STUDY_TOML, StudyConfig, find_line, load_study_config
 
 if TYPE_CHECKING:
     from studies.server_address import Location
+
+# In the warm-up's folder: the cam trial that it is the run of
+CHOSEN_MAPS = "chosen_maps.json"
 
 
 class Workspace:
@@ -41,6 +46,21 @@ class Workspace:
         return load_study_config(self.root / STUDY_TOML)
 
     @property
+    def chosen_maps(self) -> dict[str, Any] | None:
+        """What the cam study has chosen for the warm-up, if it has: trial, params, seed, run."""
+        path = self.warm_up_dir / CHOSEN_MAPS
+        if not path.is_file():
+            return None
+        chosen: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return chosen
+
+    @property
+    def settled(self) -> StudyConfig:
+        """The content of study.toml, the settings of the maps as the cam study has chosen them, if it has."""
+        chosen = self.chosen_maps
+        return self.config if chosen is None else with_maps(self.config, chosen["params"])
+
+    @property
     def database_path(self) -> Path:
         """The SQLite file of both studies; a copy of them where the studies are on a server."""
         return self.root / "study.db"
@@ -60,7 +80,7 @@ class Workspace:
 
     @property
     def runs_dir(self) -> Path:
-        """Run folders: warm-up, loss-0000, ..."""
+        """Run folders: cam-0000, ..., warm-up, loss-0000, ..."""
         return self.root / "runs"
 
     @property

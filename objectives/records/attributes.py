@@ -7,6 +7,7 @@ from types import NoneType
 
 BATCH_SIZE = "batch_size"
 BETTER_ITERATIONS = "better_iterations"
+CAM = "cam"
 CONFIG = "config"
 CONFIRM = "confirm"
 CONFUSIONS = "confusions"
@@ -82,6 +83,9 @@ _NUMBER = (int, float)
 
 STUDY: dict[str, Attribute] = {
     BATCH_SIZE: Attribute((list,), "studies.stages.batch_size", "batch sizes in turn, why each was chosen"),
+    CAM: Attribute(
+        (dict,), "studies.stages.chosen_maps", "the cam trial whose maps are those of the workspace"
+    ),
     CONFIG: Attribute((dict,), _DESCRIBED, "the settings of study.toml"),
     CONFIRM: Attribute((dict,), "studies.confirmation.confirm", "the confirmation: who, runs, results"),
     CREATED: Attribute((str,), _DESCRIBED, "when the study began (ISO 8601)"),
@@ -91,7 +95,7 @@ STUDY: dict[str, Attribute] = {
     ENGINE: Attribute((str,), "studies.stages.crf", "the dense CRF engine"),
     ENGINE_NOTE: Attribute((str,), "studies.stages.crf", "what the engines took if one was to be chosen"),
     GROUPS: Attribute((list,), _DESCRIBED, "the strip of each tile, or null"),
-    KIND: Attribute((str,), _DESCRIBED, "crf or loss"),
+    KIND: Attribute((str,), _DESCRIBED, "cam, crf or loss"),
     METRIC: Attribute((str,), _DESCRIBED, "the score that is maximised"),
     METRIC_NOTE: Attribute((str,), _DESCRIBED, "why it is not the score that was asked for"),
     RACE_CLAIMS: Attribute((dict,), "studies.stages.finish_races", "who scores which stopped trial now"),
@@ -131,12 +135,12 @@ TRIAL: dict[str, Attribute] = {
     PROPOSAL: Attribute((str,), "objectives.samplers", "random or adaptive"),
     REASON: Attribute((str,), "studies.trials.loop", "why it failed or ended early"),
     REFUSED: Attribute((bool,), "studies.trials.loop", "its enqueued setting cannot be used"),
-    REPETITION: Attribute((bool,), "objectives.loss", "a setting again with another seed"),
+    REPETITION: Attribute((bool,), "objectives.seeded_run", "a setting again with another seed"),
     RETRY_OF: Attribute((int,), "studies.trials.retry", "the interrupted trial that it goes on with"),
-    RUN: Attribute((str,), "objectives.loss", "run folder, relative to the workspace"),
+    RUN: Attribute((str,), "objectives.seeded_run", "run folder, relative to the workspace"),
     SCORES: Attribute((dict,), "objectives.crf", "every score, and IoU per class"),
     SECONDS: Attribute(_NUMBER, "objectives.crf", "what it took"),
-    SEED: Attribute((int,), "objectives.loss", "random seed of the run"),
-    SETTING: Attribute((str,), "objectives.loss", "text of loss and parameters, without the seed"),
+    SEED: Attribute((int,), "objectives.seeded_run", "random seed of the run"),
+    SETTING: Attribute((str,), "objectives.loss", "text of the parameters, without the seed"),
     WORKER: Attribute((dict,), "studies.trials.loop", "host and process that ran it"),
 }

@@ -41,6 +41,10 @@ _LOSS_PARAMETERS: dict[str, set[str]] = {
     "focal": {"gamma", "alpha"},
     "lovasz_softmax": set(),
 }
+_MAP_PARAMETERS: dict[str, set[str]] = {
+    "binary": {"binary_form", "warmup_rate", "warmup_epochs"},
+    "candidate": {"form", "presence_weight", "top_share", "temperature", "warmup_rate", "warmup_epochs"},
+}
 
 # Attributes of a complete trial that must be of the right kind, if it has them
 _CHECKED = (attr.CURVE, attr.DERIVED, attr.SCORES, attr.REASON, attr.RETRY_OF, attr.SECONDS, attr.SEED)
@@ -92,7 +96,8 @@ def _has_parameters(trial: FrozenTrial, attrs: Mapping[str, Any]) -> bool:
         return False
     if attrs.get(attr.KIND) == "crf":
         return params.keys() >= _CRF_PARAMETERS
-    needed = _LOSS_PARAMETERS.get(str(params.get("loss")))
+    parameters = _MAP_PARAMETERS if attrs.get(attr.KIND) == "cam" else _LOSS_PARAMETERS
+    needed = parameters.get(str(params.get("loss")))
     noted = all(isinstance(trial.user_attrs.get(name), str) for name in (attr.SETTING, attr.RUN))
     return needed is not None and params.keys() >= needed and noted
 

@@ -11,7 +11,7 @@ from objectives.records import attributes as attr
 from sonarseg.errors import UserError
 from sonarseg.metrics.iou import METRICS
 
-_MAPPINGS = (attr.CONFIG, attr.SURVEY, attr.VERSIONS, attr.CONFIRM)
+_MAPPINGS = (attr.CAM, attr.CONFIG, attr.SURVEY, attr.VERSIONS, attr.CONFIRM)
 _TEXTS = (
     attr.CREATED,
     attr.DEVICE,
@@ -35,7 +35,7 @@ def refuse_overwritten(place: object, studies: Mapping[Any, Study]) -> None:
     place : object
         The database, as the sentence names it.
     studies : mapping
-        "crf" and "loss" to the study, as far as they are there.
+        Kind to the study, as far as they are there.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Reads the two studies of a workspace; nothing is written and nothing is created."""
+"""Reads the studies of a workspace; nothing is written and nothing is created."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read_studies(workspace: Path) -> dict[str, Study]:
     Returns
     -------
     dict
-        "crf" and "loss", where they exist, in this order.
+        "cam", "crf" and "loss", where they exist, in this order.
 
     Raises
     ------

@@ -19,9 +19,12 @@ from objectives.records.ranking import best_of
 from objectives.records.trial import read_off_run
 from sonarseg.files.plain_text import plain, plain_or_none
 
-StudyKind = Literal["crf", "loss"]
+StudyKind = Literal["cam", "crf", "loss"]
 Direction = Literal["maximize", "minimize"]
-KINDS: tuple[StudyKind, ...] = ("crf", "loss")
+# In the order in which they follow from each other
+KINDS: tuple[StudyKind, ...] = ("cam", "crf", "loss")
+# Those that every workspace has; the cam study is there if study.toml gives it trials.
+REQUIRED: tuple[StudyKind, ...] = ("crf", "loss")
 STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "pruned",

@@ -38,7 +38,7 @@ def confirm(
 
     On val the same tiles chose the winner; only test can confirm a gain.
     """
-    from objectives.records.study import KINDS
+    from objectives.records.study import REQUIRED
     from sonarseg.processes.signals import interruptible
     from studies.commands.terminal import phases
     from studies.commands.terminal.console import ConsoleProgress, console
@@ -51,7 +51,7 @@ def confirm(
     chosen = find_workspace(workspace)
     phases.note_in(chosen, "confirm")
     setting = _setting(chosen, against)
-    wanted = [kind for kind in KINDS if study in ("all", kind)]
+    wanted = [kind for kind in REQUIRED if study in ("all", kind)]
     # Before anything long begins, every study is asked whether it has a winner.
     for kind in wanted:
         contenders(chosen, kind, setting)

@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from studies.stages.run_settings import RunSettings
     from studies.workspace import Workspace
 
-StudyName = Literal["crf", "loss", "all"]
+StudyName = Literal["cam", "crf", "loss", "all"]
 # The commands of `sonarseg tune`, which have the same options
 HELP: dict[StudyName, str] = {
+    "cam": "Tune the class activation maps, if study.toml gives them trials; the same command resumes.",
     "crf": "Tune the dense CRF, from the warm-up run on; the same command resumes.",
     "loss": "Tune the loss, on the pseudo-labels of the best CRF; the same command resumes.",
-    "all": "Run both studies, write the report and the best model's maps; the same command resumes.",
+    "all": "Run all studies, write the report and the best model's maps; the same command resumes.",
 }
 
 Workers = Annotated[
@@ -67,7 +68,7 @@ class TuneOptions:
 
     Attributes
     ----------
-    study : {"crf", "loss", "all"}
+    study : {"cam", "crf", "loss", "all"}
         The study to work on.
     workers : int or None
         Trials at once; None is one per device, and for the crf study one for every eight cores.
@@ -130,7 +131,7 @@ def worker(
 
 
 def tune_studies(workspace: Workspace, options: TuneOptions, run_settings: RunSettings | None = None) -> None:
-    """Run one study or both, and write the report; after both also the best model's maps.
+    """Run one study or all, and write the report; after all also the best model's maps.
 
     Parameters
     ----------
@@ -144,7 +145,7 @@ def tune_studies(workspace: Workspace, options: TuneOptions, run_settings: RunSe
     UserError
         If something is wrong that the person can put right.
     typer.Exit
-        If both studies were asked for and all runs failed.
+        If all studies were asked for and all runs failed.
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
@@ -197,7 +198,7 @@ def _run(workspace: Workspace, options: TuneOptions, run_settings: RunSettings |
     from sonarseg.processes.signals import interruptible
     from studies.commands.terminal.console import ConsoleProgress
     from studies.commands.terminal.trial_lines import json_line, trial_line
-    from studies.pipeline import WorkerOptions, tune_all, tune_crf, tune_loss
+    from studies.pipeline import WorkerOptions, tune_all, tune_cam, tune_crf, tune_loss
     from studies.stages.run_settings import DEFAULT_RUN_SETTINGS
     from studies.workers.dask import DaskWorkers
     from studies.workers.local import LocalWorkers
@@ -207,7 +208,7 @@ def _run(workspace: Workspace, options: TuneOptions, run_settings: RunSettings |
         backend = DaskWorkers(options.scheduler) if options.scheduler else LocalWorkers()
         worker_options = WorkerOptions(options.workers, backend, options.hours, ended)
         shown = replace(run_settings or DEFAULT_RUN_SETTINGS, progress=progress)
-        run = {"crf": tune_crf, "loss": tune_loss, "all": tune_all}[options.study]
+        run = {"cam": tune_cam, "crf": tune_crf, "loss": tune_loss, "all": tune_all}[options.study]
         run(workspace, shown, worker_options)
 
 

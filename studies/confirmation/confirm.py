@@ -241,7 +241,7 @@ class _Measuring:
             cams_dir,
             contender.crf,
             self.ready.scaling,
-            cam=workspace.config.cam,
+            cam=workspace.settled.cam,
             engine=self.engine,
             jobs=self.run_settings.processes,
         )

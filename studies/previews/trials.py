@@ -66,6 +66,9 @@ def write_trial_pictures(
     if not sheet.tiles:
         return made
     for kind, study in studies.items():
+        if kind == "cam":
+            # Its maps are not kept.
+            continue
         store = DashboardStore(study)
         for trial in _without_picture(study, store):
             if not go_on():
@@ -152,7 +155,7 @@ class _Sheet:
             parameters,
             shown=self.survey.shown(tile),
             valid=self.survey.read_valid(tile),
-            background_id=self.workspace.config.cam.constant_background(self.survey.background_id),
+            background_id=self.workspace.settled.cam.constant_background(self.survey.background_id),
             engine=self.engine,
         )
 

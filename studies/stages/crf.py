@@ -73,7 +73,7 @@ def run_crf_study(
         Where the study was begun with another engine.
     """
     config = workspace.config.crf
-    background = workspace.config.cam.constant_background(survey.background_id)
+    background = workspace.settled.cam.constant_background(survey.background_id)
     progress = callbacks.progress
     with storage_errors(workspace.database), ask_lock(study, workspace, progress):
         engine = _same_engine(study, _engine(study, workspace, jobs, progress), workspace)
@@ -103,7 +103,7 @@ def run_crf_study(
             Path(folder),
             progress,
             jobs=jobs,
-            cam=workspace.config.cam,
+            cam=workspace.settled.cam,
         )
         make_ready(engine, scaling.channels, progress, num_classes=survey.num_classes)
         objective = CrfObjective(

@@ -7,12 +7,12 @@ from pathlib import Path
 import optuna
 
 from objectives.records import attributes as attr
-from objectives.records.study import StudyKind
+from objectives.records.study import REQUIRED, StudyKind
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
 from studies.compatibility import check_compatible, describe, directions_of
 from studies.stages.masks_drawn_later import take_masks_in
-from studies.storage.open import create_database, create_removed, has_studies, load_studies, storage_errors
+from studies.storage.open import create_database, create_missing, has_studies, load_studies, storage_errors
 from studies.workspace import Workspace
 
 
@@ -33,10 +33,14 @@ def open_studies(
     survey.fingerprint  # noqa: B018
     progress("opening the studies", 0, 0, "")
     with workspace.lock(progress), storage_errors(path):
-        if not has_studies(path):
-            create_database(path, describe(survey, config), directions_of(config))
+        described = describe(survey, config)
+        if not has_studies(path, described):
+            create_database(path, described, directions_of(config))
         elif isinstance(path, Path):
-            for kind in create_removed(path, describe(survey, config), directions_of(config)):
+            for kind in create_missing(path, described, directions_of(config)):
+                if kind not in REQUIRED:
+                    # It may be wished for later than the others.
+                    continue
                 progress(f"{kind} study", 0, 1, "was removed, and begins again; the warm-up is kept")
         studies = load_studies(path)
         if masks := take_masks_in(studies, survey, config):

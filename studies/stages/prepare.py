@@ -22,6 +22,7 @@ from sonarseg.training.config import RunConfig
 from sonarseg.training.run_folder.record import read_summary
 from sonarseg.training.targets.pseudo_labels import make_pseudo_labels
 from studies.stages.batch_size import note_batch_size
+from studies.stages.chosen_maps import settle_maps
 from studies.stages.crf import best_crf_trial
 from studies.stages.device_work import on_device
 from studies.stages.open_studies import open_studies
@@ -47,7 +48,7 @@ class Prepared:
 
 
 def prepare(workspace: Workspace, run_settings: RunSettings = DEFAULT_RUN_SETTINGS) -> Prepared:
-    """Open the studies, train the warm-up and extract the CAMs, unless that is done.
+    """Open the studies, choose or train the warm-up and extract the CAMs, unless that is done.
 
     Raises
     ------
@@ -56,6 +57,7 @@ def prepare(workspace: Workspace, run_settings: RunSettings = DEFAULT_RUN_SETTIN
     """
     survey, studies = open_studies(workspace, run_settings.progress)
     with workspace.lock(run_settings.progress), storage_errors(workspace.database):
+        settle_maps(workspace, studies, run_settings.progress)
         try:
             scaling = warm_up(workspace, survey, run_settings)
         except TrialFailed as error:
@@ -138,7 +140,7 @@ def first_pseudo_labels(
             ready.scaling,
             engine=engine,
             jobs=run_settings.processes,
-            scored_background=workspace.config.cam.scores_background,
+            scored_background=workspace.settled.cam.scores_background,
         )
         on_device(engine.device, call, run_settings.progress)
     return f"../../{workspace.pseudo_labels_dir.name}/{name}"

@@ -16,6 +16,7 @@ from objectives.records.trial import ROUNDS, is_branch_alone, is_named, objectiv
 from objectives.widening import widened
 from sonarseg.densecrf.engines.base import pick_engine
 from sonarseg.errors import UserError
+from studies.compatibility import comparable_settings
 from studies.config import STUDY_TOML
 from studies.server_address import Location
 from studies.storage.open import present_studies, storage_errors
@@ -86,6 +87,9 @@ def _take(study: optuna.Study, other: optuna.Study, source: str, workspace: Work
     if source in sources:
         return 0
     complete = other.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if study.user_attrs[attr.KIND] == "cam":
+        # More seeds of a setting are no settings.
+        complete = [trial for trial in complete if not trial.user_attrs.get(attr.REPETITION)]
     named = {trial.number for trial in complete if is_named(trial)}
     new = [trial for trial in complete if not named & {trial.number, _run_again_with(trial)}]
     # The runs of two loss studies start from pseudo-labels of their own.
@@ -138,8 +142,14 @@ def _same_question(here: Mapping[str, Any], there: Mapping[str, Any]) -> bool:
         or here[attr.TILES] != there[attr.TILES]
     ):
         return False
+    if attr.CAM in here or attr.CAM in there:
+        # Maps of two searches are not the same.
+        return False
     settled = ("seed", "network", "cam", "training", "sonar", "background")
-    return all(here[attr.CONFIG].get(name) == there[attr.CONFIG].get(name) for name in settled)
+    return all(
+        comparable_settings(here[attr.CONFIG], name) == comparable_settings(there[attr.CONFIG], name)
+        for name in settled
+    )
 
 
 def _engine(study: optuna.Study, workspace: Workspace) -> str:

@@ -20,13 +20,16 @@ from sonarseg.training.run_folder.config import CONFIG, read_config
 from sonarseg.training.run_folder.record import SUMMARY, read_summary
 from sonarseg.training.schedule import FINE_TUNE, epochs_before_rounds
 from studies.compatibility import val_tiles
+from studies.config import StudyConfig
 from studies.stages.batch_size import follow_with_fitting_batches
 from studies.stages.device_work import on_device
 from studies.stages.run_settings import RunSettings
 from studies.workspace import Workspace
 
 
-def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunConfig:
+def run_config(
+    workspace: Workspace, scaling: GreyScaling, settings: StudyConfig | None = None, **stage: Any
+) -> RunConfig:
     """Configure a run of this workspace; paths are relative to a folder in `runs/`.
 
     Parameters
@@ -35,17 +38,19 @@ def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunC
         Its study.toml gives survey, network, schedule, seed and device.
     scaling : GreyScaling
         Fitted once for the whole survey.
+    settings : StudyConfig, optional
+        In place of study.toml with the maps that the cam study has chosen.
     **stage
         The other fields of RunConfig.
     """
-    config = workspace.config
+    config = settings or workspace.settled
     return RunConfig(
         survey=workspace.survey_seen_from(workspace.warm_up_dir),
         tiles=f"../../{workspace.tiles_dir.name}",
         background=config.background,
         sonar=config.sonar,
-        network=_network_seen_from(workspace, workspace.warm_up_dir),
-        cam=config.cam,
+        network=_network_seen_from(workspace, config.network, workspace.warm_up_dir),
+        cam=config.cam.maps,
         training=config.training,
         engine=config.crf.engine,
         scaling=scaling,
@@ -55,9 +60,8 @@ def run_config(workspace: Workspace, scaling: GreyScaling, **stage: Any) -> RunC
     )
 
 
-def _network_seen_from(workspace: Workspace, run_dir: Path) -> NetworkConfig:
+def _network_seen_from(workspace: Workspace, network: NetworkConfig, run_dir: Path) -> NetworkConfig:
     """Name a weights file, which study.toml names from where it stands, as a run folder sees it."""
-    network = workspace.config.network
     if network.weights in ("none", "imagenet") or Path(network.weights).is_absolute():
         return network
     path = os.path.relpath(workspace.root.resolve() / network.weights, run_dir.resolve())
@@ -87,7 +91,7 @@ def warm_up(workspace: Workspace, survey: Survey, run_settings: RunSettings) -> 
         return _scaling(run_dir)
     progress("scaling grey levels", 0, 0, "")
     scaling = fit_scaling(survey)
-    config = run_config(workspace, scaling, stage="warm-up")
+    config = _warm_up_config(workspace, scaling)
     run_dir.mkdir(parents=True, exist_ok=True)
     write_atomically(run_dir / CONFIG, config.model_dump_json(indent=1) + "\n")
     shutil.rmtree(workspace.cams_dir, ignore_errors=True)
@@ -105,6 +109,13 @@ def warm_up(workspace: Workspace, survey: Survey, run_settings: RunSettings) -> 
     return scaling
 
 
+def _warm_up_config(workspace: Workspace, scaling: GreyScaling) -> RunConfig:
+    """Configure the warm-up; the one that the cam study has chosen has its seed."""
+    chosen = workspace.chosen_maps
+    seed = {} if chosen is None else {"seed": chosen["seed"]}
+    return run_config(workspace, scaling, stage="warm-up", **seed)
+
+
 def _note(line: dict[str, Any]) -> str:
     stage = f"{FINE_TUNE}, " if line["stage"] == FINE_TUNE else ""
     return f"{stage}classification loss {line['loss_classification']:.3f}"
@@ -120,7 +131,7 @@ def _check_same(workspace: Workspace, survey: Survey) -> None:
 def difference(workspace: Workspace, survey: Survey, run_dir: Path) -> str | None:
     """Say what keeps a finished warm-up from being this workspace's; None if it would be the same."""
     stored = read_config(run_dir)
-    wanted = run_config(workspace, _scaling(run_dir), stage="warm-up")
+    wanted = _warm_up_config(workspace, _scaling(run_dir))
     free = ("survey", "tiles", "device", "engine", "runs_per_device", "score_maps")
     if stored.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
         return f"{run_dir} was trained with other settings than study.toml has now"

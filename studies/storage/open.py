@@ -1,10 +1,10 @@
-"""The study database: the studies "crf" and "loss", in one SQLite file or on a server."""
+"""The study database: the studies of a workspace, in one SQLite file or on a server."""
 
 from __future__ import annotations
 
 import errno
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from objectives.records import attributes as attr
 from objectives.records.overwritten import refuse_overwritten
 from objectives.records.read import REMOVED
 from objectives.records.sqlite import NOT_OURS, refuse_foreign
-from objectives.records.study import KINDS, Direction, StudyKind
+from objectives.records.study import KINDS, REQUIRED, Direction, StudyKind
 from sonarseg.errors import UserError
 from studies.server_address import Location, ServerAddress
 from studies.storage.own_trials import OwnStudy
@@ -75,7 +75,7 @@ def create_database(
     user_attrs: Mapping[StudyKind, Mapping[str, Any]],
     directions: Mapping[StudyKind, Sequence[Direction]] = MappingProxyType({}),
 ) -> None:
-    """Make both studies and note what is known of them; a file appears whole or not at all.
+    """Make the studies and note what is known of them; a file appears whole or not at all.
 
     Parameters
     ----------
@@ -141,21 +141,21 @@ def study_name(location: Location, kind: StudyKind) -> str:
     return kind if isinstance(location, Path) else f"{location.name}/{kind}"
 
 
-def has_studies(location: Location) -> bool:
-    """Whether the studies of a workspace have begun; some of them may have been removed since."""
+def has_studies(location: Location, kinds: Collection[StudyKind] = REQUIRED) -> bool:
+    """Whether the studies of a workspace have begun; some in a file may be missing."""
     if isinstance(location, Path):
         return location.is_file()
     with storage_errors(location):
         names = set(optuna.get_all_study_names(open_storage(location)))
-    return all(study_name(location, kind) in names for kind in KINDS)
+    return all(study_name(location, kind) in names for kind in kinds)
 
 
-def create_removed(
+def create_missing(
     path: Path,
     user_attrs: Mapping[StudyKind, Mapping[str, Any]],
     directions: Mapping[StudyKind, Sequence[Direction]] = MappingProxyType({}),
 ) -> list[StudyKind]:
-    """Make the studies again that were removed from a file, as by the dashboard; give their kinds.
+    """Make the studies that a file lacks, such as one that was removed in the dashboard; give their kinds.
 
     Raises
     ------
@@ -164,8 +164,8 @@ def create_removed(
     """
     storage = open_storage(path)
     names = set(optuna.get_all_study_names(storage))
-    missing = [kind for kind in KINDS if kind not in names]
-    if len(missing) == len(KINDS) and names and not _holds_ours(storage):
+    missing = [kind for kind in user_attrs if kind not in names]
+    if len(missing) == len(user_attrs) and names and not _holds_ours(storage):
         raise UserError(NOT_OURS.format(path))
     for kind in missing:
         _create_study(storage, kind, user_attrs[kind], directions.get(kind, _MAXIMIZE))
@@ -184,7 +184,7 @@ def remove_database(path: Path) -> None:
 
 
 def load_study(path: Location, kind: StudyKind) -> optuna.Study:
-    """Load one of the two studies.
+    """Load one of the studies.
 
     Raises
     ------
@@ -195,14 +195,14 @@ def load_study(path: Location, kind: StudyKind) -> optuna.Study:
 
 
 def load_studies(path: Location) -> dict[StudyKind, optuna.Study]:
-    """Load both studies, which takes no longer than loading one.
+    """Load the studies, which takes no longer than loading one; the cam study if it is there.
 
     Raises
     ------
     UserError
         Where there is no such database or study.
     """
-    return _loaded(path, KINDS)
+    return _loaded(path, REQUIRED, KINDS)
 
 
 def present_studies(path: Location) -> dict[StudyKind, optuna.Study]:
@@ -216,8 +216,10 @@ def present_studies(path: Location) -> dict[StudyKind, optuna.Study]:
     return _load(path, KINDS)
 
 
-def _loaded(path: Location, kinds: tuple[StudyKind, ...]) -> dict[StudyKind, optuna.Study]:
-    found = _load(path, kinds)
+def _loaded(
+    path: Location, kinds: tuple[StudyKind, ...], wanted: tuple[StudyKind, ...] = ()
+) -> dict[StudyKind, optuna.Study]:
+    found = _load(path, wanted or kinds)
     for kind in kinds:
         if kind not in found:
             raise UserError(REMOVED.format(path, kind))

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from objectives.outcome import OutOfMemory, SettingRefused, TrialFailed
 from objectives.records import attributes as attr
+from objectives.records.map_ranking import best_maps
 from objectives.records.ranking import best_trial, rank_losses
 from objectives.records.trial import is_finished, objective_value
 from sonarseg.errors import UserError
@@ -144,8 +145,10 @@ def run_trials(
 
 
 def _awaited(study: optuna.Study, trials: Sequence[FrozenTrial]) -> bool:
-    """Whether others' trials may still change what follows: the loss study starts from the best CRF."""
-    return study.user_attrs.get(attr.KIND) == "crf" and any(t.state == TrialState.RUNNING for t in trials)
+    """Whether others' trials may still change what follows: later studies start from the best one."""
+    return study.user_attrs.get(attr.KIND) in ("cam", "crf") and any(
+        t.state == TrialState.RUNNING for t in trials
+    )
 
 
 def _note_stop(study: optuna.Study, reason: str, progress: Progress, done: int, budget: int) -> None:
@@ -267,13 +270,15 @@ def best_note(study: optuna.Study, trials: Sequence[FrozenTrial]) -> str:
     by_number = {trial.number: trial for trial in trials}
     if study.user_attrs.get(attr.KIND) == "loss":
         found = [(row.mean, by_number[row.all_runs[0].number]) for row in rank_losses(trials).rows.values()]
+    elif study.user_attrs.get(attr.KIND) == "cam":
+        found = [(best.mean, best.runs[0])] if (best := best_maps(trials)) else []
     else:
-        found = [(objective_value(best), best)] if (best := best_trial(trials)) else []
+        found = [(objective_value(first), first)] if (first := best_trial(trials)) else []
     if not found:
         return ""
-    value, best = found[0]
-    called = best.user_attrs.get(attr.NAME)
+    value, trial = found[0]
+    called = trial.user_attrs.get(attr.NAME)
     shown = "undefined" if math.isnan(value) else f"{value:.3f}"
-    return f"best {study.user_attrs[attr.METRIC]} {shown} (trial {best.number}" + (
+    return f"best {study.user_attrs[attr.METRIC]} {shown} (trial {trial.number}" + (
         f", {called})" if called else ")"
     )

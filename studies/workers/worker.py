@@ -17,10 +17,12 @@ from sonarseg.errors import DeviceLost
 from sonarseg.processes.signals import interruptible
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
+from studies.stages.cam import run_cam_study
 from studies.stages.crf import run_crf_study
 from studies.stages.final_run import train_final_run
 from studies.stages.loss import run_loss_study
 from studies.stages.lost_winner import train_lost_winner
+from studies.stages.open_studies import open_studies
 from studies.stages.prepare import prepare, prepare_loss
 from studies.stages.run_settings import DEFAULT_RUN_SETTINGS, RunSettings
 from studies.stages.superseded import is_superseded, successor
@@ -51,7 +53,7 @@ class WorkerTask:
     ----------
     root : str
         The workspace, absolute.
-    kind : {"crf", "loss"}
+    kind : {"cam", "crf", "loss"}
         The study.
     run_settings : RunSettings
         How runs are started; if `jobs` is 0, the dense CRF has this worker's share of its machine's cores.
@@ -138,7 +140,7 @@ def work_on(workspace: Workspace, task: WorkerTask, callbacks: TrialCallbacks) -
     config = workspace.config
     jobs = task.run_settings.jobs or max(1, int(cpu_count()) // task.sharing)
     run_settings = replace(task.run_settings, jobs=jobs, progress=callbacks.progress)
-    wanted = device_slots(config.device, config.loss.runs_per_device if task.kind == "loss" else 1)
+    wanted = device_slots(config.device, config.loss.runs_per_device if task.kind != "crf" else 1)
     with only_machine(workspace), lease(wanted, callbacks.progress) as slot:
         if task.lost_winner:
             train_lost_winner(load_study(workspace.database, task.kind), workspace, run_settings)
@@ -160,7 +162,7 @@ def run_stage(
 ) -> None:
     """Run one worker's share of a study, and before it whatever is not done yet of what it starts from.
 
-    Without val masks, the crf study stays empty, and one run with cross-entropy and w-s3Tseg's CRF goes
+    Without val masks, cam and crf study stay empty, and one run with cross-entropy and w-s3Tseg's CRF goes
     to `runs/final`.
 
     Raises
@@ -170,6 +172,13 @@ def run_stage(
     KeyboardInterrupt
         After Ctrl-C; the same call goes on.
     """
+    if kind == "cam":
+        survey, studies = open_studies(workspace, run_settings.progress)
+        if attr.UNTUNED in studies["cam"].user_attrs:
+            run_settings.progress("cam study", 1, 1, studies["cam"].user_attrs[attr.UNTUNED])
+            return
+        run_cam_study(studies["cam"], workspace, survey, run_settings, stop=stop, callbacks=callbacks)
+        return
     ready = prepare(workspace, run_settings)
     if kind == "crf":
         if attr.UNTUNED in ready.crf.user_attrs:

@@ -73,7 +73,7 @@ def _study_sentence(workspace: Workspace, forecast: Forecast) -> str:
     if not left:
         return f"The loss study is done: all {config.loss.trials} trials have ended."
     workers = min(len(device_slots(config.device, config.loss.runs_per_device)), left)
-    training = config.training
+    training = workspace.settled.training
     before = (
         forecast.epoch_seconds.get(WARM_UP, 0.0) * training.warmup_epochs
         + forecast.epoch_seconds.get(FINE_TUNE, 0.0) * training.fine_tune_epochs

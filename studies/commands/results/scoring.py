@@ -106,7 +106,7 @@ def _score_crf(
         workspace.cams_dir,
         parameters,
         scaling,
-        cam=workspace.config.cam,
+        cam=workspace.settled.cam,
         engine=pick_engine(workspace.config.crf.engine, workspace.config.device),
         jobs=int(cpu_count()),
         progress=progress,

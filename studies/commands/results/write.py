@@ -79,7 +79,7 @@ def _write_pictures(workspace: Workspace, quiet: bool) -> None:
         scaling,
         settings,
         _predictions(workspace),
-        cam=workspace.config.cam,
+        cam=workspace.settled.cam,
         engine=engine,
     )
 

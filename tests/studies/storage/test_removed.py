@@ -22,7 +22,7 @@ from studies.stages.loss import best_run_dir, has_finished_run
 from studies.stages.open_studies import open_studies
 from studies.stages.run_settings import RunSettings
 from studies.stages.warm_start import take_over
-from studies.storage.open import create_database, create_removed, load_study, present_studies
+from studies.storage.open import create_database, create_missing, load_study, present_studies
 from studies.storage.openings import log_test_opening
 from studies.trials.loop import finished
 from studies.workspace import Workspace
@@ -116,7 +116,7 @@ def test_a_file_with_studies_of_another_program_only_is_refused(tmp_path: Path) 
     create_database(path, {})
     optuna.create_study(storage=f"sqlite:///{path}", study_name="theirs")
     with pytest.raises(UserError, match="does not hold the studies of a workspace"):
-        create_removed(path, {"crf": {"kind": "crf"}, "loss": {"kind": "loss"}})
+        create_missing(path, {"crf": {"kind": "crf"}, "loss": {"kind": "loss"}})
     assert optuna.get_all_study_names(f"sqlite:///{path}") == ["theirs"]
 
 
