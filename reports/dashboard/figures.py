@@ -13,6 +13,7 @@ from objectives.records import attributes as attr
 from objectives.records.study import Study, Trial
 from reports.figures.base import FONT, Figure, axis, layout, value_axis
 from reports.findings.loss_table import TABLE_METRICS, LossTable
+from reports.sections.cam import cam_section
 from reports.sections.crf import crf_section
 from reports.sections.loss import loss_section
 from reports.style.formatting import count, figure_text, score
@@ -29,7 +30,18 @@ _UNTUNED_COLOURS = (NEUTRAL, WARNING, *list(LOSS_COLOURS.values())[1:3], "#44aa9
 
 def dashboard_figures(study: Study, workspace: Path) -> dict[str, graph_objects.Figure]:
     """Draw what Optuna Dashboard does not draw itself, by key; nothing while no trial is complete."""
+    if study.kind == "cam":
+        return _cam_figures(study)
     return _crf_figures(study) if study.kind == "crf" else _loss_figures(study, workspace)
+
+
+def _cam_figures(study: Study) -> dict[str, graph_objects.Figure]:
+    best = cam_section(study).best
+    if best is None or any(trial.confusions is None for trial in best.trials):
+        return {}
+    total = np.sum([_summed(trial) for trial in best.trials], axis=0)
+    title = f"Confusion on val, maps of {figure_text(best.label)} ({count(len(best.trials), 'seed')})"
+    return {"cam-confusion": confusion_figure(total, study.classes, title)}
 
 
 def _crf_figures(study: Study) -> dict[str, graph_objects.Figure]:

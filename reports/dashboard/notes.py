@@ -19,7 +19,9 @@ from reports.dashboard.store import DashboardStore
 from reports.dashboard.trial_notes import trial_note
 from reports.findings.confirmed import confirmed
 from reports.findings.verdict import Verdict, verdict
+from reports.overview.cam_words import cam_sentence
 from reports.overview.summary import cautions, crf_sentence, loss_sentence
+from reports.sections.cam import CamSection, cam_section
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.loss import LossSection, loss_section
 from reports.sections.trials import state_counts
@@ -38,6 +40,8 @@ _FIGURE = re.compile(r"[+−]?\d+(\.\d+)?$|–$")
 # Where `sonarseg dashboard` serves the workspace's report
 REPORT_ADDRESS = "/report.html"
 _PURPOSE = {
+    "cam": "Searches how the classification branch is trained and its class activation maps (CAM) are "
+    "made. A trial trains the branch; its maps are scored as pseudo-labels, without a CRF.",
     "crf": "Searches the dense CRF parameters that turn class activation maps (CAM) into the best "
     "pseudo-labels. A trial refines the val tiles with one setting.",
     "loss": "Searches the loss of the segmentation network. A trial is one self-training run on the "
@@ -46,7 +50,7 @@ _PURPOSE = {
 
 
 def write_dashboard_notes(workspace: Path, opened: Mapping[Any, optuna.Study] | None = None) -> None:
-    """Fill in what Optuna Dashboard shows of both studies; trials are left as they are.
+    """Fill in what Optuna Dashboard shows of the studies; trials are left as they are.
 
     A study's note and figures are written anew where they have changed, a trial's note once it has
     ended. What a person wrote stays: trial notes, and a study's "Own notes".
@@ -100,11 +104,12 @@ def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
 
     The verdict on the model stands first with the loss study; the crf study says if there is no model yet.
     """
+    cam = cam_section(study) if study.kind == "cam" else None
     crf = crf_section(study) if study.kind == "crf" else None
     loss = loss_section(study, workspace) if study.kind == "loss" else None
-    title = "Dense CRF" if crf else "Loss"
+    title = "Dense CRF" if crf else "Class activation maps" if cam else "Loss"
     sentences = [crf_sentence(crf)] if crf else [loss_sentence(loss)] if loss else []
-    sentences += cautions(crf, loss)
+    sentences += [cam_sentence(cam), *cam.swaps] if cam else cautions(crf, loss)
     name = markdown_text(study.survey.get("name", "survey"))
     meaning = METRIC_MEANINGS.get(study.metric)
     parts = [
@@ -115,7 +120,7 @@ def study_note(study: Study, workspace: Path, judged: Verdict) -> str:
         f"**Trials:** {state_counts(study) or 'none yet'}",
         f"**Metric:** {markdown_text(study.metric)}" + (f" ({meaning})" if meaning else ""),
     ]
-    table = _crf_table(crf) if crf else _loss_table(loss) if loss else ""
+    table = _crf_table(crf) if crf else _loss_table(loss) if loss else _cam_table(cam) if cam else ""
     if table:
         parts.append(table)
     parts += _confirmed(study)
@@ -144,6 +149,19 @@ def _confirmed(study: Study) -> list[str]:
     ]
     head = ["measured again", "winner", "baseline", "difference", "95 % interval", "verdict"]
     return [markdown_text(again.sentence()), _table(head, rows)]
+
+
+def _cam_table(section: CamSection) -> str:
+    rows = [
+        [
+            markdown_text(row.label),
+            str(len(row.trials)),
+            score(row.mean),
+            markdown_text(row.setting),
+        ]
+        for row in section.rows
+    ]
+    return _table(["setting", "seeds", markdown_text(section.study.metric), "parameters"], rows)
 
 
 def _crf_table(section: CrfSection) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from objectives.records.study import Study, Trial
+from reports.sections.cam import swap_sentence
 from reports.sections.trials import ENDED_EARLY
 from reports.style.formatting import (
     METRIC_MEANINGS,
@@ -25,6 +26,8 @@ def trial_note(study: Study, trial: Trial) -> str | None:
         return None
     title = f"# Trial {trial.number}" + (f": {markdown_text(trial.name)}" if trial.name else "")
     parts = [title, _ending(study, trial), *_origin(study, trial)]
+    if study.kind == "cam" and (swapped := swap_sentence(study, trial)) is not None:
+        parts.append(markdown_text(swapped))
     if trial.params:
         parts.append(_parameters(trial))
     if trial.scores:
@@ -67,7 +70,7 @@ def _origin(study: Study, trial: Trial) -> list[str]:
     if trial.name:
         found.append(
             "An untuned setting, tried for comparison."
-            if study.kind == "crf"
+            if study.kind != "loss"
             else "A setting that every loss study tries."
         )
     return found

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from plotly import graph_objects
 
 INDEX = "index.html"
-_GROUPS = {"crf": "Dense CRF study", "loss": "Loss study"}
+_GROUPS = {"cam": "Cam study", "crf": "Dense CRF study", "loss": "Loss study"}
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:1100px;margin:32px auto;padding:0 20px;color:#16222b}"
     "ul{list-style:none;padding:0;display:grid;grid-template-columns:repeat(auto-fill,minmax(300px,1fr));"

@@ -9,11 +9,13 @@ from typing import Any
 from objectives.records.ranking import best_of
 from objectives.records.read import read_studies
 from objectives.records.sqlite import DATABASE
-from objectives.records.study import Study, Trial, test_openings
+from objectives.records.study import KINDS, REQUIRED, Study, Trial, test_openings
 from reports.figures.iterations import cost, front, timed_trials
 from reports.findings.confirmed import confirmed
 from reports.findings.loss_table import TABLE_METRICS, LossRow, loss_table
 from reports.findings.verdict import verdict
+from reports.overview.cam_words import cam_facts, cam_sentence, lineage, swap_words
+from reports.sections.cam import CamSection
 from reports.sections.crf import CrfSection
 from reports.sections.loss import LossSection
 from reports.sections.trials import state_counts
@@ -42,8 +44,8 @@ def summarise(workspace: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        `{"verdict": {...}, "studies": {"crf": {...} or None, "loss": {...} or None}}`; the verdict has the
-        fields of `reports.findings.verdict.Verdict`.
+        `{"verdict": {...}, "studies": {"crf": {...} or None, "loss": {...} or None}}`, and "cam" if
+        there is such a study; the verdict has the fields of `reports.findings.verdict.Verdict`.
 
     Raises
     ------
@@ -54,7 +56,9 @@ def summarise(workspace: Path) -> dict[str, Any]:
     return {
         "verdict": asdict(verdict(studies, workspace)),
         "studies": {
-            kind: None if kind not in studies else summarise_study(studies[kind]) for kind in ("crf", "loss")
+            kind: None if kind not in studies else summarise_study(studies[kind])
+            for kind in KINDS
+            if kind in studies or kind in REQUIRED
         },
     }
 
@@ -69,7 +73,10 @@ def summarise_study(study: Study) -> dict[str, Any]:
         "failures": failures(study),
         "trials": study.counts(),
         "left_out": list(study.foreign),
+        "lineage": lineage(study),
     }
+    if study.kind == "cam":
+        return facts | cam_facts(study)
     return facts | (_crf_facts(study) if study.kind == "crf" else _loss_facts(study))
 
 
@@ -123,7 +130,7 @@ def _best(trial: Trial, value: float | None, scores: dict[str, float | None]) ->
     }
 
 
-def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
+def in_short(crf: CrfSection | None, loss: LossSection | None, cam: CamSection | None = None) -> list[str]:
     """Tell what was found, in sentences written from the data."""
     if crf is None and loss is None:
         return ["The database holds no study yet."]
@@ -135,7 +142,8 @@ def in_short(crf: CrfSection | None, loss: LossSection | None) -> list[str]:
     first = _with_confirmation(crf_sentence(crf), crf.study) if crf else _NONE.format("dense CRF")
     second = _with_confirmation(loss_sentence(loss), loss.study) if loss else _NONE.format("loss")
     careful = " ".join(cautions(crf, loss))
-    return [first, second, *([careful] if careful else [])]
+    maps = [] if cam is None else [" ".join(filter(None, (cam_sentence(cam), swap_words(cam))))]
+    return [*maps, first, second, *([careful] if careful else [])]
 
 
 def _with_confirmation(sentence: str, study: Study) -> str:

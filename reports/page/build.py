@@ -19,6 +19,7 @@ from reports.overview.summary import in_short
 from reports.page.render import fill, write_page
 from reports.page.side_by_side import read_sides, side_by_side
 from reports.sections.areas import class_areas
+from reports.sections.cam import CamSection, cam_section
 from reports.sections.crf import CrfSection, crf_section
 from reports.sections.gallery import read_gallery
 from reports.sections.loss import LossSection, loss_section
@@ -89,6 +90,7 @@ def render_side_by_side(workspaces: list[Path], now: datetime) -> str:
 def render(workspace: Path, now: datetime) -> str:
     """Render the page; it is the same for the same workspace but for `now`."""
     studies = read_studies(workspace)
+    cam = cam_section(studies["cam"]) if "cam" in studies else None
     crf = crf_section(studies["crf"]) if "crf" in studies else None
     loss = loss_section(studies["loss"], workspace) if "loss" in studies else None
     first = next(iter(studies.values()), None)
@@ -96,16 +98,17 @@ def render(workspace: Path, now: datetime) -> str:
     return fill(
         "report.html.j2",
         _figures(crf, loss),
-        _tables(crf, loss),
+        _tables(cam, crf, loss),
         now=now,
         title=_title(first),
         study=first,
         verdict=judged,
-        sentences=in_short(crf, loss),
+        sentences=in_short(crf, loss, cam),
         failings=where_it_fails(crf, loss),
         advice=what_next(crf, loss, judged),
-        cards=_cards(crf, loss),
+        cards=_cards(cam, crf, loss),
         confirmations=[each for study in studies.values() if (each := confirmed(study)) is not None],
+        cam=cam,
         crf=crf,
         loss=loss,
         losses=LOSSES,
@@ -135,8 +138,10 @@ def _figures(crf: CrfSection | None, loss: LossSection | None) -> list[Figure]:
     return found
 
 
-def _tables(crf: CrfSection | None, loss: LossSection | None) -> list[TrialsTable]:
+def _tables(cam: CamSection | None, crf: CrfSection | None, loss: LossSection | None) -> list[TrialsTable]:
     tables = []
+    if cam is not None:
+        tables.append(trials_table(cam.study, None if cam.best is None else cam.best.trials[0]))
     if crf is not None:
         tables.append(trials_table(crf.study, crf.study.best()))
     if loss is not None:
@@ -145,8 +150,11 @@ def _tables(crf: CrfSection | None, loss: LossSection | None) -> list[TrialsTabl
     return tables
 
 
-def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
+def _cards(cam: CamSection | None, crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
     cards = []
+    if cam is not None and cam.best is not None:
+        note = f"{cam.study.metric} · {cam.best.label}, before the CRF"
+        cards.append(Card("best maps", formatting.score(cam.best.mean), note))
     if crf is not None and (best := crf.study.best()) is not None:
         note = best.name or f"trial {best.number}"
         cards.append(Card("best dense CRF", formatting.score(best.value), f"{crf.study.metric} · {note}"))
@@ -164,7 +172,7 @@ def _cards(crf: CrfSection | None, loss: LossSection | None) -> list[Card]:
             note = f"{again.title} on {row.split} · {covers(row.gain, row.split)}"
             cards.append(Card(row.title, formatting.difference(row.gain.value), note))
             break
-    done = [section.study for section in (crf, loss) if section is not None]
+    done = [section.study for section in (cam, crf, loss) if section is not None]
     if done:
         note = " · ".join(progress(study) for study in done)
         number = sum(trial.counted for study in done for trial in study.trials)

@@ -74,11 +74,11 @@ def gather(workspace: Workspace) -> dict[str, Any]:
     from studies.workers.progress import study_progress
 
     refresh_snapshot(workspace)
-    config, run_dir = workspace.config, workspace.warm_up_dir
+    config, settled, run_dir = workspace.config, workspace.settled, workspace.warm_up_dir
     lines = read_metrics(run_dir)
     told = summarise(workspace.root)
     studies = told["studies"]
-    budgets = {"crf": config.crf.trials, "loss": config.loss.trials}
+    budgets = {"cam": config.cam.trials, "crf": config.crf.trials, "loss": config.loss.trials}
     for kind, study in studies.items():
         if study is not None:
             opened = load_study(workspace.database_path, kind)
@@ -97,7 +97,7 @@ def gather(workspace: Workspace) -> dict[str, Any]:
         "warm_up": {
             "finished": is_finished(run_dir),
             "epochs_done": len(lines),
-            "epochs": epochs_before_rounds(config.network, config.training),
+            "epochs": epochs_before_rounds(settled.network, settled.training),
             "stage": lines[-1]["stage"] if lines else WARM_UP,
         },
         "at_work": phases_at_work(workspace),
@@ -203,12 +203,16 @@ def _at_work(facts: dict[str, Any]) -> Iterator[str]:
 
 
 def _study_lines(study: dict[str, Any]) -> Iterator[str]:
+    from reports.overview.cam_words import lineage_words
     from reports.style.formatting import count
     from reports.style.study_words import foreign_note
     from sonarseg.survey.checks.scored_classes import not_scored
 
     if study["best"]:
         yield f"best {study['metric']} {figure(study['best']['value'])}, {_setting(study['best'])}"
+    if words := lineage_words(study["lineage"]):
+        yield words
+    yield from study.get("swapped", [])[:_REASONS]
     if study["batch_size"] not in (None, "auto"):
         yield f"batches of {study['batch_size']} tiles"
     if number := study["trials"].get("interrupted"):

@@ -78,7 +78,7 @@ def _setting(kind: str, facts: dict[str, Any]) -> str:
 
 def _baseline(kind: str, facts: dict[str, Any]) -> tuple[str, float] | None:
     """Name and value of what the best is compared with: the best untuned setting, cross-entropy."""
-    if kind == "crf":
+    if kind != "loss":
         untuned = facts["best_untuned"]
         return None if untuned is None else (untuned["name"], untuned["value"])
     plain = next((row for row in facts["losses"] if row["loss"] == "cross-entropy"), None)

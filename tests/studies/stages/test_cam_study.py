@@ -10,6 +10,7 @@ from optuna.trial import TrialState
 from objectives.records.map_ranking import best_maps
 from sonarseg.errors import UserError
 from sonarseg.training.run_folder.config import read_config
+from studies.commands.status import gather, shown
 from studies.pipeline import tune_all, tune_cam, tune_crf
 from studies.stages.run_settings import RunSettings
 from studies.storage.open import load_study, present_studies
@@ -54,6 +55,11 @@ def test_the_median_run_of_the_best_maps_is_the_warm_up_of_the_later_studies(
     trial = read_config(workspace.runs_dir / "loss-0000")
     assert (trial.cam, trial.network, trial.training) == (warm_up.cam, warm_up.network, warm_up.training)
     assert (trial.seed, trial.score_maps) == (4, False)
+    told = gather(workspace)["studies"]
+    assert list(told) == ["cam", "crf", "loss"] and told["cam"]["median"] == chosen["crf"]["trial"]
+    assert told["loss"]["lineage"] == {"cam": chosen["crf"]["trial"], "crf": told["crf"]["best"]["trial"]}
+    lines = "\n".join(map(str, shown(gather(workspace)).renderables))
+    assert f"crf: starts from the maps of cam trial {chosen['crf']['trial']}\n" in lines
     # All is done: the same command changes nothing.
     before = (workspace.warm_up_dir / CHOSEN_MAPS).stat().st_mtime_ns
     tune_all(Workspace(workspace.root), run_settings)
