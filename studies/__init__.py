@@ -1,1 +1,1 @@
-"""What a person launches: the study configuration, the two studies and the command line."""
+"""What a person launches: the study configuration, the studies and the command line."""

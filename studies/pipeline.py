@@ -15,7 +15,7 @@ from sonarseg.densecrf.engines.base import Engine, pick_engine
 from sonarseg.errors import UserError
 from sonarseg.progress import silent
 from studies.config import STUDY_TOML, CamStudyConfig, CrfStudyConfig, LossStudyConfig
-from studies.stages.chosen_maps import maps_can_be_searched
+from studies.stages.chosen_maps import maps_can_be_searched, ready_for_crf_study
 from studies.stages.crf import ready_for_loss_study
 from studies.stages.lost_winner import is_winner_lost
 from studies.stages.open_studies import open_studies
@@ -139,12 +139,13 @@ def tune_all(
     run_settings: RunSettings = DEFAULT_RUN_SETTINGS,
     worker_options: WorkerOptions = ONE_WORKER,
 ) -> None:
-    """Run the studies in order, the loss study only if the crf study has a best CRF.
+    """Run the studies in order, each only if the one before has a best trial.
 
     A workspace whose crf study began without a cam study goes on without.
     """
-    if workspace.config.cam.trials and maps_can_be_searched(open_studies(workspace)[1]):
-        tune_cam(workspace, run_settings, worker_options)
+    searched = workspace.config.cam.trials and maps_can_be_searched(open_studies(workspace)[1])
+    if searched and not ready_for_crf_study(tune_cam(workspace, run_settings, worker_options)):
+        return
     # Without pseudo-labels of a best CRF there is nothing that runs could train on.
     if ready_for_loss_study(tune_crf(workspace, run_settings, worker_options)):
         tune_loss(workspace, run_settings, worker_options)

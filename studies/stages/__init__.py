@@ -1,1 +1,1 @@
-"""The stages of a study in order: warm-up, crf study, loss study."""
+"""The stages of a study in order: cam study, warm-up, crf study, loss study."""

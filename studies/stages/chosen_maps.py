@@ -86,6 +86,11 @@ def maps_can_be_searched(studies: Mapping[StudyKind, optuna.Study]) -> bool:
     return not maps_are_settled(studies) or _noted(studies) is not None
 
 
+def ready_for_crf_study(cam: optuna.Study) -> bool:
+    """Whether there are best maps to start from, or nothing could be searched at all."""
+    return attr.UNTUNED in cam.user_attrs or best_maps(cam.get_trials(deepcopy=False)) is not None
+
+
 def _noted(studies: Mapping[StudyKind, optuna.Study]) -> dict[str, Any] | None:
     """What was chosen; one of the later studies may have been removed and made again."""
     found = (studies[kind].user_attrs.get(attr.CAM) for kind in REQUIRED)

@@ -1,4 +1,4 @@
-"""The run that both studies start from, its CAMs, and the configuration that trials share."""
+"""The run that crf and loss study start from, its CAMs, and the configuration that trials share."""
 
 from __future__ import annotations
 

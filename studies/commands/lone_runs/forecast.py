@@ -10,7 +10,7 @@ from sonarseg.training.schedule import FINE_TUNE, SELF_TRAINING, WARM_UP
 from studies.commands.lone_runs.settings import Wishes, dry_run_config
 from studies.commands.terminal.console import ConsoleProgress, console
 from studies.commands.terminal.tables import FittingTable, inert, show
-from studies.storage.open import load_study
+from studies.storage.open import load_study, present_studies
 from studies.trials.loop import finished
 from studies.workers.leases import device_slots
 from studies.workspace import Workspace
@@ -84,7 +84,27 @@ def _study_sentence(workspace: Workspace, forecast: Forecast) -> str:
     return (
         f"The study: {warm_up}{left} loss trials, {many}, take about {in_words(total)}; "
         "pruned trials take less, and the crf study comes on top."
+        f"{_cam_sentence(workspace, forecast)}"
     )
+
+
+def _cam_sentence(workspace: Workspace, forecast: Forecast) -> str:
+    """Forecast the cam study, if it comes before and a warm-up was tried out."""
+    config = workspace.config
+    if not config.cam.trials or WARM_UP not in forecast.epoch_seconds:
+        return ""
+    done = 0
+    if workspace.database_path.is_file():
+        study = present_studies(workspace.database_path).get("cam")
+        done = 0 if study is None else len(finished(study))
+    left = max(0, config.cam.trials - done)
+    if not left:
+        return ""
+    workers = min(len(device_slots(config.device, config.loss.runs_per_device)), left)
+    # Epochs are searched up to twice as many, and half as many at the least.
+    epochs = config.training.warmup_epochs
+    seconds = forecast.start_seconds + epochs * forecast.epoch_seconds[WARM_UP]
+    return f" The cam study before it: {left} trials take about {in_words(left * seconds / workers)}."
 
 
 def study_run_seconds(workspace: Workspace, forecast: Forecast) -> float:

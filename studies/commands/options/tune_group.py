@@ -1,4 +1,4 @@
-"""The group `sonarseg tune`: a workspace without the name of a study means both studies."""
+"""The group `sonarseg tune`: a workspace without the name of a study means all studies."""
 
 from __future__ import annotations
 

@@ -12,7 +12,9 @@ from studies.commands.tune import TuneOptions, tune_studies
 from studies.main import app
 from studies.workspace import Workspace
 from tests.support.report_page import Page
-from tests.support.workspaces import make_run_settings
+from tests.support.workspaces import make_run_settings, rewrite
+
+CAM = "[cam]\ntrials = 15\n\n[crf]\n"
 
 
 @pytest.fixture(autouse=True)
@@ -125,3 +127,22 @@ def test_each_command_says_what_it_runs() -> None:
     for study, help_text in tune.HELP.items():
         shown = CliRunner().invoke(app, ["tune", study, "--help"], terminal_width=200).output
         assert help_text in " ".join(shown.replace("│", " ").split())
+
+
+def test_the_cam_study_alone_ends_with_its_winner(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    searched = rewrite(workspace, "[crf]\n", CAM)
+    tune_studies(searched, TuneOptions("cam"), make_run_settings("swaps"))
+    told = printed(capsys)
+    assert "Best cam: trial" in told and "cam w-s3Tseg" not in told
+    page = in_short(searched)
+    assert "The best class activation maps" in page and "classes have swapped: a is called b" in page
+
+
+def test_out_of_time_before_the_first_cam_trial(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tune_studies(rewrite(workspace, "[crf]\n", CAM), TuneOptions(hours=0), make_run_settings("good"))
+    assert "No run is complete, so no maps were written. The same command goes on." in printed(capsys)
+    assert "No trial of the cam study has ended well yet." in in_short(workspace)
