@@ -57,6 +57,7 @@ def test_every_field_stands_in_the_file_with_a_comment() -> None:
     text = study_toml(StudyConfig(name="n", survey="s", background="b"))
     values = tomllib.loads(text)
     empty = {
+        "cam.patience",
         "crf.patience",
         "loss.patience",
         "cam.setting",

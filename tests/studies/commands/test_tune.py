@@ -137,7 +137,7 @@ def test_the_cam_study_alone_ends_with_its_winner(
     told = printed(capsys)
     assert "Best cam: trial" in told and "cam w-s3Tseg" not in told
     page = in_short(searched)
-    assert "The best class activation maps" in page and "classes have swapped: a is called b" in page
+    assert "The best class activation maps" in page and "classes have swapped: mud is called rock" in page
 
 
 def test_out_of_time_before_the_first_cam_trial(
@@ -145,4 +145,4 @@ def test_out_of_time_before_the_first_cam_trial(
 ) -> None:
     tune_studies(rewrite(workspace, "[crf]\n", CAM), TuneOptions(hours=0), make_run_settings("good"))
     assert "No run is complete, so no maps were written. The same command goes on." in printed(capsys)
-    assert "No trial of the cam study has ended well yet." in in_short(workspace)
+    assert "No trial of the cam study has ended well yet (2 waiting)." in in_short(workspace)
