@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from sonarseg.survey.tile_names import tile_name
 
@@ -48,6 +48,29 @@ class PicturesNamed:
         return None
 
 
+class ClassesNamed:
+    """Finds classes by their names in any case, with other spaces and punctuation.
+
+    A name that may mean several classes, other than by its exact spelling, means none: "rock+" and "rock-"
+    differ by their punctuation alone.
+
+    Parameters
+    ----------
+    classes : sequence of str
+        In the order of their ids.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self._exact = {name: name for name in classes}
+        self._by_case = _unique((name.casefold(), name) for name in classes)
+        self._by_plain = _unique((plain(name), name) for name in classes if plain(name))
+
+    def find(self, name: str) -> str | None:
+        """Class that a name means, or None."""
+        line = " ".join(name.split())
+        return self._exact.get(line) or self._by_case.get(line.casefold()) or self._by_plain.get(plain(line))
+
+
 def plain(title: str) -> str:
     """Text without case, spaces and punctuation: "File name" and file_name are one title."""
     return re.sub(r"[\W_]+", "", title.casefold())
@@ -64,7 +87,7 @@ def _is_number(text: str) -> bool:
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Key to tile, without the keys of several."""
+    """Key to name, without the keys of several."""
     found: dict[str, str] = {}
     several = set()
     for key, tile in pairs:

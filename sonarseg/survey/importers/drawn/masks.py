@@ -17,7 +17,7 @@ from sonarseg.survey.importers.drawn.coco import read_coco
 from sonarseg.survey.importers.drawn.cvat import read_cvat
 from sonarseg.survey.importers.drawn.label_studio import read_label_studio
 from sonarseg.survey.importers.drawn.labelme import read_labelme
-from sonarseg.survey.importers.foreign_names import PicturesNamed, plain, quoted
+from sonarseg.survey.importers.foreign_names import ClassesNamed, PicturesNamed, plain, quoted
 from sonarseg.survey.lists import find_pictures, read_classes
 from sonarseg.survey.no_data import read_valid, without_invalid
 from sonarseg.survey.pictures import picture_size, write_index_png
@@ -169,7 +169,7 @@ class _Found:
         self._classes, self._pictures = classes, pictures
         self._masks, self._overwrite = masks, overwrite
         self._named = PicturesNamed(pictures)
-        self._by_name = {plain(name) or name: index for index, name in enumerate(classes)}
+        self._known = ClassesNamed(classes)
         self.drawings: dict[str, Drawing] = {}
         self.ids: dict[str, int] = {}
         self.missing: list[str] = []
@@ -208,8 +208,10 @@ class _Found:
         for shape in drawing.shapes:
             if shape.label in self.ids:
                 continue
-            name = plain(shape.label)
-            index = self._by_name.get(name or shape.label, IGNORE if name in _NO_DATA else None)
+            name = self._known.find(shape.label)
+            index = None if name is None else self._classes.index(name)
+            if index is None and plain(shape.label) in _NO_DATA:
+                index = IGNORE
             if index is None:
                 self.problems.append(
                     f'{shape.place}: found the class "{quoted(shape.label)}", expected one of '

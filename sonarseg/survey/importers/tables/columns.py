@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sonarseg.errors import UserError
-from sonarseg.survey.importers.foreign_names import PicturesNamed, plain, quoted
+from sonarseg.survey.importers.foreign_names import ClassesNamed, PicturesNamed, plain, quoted
 from sonarseg.survey.importers.tables.sheet import Row, Sheet, tile_columns
 from sonarseg.survey.importers.tables.values import add_up, is_mark, is_value
 
@@ -148,14 +148,10 @@ def _of_known(
     where: str, titles: Sequence[str], others: Sequence[int], classes: tuple[str, ...], background: str | None
 ) -> dict[int, str]:
     """Columns of the survey's classes; none if no title is a class."""
-    by_title = {plain(name) or name: name for name in classes}
+    known = ClassesNamed(classes)
     found: dict[int, str] = {}
     for column in others:
-        name = (
-            titles[column]
-            if titles[column] in classes
-            else by_title.get(plain(titles[column]) or titles[column])
-        )
+        name = known.find(titles[column])
         if name is None:
             continue
         if name in found.values():
@@ -205,12 +201,10 @@ def _list_column(
     by_title = [column for column in others if plain(titles[column]) in _LIST_TITLES]
     if len(by_title) == 1:
         return by_title[0]
-    known = {plain(name) for name in classes}
+    known = ClassesNamed(classes)
     holds = Counter(
         {
-            column: sum(
-                any(plain(name) in known for name in split_list(row.cell(column), classes)) for row in body
-            )
+            column: sum(any(known.find(name) for name in split_list(row.cell(column), known)) for row in body)
             for column in others
         }
     )
@@ -226,14 +220,11 @@ def _list_column(
     )
 
 
-def split_list(cell: str, classes: Sequence[str] = ()) -> list[str]:
+def split_list(cell: str, known: ClassesNamed) -> list[str]:
     """Names that a cell lists, separated by comma, semicolon, slash, bar or line; known names stay whole."""
-    known = {plain(name) for name in classes}
-    if plain(cell) in known:
+    if known.find(cell) is not None:
         return [cell]
     names = [cell]
     for separator in ("\n", ";", "|", ",", "/"):
-        names = [
-            part for name in names for part in ([name] if plain(name) in known else name.split(separator))
-        ]
+        names = [part for name in names for part in ([name] if known.find(name) else name.split(separator))]
     return [" ".join(name.split()) for name in names if name.strip()]

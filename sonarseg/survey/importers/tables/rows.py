@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sonarseg.errors import UserError
-from sonarseg.survey.importers.foreign_names import PicturesNamed, plain, quoted
+from sonarseg.survey.importers.foreign_names import ClassesNamed, PicturesNamed, quoted
 from sonarseg.survey.importers.tables.columns import Columns, split_list
 from sonarseg.survey.importers.tables.sheet import Row, Sheet
 from sonarseg.survey.importers.tables.values import reading_of
@@ -105,15 +105,16 @@ def read_lists(
         The class that labels do not speak of.
     """
     assert columns.listed is not None, "find_columns found a list"
+    known = ClassesNamed(classes)
     lists: dict[str, list[tuple[Row, list[str]]]] = {}
     read = ReadRows("one column that lists the classes", ())
     for row in body:
-        names = split_list(row.cell(columns.listed), classes)
+        names = split_list(row.cell(columns.listed), known)
         tile = _tile(sheet, row, columns, named, read) if names else None
         if tile is not None:
             lists.setdefault(tile, []).append((row, names))
     read.classes = classes or _classes_of(lists, background)
-    by_name = {plain(name) or name: index for index, name in enumerate(read.classes)}
+    known = ClassesNamed(read.classes)
     title = quoted(sheet.rows[sheet.header or 0].cell(columns.listed))
     for tile, rows in lists.items():
         if len(rows) > 1 and any(len(names) > 1 for _, names in rows):
@@ -124,11 +125,11 @@ def read_lists(
         shown = np.zeros(len(read.classes), dtype=bool)
         for row, names in rows:
             for name in names:
-                index = by_name.get(plain(name) or name)
-                if index is None:
+                found = known.find(name)
+                if found is None:
                     read.problems.append(_unknown(sheet, row, title, name, read.classes))
                 else:
-                    shown[index] = read.classes[index] != background
+                    shown[read.classes.index(found)] = found != background
         read.labels[tile] = shown
     return read
 
@@ -156,11 +157,11 @@ def _tile(sheet: Sheet, row: Row, columns: Columns, named: PicturesNamed, read: 
 
 def _classes_of(lists: dict[str, list[tuple[Row, list[str]]]], background: str | None) -> tuple[str, ...]:
     """Classes that lists name, each as it is spelt first, in the order of their names."""
-    spelt: dict[str, str] = {} if background is None else {plain(background): background}
+    spelt: dict[str, str] = {} if background is None else {background.casefold(): background}
     for rows in lists.values():
         for _, names in rows:
             for name in names:
-                spelt.setdefault(plain(name) or name, name)
+                spelt.setdefault(name.casefold(), name)
     return tuple(sorted(spelt.values(), key=str.casefold))
 
 

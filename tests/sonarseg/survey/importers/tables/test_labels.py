@@ -340,3 +340,15 @@ def test_labels_are_never_overwritten(root: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists and is not overwritten"):
         write_table_labels(root, read_label_sheet(plain_csv(tmp_path), root))
     assert (root / "labels.csv").read_text() == "mine"
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_classes_that_differ_by_punctuation_alone_stay_apart(root: Path, tmp_path: Path, known: bool) -> None:
+    (root / "classes.txt").write_text("rock+\nrock-\n")
+    if not known:
+        (root / "classes.txt").unlink()
+    found = read_label_sheet(
+        text(tmp_path / "t.csv", "tile,class\nline1-0001,rock+\nline1-0002,Rock-\n"), root
+    )
+    assert found.labels["line1-0001"].tolist() == [True, False]
+    assert found.labels["line1-0002"].tolist() == [False, True]
