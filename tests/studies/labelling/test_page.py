@@ -36,6 +36,7 @@ class Page:
     """A server of its own and a browser that has opened its page."""
 
     def __init__(self, survey: Path, profile: Path) -> None:
+        self.survey = survey
         self.server: subprocess.Popen[str] = start("label", survey, cwd=survey.parent)
         assert self.server.stdout is not None
         said = self.server.stdout.readline()
@@ -86,6 +87,26 @@ def page(survey: Path, tmp_path: Path) -> Iterator[Page]:
     opened.kill()
 
 
+@pytest.fixture(scope="module")
+def shared_page(truth: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """A page and its survey for the tests that end no program: both take seconds to start."""
+    folder = tmp_path_factory.mktemp("shared")
+    shutil.copytree(truth, folder / "bay")
+    (folder / "bay" / "labels.csv").unlink()
+    opened = Page(folder / "bay", folder / "profile")
+    yield opened
+    opened.kill()
+
+
+@pytest.fixture
+def loaded(shared_page: Page) -> Page:
+    """The shared page, loaded again, its survey without labels."""
+    (shared_page.survey / "labels.csv").unlink(missing_ok=True)
+    shared_page.browser.driver.get(shared_page.address.partition("?")[0])
+    shared_page.wait("document.documentElement.dataset.drawn")
+    return shared_page
+
+
 def _keys(shown: str) -> str:
     return "".join(str(index + 1) for index, value in enumerate(shown) if value == "1")
 
@@ -117,7 +138,8 @@ def test_tiles_are_labelled_by_keyboard_and_a_kill_in_the_middle_loses_nothing(
         again.kill()
 
 
-def test_two_tabs_see_each_other_and_never_overwrite(survey: Path, page: Page) -> None:
+def test_two_tabs_see_each_other_and_never_overwrite(loaded: Page) -> None:
+    page, survey = loaded, loaded.survey
     driver = page.browser.driver
     first = driver.current_window_handle
     driver.switch_to.new_window("tab")
@@ -145,7 +167,8 @@ def test_two_tabs_see_each_other_and_never_overwrite(survey: Path, page: Page) -
     assert shown[1] == "1"
 
 
-def test_alike_tiles_are_labelled_at_once_in_the_grid(survey: Path, page: Page) -> None:
+def test_alike_tiles_are_labelled_at_once_in_the_grid(loaded: Page) -> None:
+    page, survey = loaded, loaded.survey
     page.press("g")
     page.wait("document.querySelectorAll('.cell').length > 3")
     page.press(" " + Keys.ARROW_RIGHT + Keys.ARROW_RIGHT + " " + "3")
@@ -229,7 +252,8 @@ def test_names_with_markup_do_nothing(survey: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not AXE.is_file(), reason="axe-core is not installed")
-def test_axe_finds_nothing_serious(page: Page) -> None:
+def test_axe_finds_nothing_serious(loaded: Page) -> None:
+    page = loaded
     page.press("1")
     page.wait_until_saved()
     for view in ("t", "g", "m", "dialog"):
