@@ -50,7 +50,7 @@ class CamSection:
     rows : list of MapsRow
         The settings that got more seeds, the winner first; then named ones that did not.
     untuned : MapsRow or None
-        The named setting whose first run was best.
+        The best named setting, by the mean over as many seeds as the winner has if one got them.
     median : int or None
         Trial whose maps go on.
     swaps : list of str
@@ -80,9 +80,8 @@ def cam_section(study: Study) -> CamSection:
         settings.append(BestMaps((untuned,)))
     rows = [_row(study, each, each == best) for each in settings]
     rows.sort(key=lambda row: (not row.best, -len(row.trials), -row.mean))
-    named = None
-    if untuned is not None:
-        named = next(row for row in rows if any(trial.number == untuned.number for trial in row.trials))
+    # The rows are in the order of seeds and means.
+    named = next((row for row in rows if row.trials[0].name), None)
     shown = [(row, ACCENT if row.best else NEUTRAL) for row in rows if row.best or row is named]
     tables = [confusion_table(row.label, colour, study.classes, _confusions(row)) for row, colour in shown]
     return CamSection(

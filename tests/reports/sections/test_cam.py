@@ -122,3 +122,16 @@ def test_a_study_without_a_complete_trial_says_so(tmp_path: Path) -> None:
     section = cam_section(read_studies(tmp_path)["cam"])
     assert cam_sentence(section) == "No trial of the cam study has ended well yet."
     assert "The cam study holds no trial yet" in render(tmp_path, datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def test_a_named_setting_of_the_best_mean_is_the_winner_and_the_untuned_one(tmp_path: Path) -> None:
+    study = new_study(tmp_path, "cam")
+    for seed, binary, candidate in ((0, 0.7, 0.8), (1, 0.75, 0.3)):
+        for name, params, quality in (("w-s3Tseg", BINARY, binary), ("candidate loss", CANDIDATE, candidate)):
+            named = {"name": name} if not seed else {}
+            add(study, SPACE, params, quality, seed=seed, setting=name, **named)
+    section = cam_section(read_studies(tmp_path)["cam"])
+    assert section.best is section.untuned and section.untuned is not None
+    assert section.untuned.label == "w-s3Tseg"
+    assert "(w-s3Tseg, mean of 2 seeds)" in cam_sentence(section)
+    assert "; they are untuned. Those of trial 0" in cam_sentence(section)
