@@ -11,6 +11,7 @@ from pathlib import Path
 
 from result_rows import Row, row, write_rows
 from run_checkpoints import checkpoint_rows, training_state
+from run_frozen import frozen_cam_case
 from run_losses import lovasz_cases
 from run_rows import BATCH, NETWORKS, TILES
 from run_sides import rates_in_turn
@@ -71,6 +72,8 @@ def main() -> None:
         rate = rows[0]["ours"]
         rows += lovasz_cases(DEVICE, arguments.turns)
         rows.append(cam_case(survey_dir, arguments.turns))
+        (folder / "frozen").mkdir()
+        rows.append(frozen_cam_case(folder / "frozen"))
         rows.append(startup_case(survey_dir, DEVICE, 5))
         rows += not_training_cases(survey_dir, DEVICE, arguments.run_seconds, rate)
         rows += checkpoint_rows(folder, training_state())
