@@ -16,6 +16,7 @@ from sonarseg.cam.extract import cell_cams, summed_cams, summed_cell_cams
 from sonarseg.cam.extract import extract_cams as activation_maps
 from sonarseg.cam.files import read_maxima, write_cam, write_maxima
 from sonarseg.cam.stream import stream_maps
+from sonarseg.features.network import FrozenNetwork
 from sonarseg.files.whole import whole_folder
 from sonarseg.progress import Progress, silent
 from sonarseg.survey.layout import Survey
@@ -81,7 +82,7 @@ def stream_cams(
                 model.normalisation(seen.float() / 255),
                 kept,
                 cam.scales,
-                model.sonar.allowed_flips(),
+                _flips(model),
                 background_id,
                 cam.form,
                 largest,
@@ -119,7 +120,7 @@ def class_maxima(
                 model.normalisation(seen.float() / 255),
                 kept,
                 cam.scales,
-                model.sonar.allowed_flips(),
+                _flips(model),
                 background_id,
             )
         return _resized(sums, size)
@@ -131,6 +132,11 @@ def class_maxima(
         maxima = np.maximum(maxima, kept.max(axis=(1, 2)))
         progress("largest class activations", done + 1, len(tiles))
     return maxima
+
+
+def _flips(model: Model) -> tuple[str, ...]:
+    """Flips that maps are summed over: none for a frozen encoder, whose features are of tiles as they are."""
+    return () if isinstance(model.network, FrozenNetwork) else model.sonar.allowed_flips()
 
 
 def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:

@@ -114,9 +114,17 @@ class FrozenEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """float32 (B, C, H, W) in 0..1, one or three channels -> float32 (B, F, rows, columns)."""
+        # Stored features are made in full precision: those of a picture must be the same.
+        half = torch.is_grad_enabled() and torch.is_autocast_enabled(images.device.type)
+        with torch.autocast(images.device.type, enabled=half):
+            outputs = self._outputs((images.expand(-1, 3, -1, -1) - self.mean) / self.std)
+        with torch.autocast(images.device.type, enabled=False):
+            return self._in_cells(images.float(), outputs)
+
+    def _in_cells(self, images: Tensor, outputs: list[Tensor]) -> Tensor:
+        """Bring the outputs of the blocks to cells, and add local statistics."""
         size = (images.shape[2], images.shape[3])
         cells = grid(size, self.settings.cell)
-        outputs = self._outputs((images.expand(-1, 3, -1, -1) - self.mean) / self.std)
         # A network trained on mirrored pictures has its entries' centres in the middle of their pixels.
         maps = [
             to_cells(output.float(), size, cells, stride, (stride - 1) / 2)

@@ -238,12 +238,22 @@ class Trainer:
 
     def _batches(self, order: NDArray[np.int64]) -> list[list[int]]:
         size = self.config.training.tiles_a_step
+        if isinstance(self.model.network, FrozenNetwork):
+            return self._batches_of_one_size(order.tolist(), size)
         batches = [order[i : i + size].tolist() for i in range(0, len(order), size)]
         if len(batches) > 1 and len(batches[-1]) == 1:
             # One tile is too few for batch statistics; it joins the batch before.
             last = batches.pop()
             batches[-1] += last
         return batches
+
+    def _batches_of_one_size(self, order: list[int], size: int) -> list[list[int]]:
+        """Batches of tiles that need no padding, whose cells the branch would take for the tile's own."""
+        by_shape: dict[tuple[int, ...], list[int]] = {}
+        for place, index in enumerate(order):
+            by_shape.setdefault(tuple(self.tiles.seen.shapes[index].tolist()), []).append(place)
+        groups = [same[i : i + size] for same in by_shape.values() for i in range(0, len(same), size)]
+        return [[order[place] for place in group] for group in sorted(groups)]
 
     def _augmented(self, parts: Sequence[Tensor], generator: torch.Generator) -> tuple[Tensor, Tensor | None]:
         """Images float32 (B, C, H, W) in 0..1, and the target int64 (B, H, W) where there is one.

@@ -67,6 +67,8 @@ def init(
     """
     import torch
 
+    from sonarseg.network.timm_encoder import LITE0
+    from sonarseg.network.timm_weights import missing_weights
     from studies.commands.terminal.console import say
     from studies.like import free_name
     from studies.template import new_study, refuse_existing, write_study_toml
@@ -87,6 +89,8 @@ def init(
     cuda = torch.cuda.is_available()
     path = write_study_toml(root, new_study(opened, root, cuda=cuda, paper=setting == "paper"))
     _say_what_it_holds(opened)
+    if setting is None and (missing := missing_weights("imagenet", LITE0)) is not None:
+        say(f"A network from scratch: {missing}.")
     say(f"Settings for {'CUDA' if cuda else 'CPU'} written to {path}; look at them, then run:")
     say(f"  sonarseg tune all {shlex.quote(str(root))}")
 

@@ -133,7 +133,9 @@ def difference(workspace: Workspace, survey: Survey, run_dir: Path) -> str | Non
     stored = read_config(run_dir)
     wanted = _warm_up_config(workspace, _scaling(run_dir))
     free = ("survey", "tiles", "device", "engine", "runs_per_device", "score_maps")
-    if stored.model_copy(update={name: getattr(wanted, name) for name in free}) != wanted:
+    update: dict[str, Any] = {name: getattr(wanted, name) for name in free}
+    update["network"] = stored.network.model_copy(update={"feature_gb": wanted.network.feature_gb})
+    if stored.model_copy(update=update) != wanted:
         return f"{run_dir} was trained with other settings than study.toml has now"
     trained_on = read_summary(run_dir).get("survey_fingerprint", "")
     # Masks of val that were drawn after a start without any teach a warm-up nothing.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -102,7 +103,8 @@ class FeatureFeed:
 
     def __init__(self, features: TileFeatures, device: torch.device) -> None:
         self.device = device
-        self._features = features
+        # A copy: the store itself would never be let go of, as the feed hangs on it.
+        self._features = replace(features)
         rows = features.rows
         self.resident = (
             rows is not None

@@ -20,7 +20,7 @@ from sonarseg.survey.pixel_store import PixelStore, Source
 from sonarseg.survey.scaling import GreyScaling, fit_scaling
 from sonarseg.training.checkpoint.files import CHECKPOINT, load_checkpoint
 from sonarseg.training.checkpoint.model import Model, build_network
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config import NetworkConfig, RunConfig
 from sonarseg.training.data.frozen import seen_by
 from sonarseg.training.data.tiles import UNCHANGED, Tiles, load_masks, load_tiles
 from sonarseg.training.device import pick_device
@@ -90,7 +90,7 @@ def new_model(
     network = build_network(config.network, data.scaling.channels, survey.num_classes, config.cam.loss)
     if config.warm_up is not None:
         state = load_checkpoint(config.path(run_dir, config.warm_up) / CHECKPOINT, torch.device("cpu"))
-        _refuse_other_loss(run_dir, config, state["model"])
+        _refuse_other_warm_up(run_dir, config, state["model"])
         network.load_state_dict(state["network"])
     elif config.network.weights != "none":
         weights = config.network.weights
@@ -127,8 +127,16 @@ def _as_seen(run_dir: Path, config: RunConfig, data: RunData, model: Model, prog
     return replace(data, train=train, val=val)
 
 
-def _refuse_other_loss(run_dir: Path, config: RunConfig, described: dict[str, Any]) -> None:
-    """Refuse (UserError) a warm-up whose classification branch was trained with another loss."""
+def _refuse_other_warm_up(run_dir: Path, config: RunConfig, described: dict[str, Any]) -> None:
+    """Refuse (UserError) a warm-up of another network, or whose branch was trained with another loss."""
+    free = {"weights", "feature_gb"}
+    trained = NetworkConfig.model_validate(described["network"]).model_dump(exclude=free)
+    for name, value in config.network.model_dump(exclude=free).items():
+        if trained[name] != value:
+            raise UserError(
+                f"{run_dir / CONFIG}: network.{name} is {value!r}, but the warm-up {config.warm_up} was "
+                f"trained with {trained[name]!r}: write that, or name another warm-up."
+            )
     trained_with = described.get("cam", {}).get("loss", "binary")
     if trained_with != config.cam.loss:
         raise UserError(

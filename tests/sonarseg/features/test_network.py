@@ -70,3 +70,12 @@ def test_the_branch_may_have_a_width_of_its_own() -> None:
     network = FrozenNetwork(SETTINGS, num_classes=3, hidden=16, branch_hidden=24)
     assert network.class_activation[1].out_channels == 24
     assert network.decoder.classifier.in_channels == 16
+
+
+def test_half_precision_around_it_changes_no_features(network: FrozenNetwork) -> None:
+    images = torch.rand(1, 1, 40, 44, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        alone = network.encode(images)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            within = network.encode(images)
+    assert torch.equal(alone, within)

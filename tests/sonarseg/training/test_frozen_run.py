@@ -1,5 +1,8 @@
 """Runs on the features of a frozen encoder."""
 
+import gc
+import shutil
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -8,16 +11,20 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from sonarseg.cam.extract_split import extract_cams
+from sonarseg.cam.extract_split import cam_batches, extract_cams, stream_cams
 from sonarseg.cam.files import read_cam
+from sonarseg.errors import UserError
 from sonarseg.features.encoder import FrozenEncoder
 from sonarseg.network.timm_weights import lite0_state
 from sonarseg.prediction import predict_probabilities
 from sonarseg.survey.layout import open_survey
 from sonarseg.training.checkpoint.files import CHECKPOINT
 from sonarseg.training.checkpoint.model import load_model
-from sonarseg.training.config import RunConfig
+from sonarseg.training.config import CamConfig, RunConfig
+from sonarseg.training.data.feed import feed_of
+from sonarseg.training.data.frozen import seen_by
 from sonarseg.training.data.loading import load_run_data, new_model
+from sonarseg.training.data.tiles import load_tiles
 from sonarseg.training.run import run
 from sonarseg.training.schedule import plan
 from sonarseg.training.trainer import Trainer
@@ -141,3 +148,53 @@ def test_steps_whose_cells_are_drawn_are_not_recorded_as_a_cuda_graph(survey: Pa
     trainer = Trainer(model, data.train, data.labelled, config)
     for epoch in plan(config):
         assert not any(trainer._is_recorded(epoch, batch) for batch in trainer.batches(epoch))
+
+
+def test_tiles_of_several_sizes_are_never_padded(survey: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(survey, tmp_path / "survey")
+    for name in ("train1", "train2"):
+        grey = np.random.default_rng(0).integers(0, 256, (33, 16), dtype=np.uint8)
+        Image.fromarray(grey).save(root / "images" / f"{name}.png")
+    config = frozen_config(root, tmp_path / "tiles")
+    model, data = new_model(tmp_path, config, load_run_data(tmp_path, config))
+    trainer = Trainer(model, data.train, data.labelled, config)
+    shapes = data.train.seen.shapes
+    for epoch in plan(config):
+        batches = trainer.batches(epoch)
+        assert all((shapes[batch] == shapes[batch[0]]).all() for batch in batches)
+        assert {index for batch in batches for index in batch} == {0, 1, 2, 3}
+
+
+def test_features_are_let_go_of(survey: Path, tmp_path: Path) -> None:
+    config = frozen_config(survey, tmp_path / "tiles")
+    _, data = new_model(tmp_path, config, load_run_data(tmp_path, config))
+    features = data.train.features
+    assert features is not None
+    feed_of(features, torch.device("cpu")).assembled([0])
+    known = weakref.ref(features)
+    del features, data
+    gc.collect()
+    assert known() is None
+
+
+def test_maps_of_pictures_are_those_of_their_features(survey: Path, finished: Path) -> None:
+    model = load_model(finished, torch.device("cpu"))
+    opened = open_survey(survey)
+    pictures = load_tiles(opened, opened.splits["val"], model.scaling, 1.0)
+    stored = seen_by(model, pictures, finished.parent / "tiles" / "val")
+    cam = CamConfig(loss="candidate", form="softmax", scales=(1.0,))
+    maps = []
+    for tiles in (pictures, stored):
+        batches = cam_batches(tiles, range(len(tiles)), model, cam)
+        maps.append(dict(stream_cams(model, tiles, batches, cam)))
+    for index in range(len(pictures)):
+        seen, known = (found[index].astype(np.float32) for found in maps)
+        np.testing.assert_allclose(seen, known, atol=5e-3)
+
+
+def test_a_warm_up_of_another_network_is_refused(survey: Path, finished: Path, tmp_path: Path) -> None:
+    config = frozen_config(survey, tmp_path / "tiles", cell=8).model_copy(
+        update={"stage": "self-training", "warm_up": str(finished)}
+    )
+    with pytest.raises(UserError, match=r"network\.cell is 8, but the warm-up .* was trained with 4"):
+        run(write_run(tmp_path / "run", config))

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from objectives.records.attributes import CONFIRM
 from objectives.records.read import read_studies
-from objectives.records.study import KINDS
+from objectives.records.study import REQUIRED
 from studies.commands import dashboard_server
 from studies.commands.dashboard_server import keep_filled, make_dashboard_server
 from studies.commands.results.write import write_results
@@ -30,7 +30,7 @@ def moved(tuned: Workspace, postgres) -> Workspace:  # type: ignore[no-untyped-d
     """The workspace after its crf study, its studies on a server and nowhere else."""
     address = ServerAddress(postgres.url, "moved")
     source, server = open_storage(tuned.database_path), open_storage(address)
-    for kind in KINDS:
+    for kind in REQUIRED:
         name = study_name(address, kind)
         optuna.copy_study(from_study_name=kind, from_storage=source, to_storage=server, to_study_name=name)
     source.engine.dispose()
