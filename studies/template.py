@@ -33,6 +33,7 @@ _EXAMPLES = {
     "background": '""',
     "patience": "40",
     "setting": '"paper"',
+    "trials": "30",
     "branch_channels": "64",
     "warmup_rate": "2e-3",
 }
@@ -250,7 +251,8 @@ def _section(section: BaseModel, prefix: str) -> Iterator[str]:
     fields = [(name, value) for name, value in values.items() if name not in subsections]
     # The budget is what people change most: it comes first.
     fields.sort(key=lambda field: field[0] != "trials")
-    entries = [(_assignment(name, value), name) for name, value in fields]
+    off = {name for name, value in fields if prefix + name == "cam.trials" and value == 0}
+    entries = [(_assignment(name, None if name in off else value), name) for name, value in fields]
     width = min(36, max((len(entry) for entry, _ in entries), default=0))
     for entry, name in entries:
         yield f"{entry:<{width}}  # {_COMMENTS[prefix + name]}"

@@ -15,7 +15,7 @@ from gpu.check import Check
 from sonarseg.processes.pool import PYTHON
 from sonarseg.training.checkpoint.files import CHECKPOINT
 
-# The end of the first round: on CUDA, epochs are told of with the checkpoint of their round.
+# The end of the first round: on CUDA, epochs are reported with the checkpoint of their round.
 KILLED_AFTER = 2
 _WAIT_SECONDS = 150
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class TwoHeadNetwork(nn.Module):
+class TwoHeadNetwork(nn.Module, ABC):
     """Encoder, classification branch and decoder; subclasses make the three.
 
     Takes tiles of any size down to 1 x 1, and batches of one also in training.
@@ -33,13 +34,13 @@ class TwoHeadNetwork(nn.Module):
         features: Tensor = self.encoder(images)
         return features
 
+    @abstractmethod
     def classify(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> class logits of the tiles (B, K)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cell_logits(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> class logits of each cell (B, K, h, w)."""
-        raise NotImplementedError
 
     def cam(self, features: Tensor) -> Tensor:
         """(B, F, h, w) -> class activation maps (B, K, h, w): ReLU of the logits of the cells."""

@@ -32,7 +32,7 @@ class StepGraph:
         self._taken = 0
 
     def forget(self) -> None:
-        """Record anew at the next step, as what it computes on was replaced."""
+        """Record again at the next step, as what it computes on was replaced."""
         self._kind, self._graph, self._recorded, self._inputs = None, None, None, []
 
     def take(self, kind: Hashable, step: Callable[..., Tensor], inputs: Sequence[Tensor]) -> Tensor:

@@ -100,8 +100,13 @@ def masks(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="What the program exported; for labelme also its folder.")
     ],
-    survey: SurveyArgument,
-    program: Annotated[ProgramChoice, typer.Option("--from", help="Program, or kind of the file.")],
+    survey: Annotated[
+        Path | None, typer.Argument(metavar="SURVEY", help="Folder of the survey.", show_default=False)
+    ] = None,
+    program: Annotated[
+        ProgramChoice | None,
+        typer.Option("--from", help="Program, or kind of the file.", show_default=False),
+    ] = None,
     rest: Annotated[
         str | None,
         typer.Option(metavar="CLASS", help="Class of pixels in no area; by default 255, not known."),
@@ -112,13 +117,20 @@ def masks(
 
     Labels are the names in classes.txt, in any case; "no data" is 255. Where areas overlap, the upper one
     counts: the later one in the file, in CVAT that of the higher z_order, in COCO never a crowd.
-    For labels from masks, see `sonarseg import labels`.
+    A survey alone has its labels.csv made from its masks, as by `sonarseg import labels SURVEY/masks SURVEY`.
     """
     from sonarseg.survey.importers.drawn.masks import read_drawn, write_drawn
     from studies.commands.options.nearby import refuse_no_survey
     from studies.commands.terminal.console import ConsoleProgress, console, say
     from studies.commands.terminal.tables import FittingTable, show
 
+    if survey is None and program is None:
+        labels(file / "masks", file)
+        return
+    if survey is None or program is None:
+        raise typer.BadParameter(
+            "FILE, SURVEY and --from belong together: name the file, the survey and the program."
+        )
     refuse_no_survey(survey)
     drawn = read_drawn(file, survey, program.value, rest=rest, overwrite=overwrite)
     tell_problems(drawn.problems, survey)

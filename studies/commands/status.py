@@ -129,7 +129,7 @@ def log_tail(workspace: Workspace, number: int, lines: int) -> str:
         known = f"the trials {number_ranges(trials)}" if trials else "no trials yet"
         raise UserError(f"--log {number}: the loss study has {known}.")
     run, params = trials[number].user_attrs.get(attr.RUN), trials[number].params
-    # Rounds that were read off a run are told of by its log.
+    # Rounds that were read off a run stand in its log.
     logs = [workspace.root / each / "log.txt" for each in (run, read_off_run(run, params))] if run else []
     path = next((log for log in logs if log.is_file()), None)
     if path is None:

@@ -63,6 +63,7 @@ def test_every_field_stands_in_the_file_with_a_comment() -> None:
         "cam.setting",
         "network.branch_channels",
         "training.warmup_rate",
+        "cam.trials",
     }
     assert text.count("# patience = 40 ") == 3 and text.count('# setting = "paper" ') == 1
     for dotted in fields(StudyConfig):
@@ -174,3 +175,10 @@ def test_the_survey_is_named_relative_to_the_workspace(tmp_path: Path) -> None:
 def test_the_scale_does_not_depend_on_the_order_of_tiles() -> None:
     sizes = [(int(h), int(w)) for h, w in np.random.default_rng(0).integers(20, 500, (9, 2))]
     assert tile_scale(sizes, CPU_TILE_PIXELS) == tile_scale(sizes[::-1], CPU_TILE_PIXELS)
+
+
+def test_a_cam_study_that_is_off_is_a_comment_to_fill_in() -> None:
+    config = StudyConfig(name="n", survey="s")
+    assert "\n# trials = 30 " in study_toml(config)
+    on = StudyConfig.model_validate({**config.model_dump(), "cam": {"trials": 20}})
+    assert "# trials = " not in study_toml(on) and tomllib.loads(study_toml(on))["cam"]["trials"] == 20

@@ -66,7 +66,7 @@ def _tried(device: torch.device) -> str:
     except UserError:
         raise
     except Exception as error:  # noqa: BLE001
-        # Triton, its compilers and the driver each fail with classes of their own; the reason is told.
+        # Triton, its compilers and the driver each fail with classes of their own; the reason is stated.
         line = next(iter(str(error).strip().splitlines()), "")
         return f"{type(error).__name__}: {line}" if line else type(error).__name__
     equal = min(float((one == other).mean()) for one, other in zip(found, expected, strict=True))

@@ -1,4 +1,4 @@
-"""The faster engine is found by a measurement, which is told."""
+"""The faster engine is found by a measurement, which is recorded."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The fused kernels run by default only on a device where they work; what failed is told."""
+"""The fused kernels run by default only on a device where they work; what failed is stated."""
 
 from collections.abc import Iterator
 from typing import Any
