@@ -79,6 +79,14 @@ def test_labels_from_the_masks_of_the_survey(tmp_path: Path) -> None:
         "not overwritten"
         in sonarseg_here("import", "labels", survey / "masks", survey, cwd=tmp_path).sentence()
     )
+    (survey / "labels.csv").unlink()
+    done_here("import", "masks", survey, cwd=tmp_path)
+    assert sorted((survey / "labels.csv").read_text().split()) == before
+
+
+def test_masks_of_a_program_need_all_three_names(tmp_path: Path) -> None:
+    outcome = sonarseg_here("import", "masks", "drawn", "survey", cwd=tmp_path)
+    assert outcome.code == 2 and "--from" in outcome.err and "Traceback" not in outcome.err
 
 
 def test_masks_of_drawing_programs_by_the_command(tmp_path: Path) -> None:
